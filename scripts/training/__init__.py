@@ -1,0 +1,1 @@
+"""How the embedded experts were trained: one file a network, and the loop they share."""

@@ -1,0 +1,66 @@
+"""The spatial expert: a small UNet2DConditionModel on single frames, v-prediction on Stable Diffusion's schedule."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from torch import Tensor
+from torch.nn.functional import mse_loss
+
+from confiner_cli.schedule import NoiseSchedule, scaled_linear
+from training.latents import Clips
+from training.loop import Recipe, train
+from training.text import WIDTH
+
+RECIPE = Recipe("spatial", steps=1700, learning_rate=1.5e-3, seed=4)
+BATCH = 64
+CHANNELS = (64, 128)
+HEAD = 16
+GROUPS = 16
+
+
+def build() -> UNet2DConditionModel:
+    """Untrained. `attention_head_dim` is the *number* of heads here, and the heads are 16 wide."""
+    torch.manual_seed(RECIPE.seed)
+    return UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=CHANNELS,
+        down_block_types=("CrossAttnDownBlock2D",) * 2,
+        up_block_types=("CrossAttnUpBlock2D",) * 2,
+        layers_per_block=1,
+        cross_attention_dim=WIDTH,
+        attention_head_dim=tuple(width // HEAD for width in CHANNELS),
+        norm_num_groups=GROUPS,
+        use_linear_projection=True,
+    )
+
+
+def train_spatial(clips: Clips, folder: Path) -> UNet2DConditionModel:
+    """Train and save as `folder/spatial/unet`."""
+    unet, schedule = build(), scaled_linear()
+
+    def loss(generator: torch.Generator) -> Tensor:
+        clean, text = clips.draw(generator, BATCH, frames=True)
+        t = stratified(BATCH, generator)
+        x_t, v = noised(schedule, clean, t, generator)
+        return mse_loss(unet(x_t, t, text).sample, v)
+
+    train(RECIPE, unet, loss, folder)
+    unet.save_pretrained(folder / "spatial" / "unet")
+    return unet
+
+
+def stratified(count: int, generator: torch.Generator, low: int = 0, high: int = 1000) -> Tensor:
+    """One timestep from each of `count` equal parts of `[low, high)`."""
+    place = (torch.arange(count) + torch.rand(count, generator=generator)) / count
+    return (low + place * (high - low)).long()
+
+
+def noised(schedule: NoiseSchedule, clean: Tensor, t: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """`x_t` and the velocity `v = signal * eps - noise * clean` that the networks predict, for a batch of timesteps."""
+    shape = (-1,) + (1,) * (clean.ndim - 1)
+    signal, noise = (table[t].float().view(shape) for table in (schedule.signal, schedule.noise))
+    eps = torch.randn(clean.shape, generator=generator)
+    return signal * clean + noise * eps, signal * eps - noise * clean

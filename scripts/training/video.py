@@ -1,0 +1,124 @@
+"""The two video experts, both started from the spatial one: control (UNetMotionModel) and temporal (UNet3D).
+
+What made the direction of motion right: the cross-attention that the image expert brings along cannot tell left from
+right (a still image does not show it), so it is trained faster than the rest, never frozen; and the direction is decided
+in the first steps, so timesteps are drawn mostly from there.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
+from diffusers.models.unets.unet_motion_model import MotionAdapter, UNetMotionModel
+from torch import Tensor, nn
+from torch.nn.functional import mse_loss
+
+from confiner_cli.schedule import linear
+from training.latents import Clips
+from training.loop import Recipe, train
+from training.spatial import CHANNELS, GROUPS, HEAD, noised
+from training.text import WIDTH
+
+BATCH = 4
+FAST, SLOW = 1.5, 0.6
+CONTROL = Recipe(
+    "control", steps=6600, learning_rate=8e-4, ema=0.998, seed=5, rates={"motion_modules": FAST, "attn2": FAST},
+    other_rate=SLOW,
+)  # fmt: skip
+TEMPORAL = Recipe(
+    "temporal", steps=4400, learning_rate=8e-4, ema=0.998, seed=6,
+    rates={"temp_": FAST, "transformer_in": FAST, "attn2": FAST}, other_rate=SLOW,
+)  # fmt: skip
+CONTROL_TIMESTEPS = (999, 999, 749, 749, 499, 249)
+
+
+def build_control(spatial: UNet2DConditionModel) -> UNetMotionModel:
+    """The spatial UNet with motion modules whose output projections start at zero."""
+    torch.manual_seed(CONTROL.seed)
+    adapter = MotionAdapter(
+        block_out_channels=CHANNELS,
+        motion_layers_per_block=1,
+        motion_num_attention_heads=4,
+        motion_norm_num_groups=GROUPS,
+        motion_max_seq_length=32,
+    )
+    unet = UNetMotionModel.from_unet2d(spatial, adapter)
+    _silence(unet, "motion_modules")
+    return unet
+
+
+def build_temporal(spatial: UNet2DConditionModel) -> UNet3DConditionModel:
+    """A 3D UNet that holds every tensor of the spatial one; its temporal layers start as the identity."""
+    torch.manual_seed(TEMPORAL.seed)
+    unet = UNet3DConditionModel(
+        sample_size=8,
+        block_out_channels=CHANNELS,
+        down_block_types=("CrossAttnDownBlock3D",) * 2,
+        up_block_types=("CrossAttnUpBlock3D",) * 2,
+        layers_per_block=1,
+        cross_attention_dim=WIDTH,
+        attention_head_dim=HEAD,
+        norm_num_groups=GROUPS,
+    )
+    missing, unexpected = unet.load_state_dict(spatial.state_dict(), strict=False)
+    assert not unexpected and all("temp_" in key or "transformer_in" in key for key in missing)
+    _silence(unet, "temp_attentions", "transformer_in")
+    return unet
+
+
+def _silence(unet: nn.Module, *parts: str) -> None:
+    for name, parameter in unet.named_parameters():
+        if ".proj_out." in name and any(part in name for part in parts):
+            nn.init.zeros_(parameter)
+
+
+def control_timesteps(count: int, generator: torch.Generator) -> Tensor:
+    """Three quarters near the four steps it is used with, the rest uniform."""
+    anchors = torch.tensor(CONTROL_TIMESTEPS)[torch.randint(len(CONTROL_TIMESTEPS), (count,), generator=generator)]
+    near = anchors - torch.randint(40, (count,), generator=generator)
+    anywhere = torch.randint(1000, (count,), generator=generator)
+    return torch.where(torch.rand(count, generator=generator) < 0.75, near, anywhere)
+
+
+def temporal_timesteps(count: int, generator: torch.Generator) -> Tensor:
+    """Half uniform, half in the noisier half, where the motion is decided."""
+    low = 500 * torch.randint(2, (count,), generator=generator)
+    return low + (torch.rand(count, generator=generator) * (1000 - low)).long()
+
+
+def train_control(clips: Clips, spatial: UNet2DConditionModel, folder: Path) -> UNetMotionModel:
+    """Train on AnimateDiff's schedule; save `folder/control/unet` (2D part) and `folder/control/motion_adapter`."""
+    unet, schedule = build_control(spatial), linear(0.00085, 0.012)
+
+    def loss(generator: torch.Generator) -> Tensor:
+        clean, text = clips.draw(generator, BATCH)
+        t = control_timesteps(BATCH, generator)
+        x_t, v = noised(schedule, clean, t, generator)
+        per_frame = text.repeat_interleave(clean.shape[2], dim=0)
+        return mse_loss(unet(x_t, t, per_frame).sample, v)
+
+    train(CONTROL, unet, loss, folder)
+    unet.save_motion_modules(folder / "control" / "motion_adapter")
+    tensors = unet.state_dict()
+    base = UNet2DConditionModel.from_config(spatial.config)
+    base.load_state_dict({key: tensors[key] for key in base.state_dict()})
+    base.save_pretrained(folder / "control" / "unet")
+    return unet
+
+
+def train_temporal(clips: Clips, spatial: UNet2DConditionModel, folder: Path) -> UNet3DConditionModel:
+    """Train on LaVie's schedule; save as `folder/temporal/unet`."""
+    unet, schedule = build_temporal(spatial), linear()
+
+    def loss(generator: torch.Generator) -> Tensor:
+        clean, text = clips.draw(generator, BATCH)
+        t = temporal_timesteps(BATCH, generator)
+        x_t, v = noised(schedule, clean, t, generator)
+        return mse_loss(unet(x_t, t, text).sample, v)
+
+    train(TEMPORAL, unet, loss, folder)
+    unet.save_pretrained(folder / "temporal" / "unet")
+    return unet
