@@ -30,10 +30,14 @@ CLEAN = Level(signal=1.0, noise=0.0)
 
 @dataclass(frozen=True)
 class Estimate:
-    """What an expert believes of a sample: its clean latents and its noise, both shaped like the sample."""
+    """What an expert believes of a sample: its clean latents and its noise, both shaped like the sample.
+
+    `passes` is what the estimate cost, in passes through a network: 1, or 2 with guidance.
+    """
 
     clean: Tensor
     noise: Tensor
+    passes: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,10 +81,7 @@ def scaled_linear(
     return from_betas(roots**2)
 
 
-def rectified_flow(num_train_timesteps: int = 1000) -> NoiseSchedule:
-    """`signal = 1 - sigma`, `noise = sigma`, sigma = (t + 1/2) / num_train_timesteps: for flow-matching experts."""
-    sigma = (torch.arange(num_train_timesteps, dtype=torch.float64) + 0.5) / num_train_timesteps
-    return NoiseSchedule(signal=1 - sigma, noise=sigma)
+BETA_SCHEDULES = {"linear": linear, "scaled_linear": scaled_linear}
 
 
 def estimate(prediction_type: str, x_t: Tensor, output: Tensor, level: Level) -> Estimate:
@@ -103,7 +104,5 @@ def estimate(prediction_type: str, x_t: Tensor, output: Tensor, level: Level) ->
             return Estimate(clean=output, noise=(x_t - signal * output) / noise)
         case "v_prediction":
             norm = signal**2 + noise**2
-            return Estimate(
-                clean=(signal * x_t - noise * output) / norm, noise=(noise * x_t + signal * output) / norm
-            )
+            return Estimate(clean=(signal * x_t - noise * output) / norm, noise=(noise * x_t + signal * output) / norm)
     raise ValueError(f"unknown prediction type {prediction_type!r}")

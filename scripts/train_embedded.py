@@ -34,7 +34,8 @@ def main() -> int:
     for group in STAGES:
         threads = 1 if len(group) > 1 else options.threads
         running = [start(name, options.out, threads) for name in group]
-        if any([process.wait() for process in running]):
+        codes = [process.wait() for process in running]
+        if any(codes):
             return 1
     return 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,8 +37,9 @@ def encode_clips(vae: AutoencoderKL, folder: Path) -> None:
         clips.append(latents[index].permute(1, 0, 2, 3).to(torch.float16))
         if number % 500 == 499:
             print(f"latents {number + 1}", flush=True)
-    save_file({"latents": torch.stack(clips)}, path.with_suffix(".writing"))
-    os.replace(path.with_suffix(".writing"), path)
+    temporary = path.with_suffix(".writing")
+    save_file({"latents": torch.stack(clips)}, temporary)
+    temporary.replace(path)
 
 
 @dataclass(frozen=True)

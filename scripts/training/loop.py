@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -100,7 +99,7 @@ def _save(
     state = {"step": step, "module": module.state_dict(), "optimiser": optimiser.state_dict(), "average": average}
     temporary = path.with_suffix(".writing")
     torch.save(state, temporary)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def _resume(path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, average: dict[str, Tensor]) -> int:

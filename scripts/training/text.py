@@ -1,4 +1,4 @@
-"""The text encoder: a BPE tokenizer and a two-layer CLIP, taught to make a caption's attributes decodable, then frozen."""
+"""The text encoder: a BPE tokenizer and a two-layer CLIP that makes a caption's attributes decodable, then frozen."""
 
 from __future__ import annotations
 

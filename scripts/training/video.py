@@ -1,8 +1,8 @@
 """The two video experts, both started from the spatial one: control (UNetMotionModel) and temporal (UNet3D).
 
 What made the direction of motion right: the cross-attention that the image expert brings along cannot tell left from
-right (a still image does not show it), so it is trained faster than the rest, never frozen; and the direction is decided
-in the first steps, so timesteps are drawn mostly from there.
+right (a still image does not show it), so it is trained faster than the rest, never frozen; and the direction is
+decided in the first steps, so timesteps are drawn mostly from there.
 """
 
 from __future__ import annotations

@@ -1,0 +1,5 @@
+"""`python -m confiner_cli` is `confiner`."""
+
+from confiner_cli.cli import entry
+
+entry()

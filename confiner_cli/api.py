@@ -1,0 +1,92 @@
+"""confiner from Python: load a set of experts once, make videos of many prompts, no files and no global state."""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from confiner_cli.check import resolved
+from confiner_cli.config import compose, settings_of
+from confiner_cli.generate import refined, structures
+from confiner_cli.production import Meter, prepare
+from confiner_cli.settings import Settings
+from confiner_cli.video import write_video
+
+
+@dataclass(frozen=True)
+class Video:
+    """A finished video.
+
+    Attributes:
+        frames: `(frame, height, width, 3)`, uint8.
+        structure: the coarse video that it was refined from, same shape.
+        settings: everything that decided it, the seed included.
+        evaluations: denoiser calls by role.
+    """
+
+    frames: Tensor
+    structure: Tensor
+    settings: Settings
+    evaluations: dict[str, int]
+
+    def save(self, path: str | Path) -> Path:
+        """Write an MP4, whole or not at all, and return its path."""
+        assert self.settings.fps is not None
+        write_video(Path(path), self.frames, self.settings.fps)
+        return Path(path)
+
+    def _repr_html_(self) -> str:
+        with tempfile.TemporaryDirectory() as folder:
+            data = base64.b64encode(self.save(Path(folder) / "video.mp4").read_bytes()).decode()
+        size = max(256, self.frames.shape[2])
+        return f'<video controls loop autoplay muted width="{size}" src="data:video/mp4;base64,{data}"></video>'
+
+
+@dataclass(frozen=True)
+class Confiner:
+    """A set of experts, loaded; made by `load`."""
+
+    overrides: tuple[str, ...]
+
+    def generate(self, prompt: str, *overrides: str, **settings: Any) -> Video:
+        """Make one video.
+
+        Args:
+            prompt: what the video shows, verbatim.
+            overrides: as on the command line, for instance `"scheduler=confiner_18"`.
+            settings: top-level settings, for instance `seed=7`, `num_frames=8`, `negative_prompt="..."`.
+
+        Raises:
+            ConfinerError: a value that cannot be used, or a failure with a cure.
+        """
+        config = settings_of(compose([*self.overrides, *overrides]))
+        chosen = resolved(replace(config, prompt=prompt, **settings))
+        production, meter = prepare(chosen), Meter()
+
+        def watch(stage: str, steps: Any, total: int) -> Any:
+            return meter.watch(stage, steps)
+
+        drafts = list(structures(production.plan, watch))
+        finished = list(refined(production.plan, drafts, watch))
+        structure, frames = (
+            torch.stack([frame for latents in parts for frame in production.decoder(latents)])
+            for parts in (drafts, finished)
+        )
+        return Video(frames, structure[: len(frames)], chosen, dict(meter.evaluations))
+
+
+def load(experts: str = "tiny", *overrides: str) -> Confiner:
+    """Load a set of experts by its name, `confiner experts` lists them; overrides are as on the command line.
+
+    Raises:
+        ConfinerError: weights that are missing or damaged, or a device that is not there.
+    """
+    confiner = Confiner((f"experts={experts}", *overrides))
+    prepare(resolved(replace(settings_of(compose(confiner.overrides)), prompt="-")))
+    return confiner

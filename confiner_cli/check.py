@@ -1,0 +1,161 @@
+"""Values checked before any weight is read: settings in, settings with every null resolved out, or a two-line error."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import secrets
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from confiner_cli.errors import ConfinerError
+from confiner_cli.experts.families import FAMILIES
+from confiner_cli.prompts import verbatim
+from confiner_cli.settings import (
+    MISSING,
+    ROLES,
+    ExpertSettings,
+    RefinementSettings,
+    SchedulerSettings,
+    Settings,
+    StructureSettings,
+)
+
+PIXELS_PER_LATENT = 8
+LARGEST_SEED = 2**63 - 1
+
+
+def resolved(settings: Settings) -> Settings:
+    """The settings with the prompt cleaned, the expert set's values for nulls, and a seed drawn if there is none.
+
+    Raises:
+        ConfinerError: a value that cannot be used, named with its key.
+    """
+    if settings.prompt == MISSING:
+        raise ConfinerError("no prompt", 'confiner generate prompt="a red heart rising over the sea"')
+    chosen = replace(
+        settings,
+        prompt=verbatim(settings.prompt),
+        negative_prompt=verbatim(settings.negative_prompt, "negative_prompt", empty=True),
+        seed=secrets.randbelow(2**32) if settings.seed is None else settings.seed,
+        num_frames=_or(settings.num_frames, settings.experts.num_frames),
+        height=_or(settings.height, settings.experts.height),
+        width=_or(settings.width, settings.experts.width),
+        fps=_or(settings.fps, settings.experts.fps),
+    )
+    _check_sizes(chosen)
+    _one_of("dtype", chosen.dtype, ("auto", "float32", "float16", "bfloat16"))
+    for role in ROLES:
+        _check_expert(f"experts.{role}", chosen.experts.role(role))
+    _check_scheduler(chosen.scheduler)
+    _check_length(chosen)
+    return chosen
+
+
+def used_roles(scheduler: SchedulerSettings) -> tuple[str, ...]:
+    """The experts that a scheduler asks, control first."""
+    refining = ("spatial", "temporal") if scheduler.refinement.num_inference_steps else ()
+    return tuple(role for role in ROLES if role == scheduler.structure.expert or role in refining)
+
+
+def _or(chosen: int | None, native: int) -> int:
+    return native if chosen is None else chosen
+
+
+def _check_sizes(settings: Settings) -> None:
+    _in_range("num_frames", settings.num_frames, 1, math.inf)
+    _in_range("fps", settings.fps, 1, 240)
+    _in_range("seed", settings.seed, 0, LARGEST_SEED)
+    for name in ("height", "width"):
+        value = getattr(settings, name)
+        _in_range(name, value, PIXELS_PER_LATENT, 4096)
+        if value % PIXELS_PER_LATENT:
+            near = max(PIXELS_PER_LATENT, round(value / PIXELS_PER_LATENT) * PIXELS_PER_LATENT)
+            raise ConfinerError(f"{name}={value} is not a multiple of {PIXELS_PER_LATENT}", f"{name}={near}")
+
+
+def _check_length(settings: Settings) -> None:
+    assert settings.num_frames is not None
+    roles = used_roles(settings.scheduler)
+    limit = min(settings.experts.role(role).max_frames for role in roles)
+    if settings.num_frames > limit:
+        raise ConfinerError(
+            f"num_frames={settings.num_frames} is more than {settings.experts.name} takes at once: {limit}",
+            f"num_frames={limit} or less",
+        )
+
+
+def _check_expert(key: str, expert: ExpertSettings) -> None:
+    _one_of(f"{key}.family", expert.family, FAMILIES)
+    _one_of(f"{key}.beta_schedule", expert.beta_schedule, ("linear", "scaled_linear"))
+    _one_of(f"{key}.prediction_type", expert.prediction_type, ("epsilon", "v_prediction", "sample"))
+    _in_range(f"{key}.guidance_scale", expert.guidance_scale, 0, 100)
+    _in_range(f"{key}.max_frames", expert.max_frames, 1, math.inf)
+    _in_range(f"{key}.num_train_timesteps", expert.num_train_timesteps, 1, 100_000)
+    if not 0 < expert.beta_start <= expert.beta_end < 1:
+        raise ConfinerError(
+            f"{key}.beta_start={expert.beta_start} and beta_end={expert.beta_end} are no noise schedule",
+            "0 < beta_start <= beta_end < 1",
+        )
+
+
+def _check_scheduler(scheduler: SchedulerSettings) -> None:
+    _check_structure(scheduler.structure)
+    _check_refinement(scheduler.refinement)
+    interval = scheduler.guidance_interval
+    if len(interval) != 2 or not 0 <= interval[0] <= interval[1] <= 1:
+        raise ConfinerError(
+            f"scheduler.guidance_interval={interval} is not an interval of noise levels",
+            "two numbers from 0 (clean) to 1 (noise): scheduler.guidance_interval=[0.35,1.0]",
+        )
+
+
+def _check_structure(structure: StructureSettings) -> None:
+    key = "scheduler.structure"
+    _one_of(f"{key}.expert", structure.expert, ROLES)
+    _in_range(f"{key}.num_inference_steps", structure.num_inference_steps, 1, 999)
+    _one_of(f"{key}.timestep_spacing", structure.timestep_spacing, ("trailing", "leading"))
+
+
+def _check_refinement(refinement: RefinementSettings) -> None:
+    from confiner_cli.generate import HOP_NOISE, patterns
+    from confiner_cli.refinement import PATTERNS
+
+    key = "scheduler.refinement"
+    steps = refinement.num_inference_steps
+    _in_range(f"{key}.num_inference_steps", steps, 0, 999)
+    if not steps:
+        return
+    _in_range(f"{key}.te", refinement.te, steps, 999)
+    _one_of(f"{key}.timestep_matching", refinement.timestep_matching, ("same", "snr"))
+    if refinement.hop_noise not in HOP_NOISE:
+        if not isinstance(refinement.hop_noise, (int, float)) or isinstance(refinement.hop_noise, bool):
+            _one_of(f"{key}.hop_noise", str(refinement.hop_noise), (*HOP_NOISE, "a number from 0 to 1"))
+        _in_range(f"{key}.hop_noise", refinement.hop_noise, 0, 1)
+    names = patterns(refinement.pattern, steps) if refinement.pattern else []
+    for name in names:
+        _one_of(f"{key}.pattern", str(name), tuple(PATTERNS))
+    if len(names) != steps:
+        raise ConfinerError(
+            f"{key}.pattern lists {len(names)} patterns for {steps} steps",
+            "name one pattern for all steps, or one a step",
+        )
+
+
+def _in_range(key: str, value: Any, low: float, high: float) -> None:
+    if not (math.isfinite(value) and low <= value <= high):
+        bounds = f"{low} or more" if high == math.inf else f"{low} to {high}"
+        raise ConfinerError(f"{key}={value} is out of range", f"{key}= takes {bounds}")
+
+
+def _one_of(key: str, value: str, choices: Iterable[str]) -> None:
+    names = tuple(choices)
+    if value not in names:
+        raise ConfinerError(f"{key}={value} is unknown", f"{did_you_mean(value, names)}{key}= takes {', '.join(names)}")
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """`did you mean X? ` for the choice nearest to a mistyped word, or nothing."""
+    near = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
+    return f"did you mean {near[0]}? " if near else ""

@@ -1,0 +1,82 @@
+"""The command line: finds the command and turns every ending into an exit code. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+from confiner_cli.errors import ConfinerError, Terminated
+
+COMMANDS = {
+    "generate": "make a video, or many with -m",
+    "experts": "list the sets of experts, or export one: confiner experts export tiny DIR",
+    "show": "print how a video was made: confiner show FILE_OR_DIR",
+}
+HELP = """\
+confiner makes videos from text by a chain of ready-made diffusion models (ConFiner, arXiv 2408.13423).
+
+usage: confiner COMMAND ...
+
+{commands}
+
+try:   confiner generate prompt="a red heart rising over the sea"
+more:  confiner COMMAND --help,  confiner --version
+tab completion (bash):  eval "$(confiner -sc install=bash)"
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run `confiner`; returns 0 done, 1 our failure, 2 yours to fix, 130 interrupted, 143 terminated."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        return dispatch(arguments)
+    except ConfinerError as error:
+        if error.exit_code == 1 and os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        print(error.lines(), file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader has gone (`| head`); keep Python from complaining about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Terminated:
+        print("terminated", file=sys.stderr)
+        return 143
+
+
+def dispatch(arguments: list[str]) -> int:
+    """Find the command and run it."""
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        listing = "\n".join(f"  {name:<10}{what}" for name, what in COMMANDS.items())
+        print(HELP.format(commands=listing), end="")
+        return 0
+    if arguments[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"confiner {version('confiner')}")
+        return 0
+    if arguments[0] in ("-sc", "--shell-completion", "--shell_completion"):
+        from confiner_cli.commands.completion import complete
+
+        return complete(arguments[1:], tuple(COMMANDS))
+    if arguments[0] not in COMMANDS:
+        import difflib
+
+        near = difflib.get_close_matches(arguments[0], COMMANDS, n=1)
+        hint = f"did you mean confiner {near[0]}?" if near else f"commands are {', '.join(COMMANDS)}"
+        raise ConfinerError(f"there is no command {arguments[0]!r}", hint)
+    code: int = importlib.import_module(f"confiner_cli.commands.{arguments[0]}").main(arguments[1:])
+    return code
+
+
+def entry() -> None:
+    """The console script."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    entry()

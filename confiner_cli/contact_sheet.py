@@ -1,0 +1,65 @@
+"""One picture of a run: a row of frames of the structure and a row of the result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from confiner_cli.video import temporary_beside
+
+COLUMNS = 8
+CELL = 128
+MARGIN = 8
+LINE = 22
+_PAPER, _INK, _GREY = "#ffffff", "#111111", "#777777"
+
+
+def columns(num_frames: int) -> list[int]:
+    """Numbers of the frames that a sheet shows: at most eight, evenly spread, first and last among them."""
+    count = min(COLUMNS, num_frames)
+    return [round(column * (num_frames - 1) / max(1, count - 1)) for column in range(count)]
+
+
+def write_contact_sheet(path: Path, title: str, rows: Mapping[str, Sequence[Tensor]]) -> None:
+    """Write a PNG.
+
+    Args:
+        path: where it goes; appears whole or not at all.
+        title: a line above the rows, cut to fit.
+        rows: by name, uint8 frames `(height, width, 3)`, the same number in every row.
+    """
+    pictures = {name: [_cell(frame) for frame in frames] for name, frames in rows.items()}
+    width, height = next(iter(pictures.values()))[0].size
+    count = max(len(cells) for cells in pictures.values())
+    step = height + MARGIN + LINE
+    sheet = Image.new("RGB", (MARGIN + count * (width + MARGIN), 2 * MARGIN + LINE + len(pictures) * step), _PAPER)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=14)
+    draw.text((MARGIN, MARGIN), _fitting(title, draw, font, sheet.width - 2 * MARGIN), fill=_INK, font=font)
+    for row, (name, cells) in enumerate(pictures.items()):
+        top = MARGIN + LINE + row * step
+        draw.text((MARGIN, top), name, fill=_GREY, font=font)
+        for column, cell in enumerate(cells):
+            sheet.paste(cell, (MARGIN + column * (width + MARGIN), top + LINE))
+    with temporary_beside(path) as temporary:
+        sheet.save(temporary)
+
+
+def _cell(frame: Tensor) -> Image.Image:
+    picture = Image.fromarray(frame.numpy())
+    scale = CELL / picture.width
+    resample = Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.LANCZOS
+    return picture.resize((CELL, max(1, round(picture.height * scale))), resample)
+
+
+def _fitting(
+    text: str, draw: ImageDraw.ImageDraw, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: int
+) -> str:
+    text = " ".join(text.split())
+    shown = text
+    while draw.textlength(shown, font=font) > width:
+        text = text[:-1]
+        shown = text.rstrip() + "…"
+    return shown

@@ -1,0 +1,1 @@
+"""Experts: the only place that knows diffusers and transformers."""

@@ -1,0 +1,62 @@
+"""An expert: a network with its text encoder, schedule and guidance, and what it is once given a prompt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from confiner_cli.experts.parts import Network
+from confiner_cli.experts.text import TextEncoder
+from confiner_cli.guidance import Guided
+from confiner_cli.schedule import Estimate, NoiseSchedule, estimate
+from confiner_cli.walk import Denoiser
+
+
+@dataclass(frozen=True, eq=False)
+class Expert:
+    """One of the three roles, ready to be given prompts.
+
+    `guidance_scale` 1 means no guidance: one pass, and the negative prompt has no effect.
+    """
+
+    role: str
+    network: Network
+    text: TextEncoder
+    schedule: NoiseSchedule
+    prediction_type: str
+    guidance_scale: float
+    device: torch.device
+    dtype: torch.dtype
+
+    def given(
+        self, prompt: str, negative_prompt: str = "", guidance_interval: tuple[float, float] = (0.0, 1.0)
+    ) -> Denoiser:
+        """The denoiser for a prompt; guidance applies at the noise levels inside the interval."""
+        conditional = Prompted(self, self.text(prompt), self.schedule)
+        if self.guidance_scale == 1.0:
+            return conditional
+        unconditional = Prompted(self, self.text(negative_prompt), self.schedule)
+        return Guided(conditional, unconditional, self.guidance_scale, *guidance_interval)
+
+
+@dataclass(frozen=True, eq=False)
+class Prompted:
+    """An expert with one text: a denoiser without guidance. Device and precision are changed here and nowhere else."""
+
+    expert: Expert
+    states: Tensor
+    schedule: NoiseSchedule
+
+    @torch.no_grad()
+    def __call__(self, x_t: Tensor, t: int) -> Estimate:
+        """Estimate `x_t`, `(batch, channel, frame, height, width)`; the answer is on its device, in its dtype."""
+        expert = self.expert
+        states = self.states.expand(x_t.shape[0], -1, -1)
+        prediction = expert.network(x_t.to(expert.device, expert.dtype), t, states).to(x_t)
+        return estimate(expert.prediction_type, x_t, prediction, self.schedule.level(t))
+
+    def on(self, schedule: NoiseSchedule) -> Prompted:
+        """The same network and text, the prediction read on another schedule."""
+        return replace(self, schedule=schedule)

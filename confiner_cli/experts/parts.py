@@ -1,0 +1,77 @@
+"""The parts of an expert on disk: networks in a folder of diffusers' layout, each loaded to one device and dtype."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from confiner_cli.errors import ConfinerError
+
+Module = TypeVar("Module", bound=torch.nn.Module)
+EMBEDDED = Path(__file__).resolve().parents[1] / "embedded"
+
+
+class Network(Protocol):
+    """An expert's network in the one layout that all families share."""
+
+    def __call__(self, x_t: Tensor, t: int, text: Tensor) -> Tensor:
+        """Predict, in the shape of `x_t`, `(batch, channel, frame, height, width)`."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Where the parts of one expert lie, and where they go.
+
+    Attributes:
+        role: `control`, `spatial` or `temporal`, for messages.
+        folders: searched in order for a part's subfolder.
+        named: parts that lie elsewhere, as pairs of a part's name and its own folder.
+        device: where networks live.
+        dtype: what they compute in.
+    """
+
+    role: str
+    folders: tuple[Path, ...]
+    device: torch.device
+    dtype: torch.dtype
+    named: tuple[tuple[str, Path], ...] = ()
+
+    def folder(self, name: str) -> Path:
+        """The folder of the part `name`, such as `unet`. Raises ConfinerError where there is none."""
+        candidates = [folder for part, folder in self.named if part == name]
+        candidates += [folder / name for folder in self.folders]
+        for folder in candidates:
+            if folder.is_dir():
+                return folder
+        raise ConfinerError(
+            f"the {self.role} expert has no {name}: looked for {' and '.join(map(str, candidates))}",
+            f"experts.{self.role}.model= takes a folder in diffusers' layout, with {name}/ inside",
+        )
+
+    def model(self, name: str, kind: type[Module]) -> Module:
+        """Load the part `name` as a frozen diffusers or transformers model (safetensors only)."""
+        folder = self.folder(name)
+        try:
+            loader: Any = kind
+            module: Module = loader.from_pretrained(
+                folder, torch_dtype=self.dtype, local_files_only=True, use_safetensors=True
+            )
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise ConfinerError(
+                f"the {self.role} expert's {name} in {folder} cannot be loaded: {reason}",
+                f"the folder needs a config.json and safetensors weights of a {kind.__name__}",
+            ) from error
+        return module.to(self.device).eval().requires_grad_(False)
+
+
+def resolve(model: str) -> Path:
+    """The folder that `model` names: a path, or `embedded:NAME` for the experts that come with the package."""
+    kind, _, name = model.partition(":")
+    if kind == "embedded":
+        return EMBEDDED / name
+    return Path(model).expanduser()

@@ -1,0 +1,41 @@
+"""Prompts to hidden states: CLIP's tokenizer and text encoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers.models.clip.modeling_clip import CLIPTextModel
+from transformers.models.clip.tokenization_clip import CLIPTokenizer
+
+from confiner_cli.experts.parts import Parts
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """A tokenizer and an encoder that belong together."""
+
+    tokenizer: CLIPTokenizer
+    encoder: CLIPTextModel
+
+    @torch.inference_mode()
+    def __call__(self, text: str) -> Tensor:
+        """Hidden states `(1, token, width)`, padded and cut to the tokenizer's length as diffusers' pipelines do."""
+        length = self.tokenizer.model_max_length
+        ids = self.tokenizer(text, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+        states: Tensor = self.encoder(ids.input_ids.to(self.encoder.device)).last_hidden_state
+        return states
+
+    def unread(self, text: str) -> str:
+        """The end of the text that does not fit into the encoder and will be ignored; empty where all fits."""
+        room = self.tokenizer.model_max_length - 2
+        ids = self.tokenizer(text, add_special_tokens=False).input_ids
+        return str(self.tokenizer.decode(ids[room:])).strip()
+
+
+def load_text(parts: Parts) -> TextEncoder:
+    """Load `tokenizer/` and `text_encoder/`."""
+    folder = parts.folder("tokenizer")
+    tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    return TextEncoder(tokenizer, parts.model("text_encoder", CLIPTextModel))

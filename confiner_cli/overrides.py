@@ -1,0 +1,177 @@
+"""The command line's `key=value` words: taken apart before Hydra sees them, so that prompts stay what was typed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from confiner_cli.check import did_you_mean
+from confiner_cli.errors import ConfinerError
+from confiner_cli.prompts import quoted, read_prompt, read_prompts, verbatim
+from confiner_cli.record import read_run
+from confiner_cli.settings import Settings
+from confiner_cli.video import read_comment
+
+GROUPS = ("experts", "scheduler", "long_video")
+OURS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir")
+_WORD = re.compile(r"(?P<mark>~|\+{0,2})(?P<key>[^=~+@][^=@]*)(?:@[^=]*)?(?:=(?P<value>.*))?", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Word:
+    """One override as it was typed: `+key=value` has the mark `+`; `value` is None where there is no `=`."""
+
+    text: str
+    mark: str
+    key: str
+    value: str | None
+
+
+def for_hydra(words: Sequence[str], multirun: bool) -> list[str]:
+    """Overrides that Hydra reads as they were meant.
+
+    Prompts are quoted, files of prompts are read, `from=` becomes the recorded values, and in a sweep repeated prompts
+    become one. The order stays: it is the order of the sweep.
+
+    Raises:
+        ConfinerError: an unknown key, a key given twice, a prompt that is refused, a file that cannot be read.
+    """
+    parsed = [_parsed(word) for word in words]
+    for word in parsed:
+        _check_key(word)
+    _check_repeats(parsed, multirun)
+    chosen = {word.key for word in parsed}
+    result: list[str] = []
+    for word in parsed:
+        result += _translated(word, multirun, chosen)
+    return _joined(result)
+
+
+def _parsed(text: str) -> Word:
+    match = _WORD.fullmatch(text)
+    if match is None:
+        raise ConfinerError(f"cannot read {text!r}", "settings are written key=value")
+    return Word(text, match["mark"], match["key"].strip(), match["value"])
+
+
+def _check_key(word: Word) -> None:
+    if word.key in OURS:
+        raise ConfinerError(
+            f"{word.key} is set by confiner", "use output.dir= for the run's folder, or the sweep's with -m"
+        )
+    if word.value is None and word.mark != "~":
+        raise ConfinerError(f"cannot read {word.text!r}", 'settings are written key=value, prompts prompt="..."')
+    known = {*known_keys(Settings), "from", "prompt_file", "prompts_file"}
+    if word.key not in known and not word.key.startswith("hydra"):
+        raise ConfinerError(
+            f"there is no setting {word.key!r}",
+            f"{did_you_mean(word.key, known)}confiner generate --cfg job prompt=x prints all settings",
+        )
+
+
+def known_keys(kind: type, prefix: str = "") -> Iterator[str]:
+    """Dotted names of all settings and of the nodes that hold them."""
+    hints = get_type_hints(kind)
+    for entry in fields(kind):
+        yield prefix + entry.name
+        if is_dataclass(hints[entry.name]):
+            yield from known_keys(hints[entry.name], f"{prefix}{entry.name}.")
+
+
+def _check_repeats(words: Sequence[Word], multirun: bool) -> None:
+    keys = [word.key for word in words]
+    for key in dict.fromkeys(keys):
+        if keys.count(key) > 1 and not (multirun and key == "prompt"):
+            hint = "repeating prompt= makes a sweep with -m" if key == "prompt" else f"give {key}= once"
+            raise ConfinerError(f"{key}= is given {keys.count(key)} times", hint)
+    sources = [key for key in ("prompt", "prompt_file", "prompts_file") if key in keys]
+    if len(sources) > 1:
+        raise ConfinerError(f"{' and '.join(sources)} are given together", "use one of them")
+
+
+def _translated(word: Word, multirun: bool, chosen: set[str]) -> list[str]:
+    value = word.value or ""
+    match word.key:
+        case "prompt":
+            return [f"prompt={quoted(verbatim(value))}"]
+        case "negative_prompt":
+            return [f"negative_prompt={quoted(verbatim(value, 'negative_prompt', empty=True))}"]
+        case "prompt_file":
+            return [f"prompt={quoted(read_prompt(value))}"]
+        case "prompts_file":
+            if not multirun:
+                raise ConfinerError(
+                    "prompts_file= makes many videos", "add -m, or use prompt_file= for a single prompt"
+                )
+            return [f"prompt={quoted(text)}" for text in read_prompts(value)]
+        case "from":
+            return list(recorded(Path(value).expanduser(), chosen))
+    return [word.text]
+
+
+def _joined(words: Sequence[str]) -> list[str]:
+    """Several `prompt=` words as one, in the place of the first: Hydra's sweeper reads them apart at the commas."""
+    prompts = [word.removeprefix("prompt=") for word in words if word.startswith("prompt=")]
+    first = next((index for index, word in enumerate(words) if word.startswith("prompt=")), None)
+    joined = f"prompt={','.join(prompts)}"
+    kept = (joined if index == first else word for index, word in enumerate(words))
+    return [word for word in kept if word == joined or not word.startswith("prompt=")]
+
+
+def recorded(path: Path, chosen: set[str]) -> Iterator[str]:
+    """Overrides that make the video at `path` again, but for what the person has chosen anew.
+
+    A group that is chosen anew (`scheduler=confiner_18`) replaces all of its recorded values; a new set of experts
+    brings its own sizes too.
+    """
+    config = read_record(path)["config"]
+    replaced = {*chosen, "output"} | ({"height", "width", "num_frames", "fps"} if "experts" in chosen else set())
+    if replaced & {"prompt_file", "prompts_file"}:
+        replaced.add("prompt")
+    for key, value in _leaves(config):
+        parents = {key.rsplit(".", depth)[0] for depth in range(key.count(".") + 1)}
+        if not replaced & parents:
+            yield f"{key}={_value(value)}"
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """What is recorded of a video: from the run folder, or from the MP4's comment. Raises ConfinerError."""
+    import json
+
+    if path.is_dir():
+        return read_run(path)
+    if not path.is_file():
+        raise ConfinerError(f"there is no {path}", "name a video.mp4 or a run folder")
+    comment = read_comment(path)
+    try:
+        facts: dict[str, Any] = json.loads(comment or "")
+        facts["config"]["experts"]
+    except (ValueError, KeyError, TypeError) as error:
+        if (path.parent / "run.json").is_file():
+            return read_run(path.parent)
+        raise ConfinerError(
+            f"{path} does not say how it was made",
+            "it needs the comment of a confiner video, or its run.json beside it",
+        ) from error
+    return facts
+
+
+def _leaves(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{','.join(_value(item) for item in value)}]"
+    return quoted(value) if isinstance(value, str) else repr(value)

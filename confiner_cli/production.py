@@ -1,0 +1,118 @@
+"""A run made ready: experts loaded and given their prompt, the plan made. What the command line and Python share."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from time import monotonic
+
+import torch
+from torch import Tensor
+
+from confiner_cli.check import used_roles
+from confiner_cli.errors import ConfinerError
+from confiner_cli.experts.loading import device_of, dtype_of, load_decoder, load_experts
+from confiner_cli.experts.parts import resolve
+from confiner_cli.experts.vae import Decoder
+from confiner_cli.generate import Plan
+from confiner_cli.settings import Settings
+from confiner_cli.timeline import Timeline
+from confiner_cli.walk import Step
+
+
+@dataclass(frozen=True)
+class Production:
+    """All that is needed to make one video.
+
+    Attributes:
+        plan: what decides the latents.
+        decoder: turns latents into frames.
+        device: where the networks live.
+        notices: one-line remarks about the prompt.
+    """
+
+    plan: Plan
+    decoder: Decoder
+    device: torch.device
+    notices: tuple[str, ...]
+
+
+def prepare(settings: Settings) -> Production:
+    """Load the experts that checked settings need (from the cache where they are) and give them the prompt.
+
+    Raises:
+        ConfinerError: a device that is not there, weights that are missing or damaged, a size that the VAE cannot make.
+    """
+    device = device_of(settings.device)
+    dtype = dtype_of(settings.dtype, device)
+    roles = used_roles(settings.scheduler)
+    experts = load_experts(((role, settings.experts.role(role)) for role in roles), device, dtype)
+    decoder = load_decoder(settings.experts.spatial, device, dtype)
+    low, high = settings.scheduler.guidance_interval
+    denoisers = {
+        role: expert.given(settings.prompt, settings.negative_prompt, (low, high)) for role, expert in experts.items()
+    }
+    assert settings.num_frames is not None and settings.seed is not None
+    plan = Plan(
+        denoisers=denoisers,
+        scheduler=settings.scheduler,
+        timeline=Timeline(settings.num_frames, segment_frames=settings.num_frames),
+        shape=_latent_shape(settings, decoder),
+        seed=settings.seed,
+    )
+    unread = {expert.text.unread(settings.prompt) for expert in experts.values()} - {""}
+    notices = [f"the text encoder does not read the end of the prompt: {text!r}" for text in unread]
+    return Production(plan, decoder, device, (*_unknown_words(settings), *notices))
+
+
+def _latent_shape(settings: Settings, decoder: Decoder) -> tuple[int, int, int]:
+    assert settings.height is not None and settings.width is not None
+    for name, value in (("height", settings.height), ("width", settings.width)):
+        if value % decoder.factor:
+            raise ConfinerError(
+                f"{name}={value} is not a multiple of {decoder.factor}, the VAE's factor",
+                f"{name}={value // decoder.factor * decoder.factor}",
+            )
+    return (decoder.channels, settings.height // decoder.factor, settings.width // decoder.factor)
+
+
+def _unknown_words(settings: Settings) -> Iterator[str]:
+    if settings.experts.knows is None:
+        return
+    knows = json.loads(resolve(settings.experts.knows).read_text(encoding="utf-8"))
+    words = dict.fromkeys(re.findall(r"[^\W_]+", settings.prompt.lower()))
+    unknown = [word for word in words if word not in knows["words"]]
+    if unknown:
+        examples = ", ".join(f'"{example}"' for example in knows["examples"])
+        shown = ", ".join(unknown[:5])
+        yield f"the {settings.experts.name} experts have never learnt {shown}: {knows['summary']}; try {examples}"
+
+
+@dataclass
+class Meter:
+    """What a run has cost so far: evaluations (denoiser calls), passes through networks, seconds a stage."""
+
+    evaluations: Counter[str] = field(default_factory=Counter)
+    passes: Counter[str] = field(default_factory=Counter)
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    def watch(self, stage: str, steps: Iterable[Step]) -> Iterator[Step]:
+        """Pass the steps on and count them."""
+        started = monotonic()
+        for step in steps:
+            self.evaluations[step.visit.role] += 1
+            self.passes[step.visit.role] += step.estimate.passes
+            self.seconds[stage] += monotonic() - started
+            yield step
+            started = monotonic()
+
+    def decode(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Pass decoded frames on and count the seconds that decoding takes."""
+        started = monotonic()
+        for frame in frames:
+            self.seconds["decode"] += monotonic() - started
+            yield frame
+            started = monotonic()

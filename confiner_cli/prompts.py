@@ -1,0 +1,70 @@
+"""Prompt text, verbatim: what is refused, how it passes through Hydra unchanged, and how it becomes a file name."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from pathlib import Path
+
+from confiner_cli.errors import ConfinerError
+
+LONGEST = 10_000
+SLUG_LENGTH = 40
+
+
+def verbatim(text: str, name: str = "prompt", empty: bool = False) -> str:
+    """The text with outer white space stripped and CRLF turned into LF; everything else is left as it is.
+
+    Raises:
+        ConfinerError: it is empty (unless `empty`), longer than 10,000 characters, or has control characters in it.
+    """
+    text = text.replace("\r\n", "\n").strip()
+    if not text and not empty:
+        raise ConfinerError(f"{name} is empty", f'{name}="a red heart rising over the sea"')
+    if len(text) > LONGEST:
+        raise ConfinerError(
+            f"{name} has {len(text)} characters", f"text encoders read a sentence or two: at most {LONGEST}"
+        )
+    for character in text:
+        if unicodedata.category(character) in ("Cc", "Cs") and character not in "\n\t":
+            raise ConfinerError(
+                f"{name} contains the control character U+{ord(character):04X}", "remove it: a prompt is plain text"
+            )
+    return text
+
+
+def read_prompt(path: str) -> str:
+    """The one prompt in a UTF-8 file (a byte order mark is allowed)."""
+    return verbatim(_read(path, "prompt_file"), f"prompt_file={path}")
+
+
+def read_prompts(path: str) -> list[str]:
+    """The prompts in a UTF-8 file, one a line; blank lines are skipped."""
+    lines = [line for line in _read(path, "prompts_file").splitlines() if line.strip()]
+    if not lines:
+        raise ConfinerError(f"prompts_file={path} has no prompt in it", "one prompt a line")
+    return [verbatim(line, f"prompts_file={path}") for line in lines]
+
+
+def _read(path: str, key: str) -> str:
+    try:
+        return Path(path).expanduser().read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfinerError(f"{key}={path} cannot be read: {error}", "name a text file in UTF-8") from error
+
+
+def quoted(text: str) -> str:
+    """The text as a Hydra override value that reads back as exactly this text, in sweeps too."""
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    # Backslashes before an interpolation are its escapes, so they count double; `???` would read as missing.
+    escaped = re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + r"\${", text)
+    if escaped == "???":
+        escaped = "??? "
+    return str(QuotedString(text=escaped, quote=Quote.double).with_quotes())
+
+
+def slug(text: str) -> str:
+    """What of a prompt may stand in a file name: `[a-z0-9-]`, 1 to 40 characters."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain)[:SLUG_LENGTH].strip("-") or "video"

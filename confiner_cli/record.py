@@ -1,0 +1,157 @@
+"""The run folder: made once, uniquely; run.json replaced whole, events and log appended, finished files hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from platform import python_version
+from typing import Any
+
+from confiner_cli.errors import ConfinerError
+from confiner_cli.prompts import slug
+from confiner_cli.settings import Settings
+from confiner_cli.video import temporary_beside
+
+PACKAGES = ("confiner", "torch", "diffusers", "transformers", "hydra-core", "imageio-ffmpeg")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run's folder goes: under `root`, named by the run; or, with `exact`, the root itself."""
+
+    root: Path
+    number: int | None = None
+    exact: bool = False
+
+    @classmethod
+    def of_single_run(cls, settings: Settings) -> Place:
+        """`output.dir` if it is set, else `outputs/<date>`."""
+        if settings.output.dir:
+            return cls(Path(settings.output.dir).expanduser().absolute(), exact=True)
+        return cls(Path("outputs").absolute() / datetime.now().strftime("%Y-%m-%d"))
+
+    def make(self, settings: Settings) -> Path:
+        """Make the folder and return its absolute path.
+
+        Raises:
+            ConfinerError: the exact folder is not empty, or cannot be made.
+        """
+        try:
+            return self._exact() if self.exact else self._named(f"{slug(settings.prompt)}-s{settings.seed}")
+        except OSError as error:
+            raise ConfinerError(
+                f"cannot make a run folder in {self.root}: {error.strerror}",
+                "set output.dir= to a folder you can write to",
+            ) from error
+
+    def _exact(self) -> Path:
+        self.root.mkdir(parents=True, exist_ok=True)
+        if any(self.root.iterdir()):
+            raise ConfinerError(f"output.dir={self.root} exists and is not empty", "name a new folder")
+        return self.root
+
+    def _named(self, name: str) -> Path:
+        prefix = datetime.now().strftime("%H-%M-%S") if self.number is None else str(self.number)
+        self.root.mkdir(parents=True, exist_ok=True)
+        for attempt in range(1, 10_000):
+            folder = self.root / (f"{prefix}-{name}" if attempt == 1 else f"{prefix}-{name}-{attempt}")
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                continue
+            return folder
+        raise FileExistsError(17, "all names are taken")
+
+
+class Record:
+    """Writes what is known of a run into its folder."""
+
+    def __init__(self, folder: Path, settings: Settings, snapshots: Mapping[str, str]) -> None:
+        """Claim the folder with a first run.json (status running).
+
+        Raises:
+            ConfinerError: another run has claimed it first.
+        """
+        self.folder = folder
+        self.known: dict[str, Any] = {
+            "status": "running",
+            "prompt": settings.prompt,
+            "negative_prompt": settings.negative_prompt,
+            "seed": settings.seed,
+            "config": asdict(settings),
+            "versions": versions(),
+            "started": _now(),
+        }
+        try:
+            with (folder / "run.json").open("x", encoding="utf-8") as file:
+                json.dump(self.known, file, indent=2)
+        except FileExistsError as error:
+            raise ConfinerError(f"output.dir={folder} is in use by another run", "name a new folder") from error
+        for name, text in snapshots.items():
+            (folder / ".hydra").mkdir(exist_ok=True)
+            (folder / ".hydra" / name).write_text(text, encoding="utf-8")
+
+    def update(self, **facts: Any) -> None:
+        """Replace run.json, whole, with these facts added."""
+        self.known.update(facts)
+        with temporary_beside(self.folder / "run.json") as temporary:
+            temporary.write_text(json.dumps(self.known, indent=2), encoding="utf-8")
+
+    def event(self, event: str, **facts: Any) -> None:
+        """Append one line to events.jsonl."""
+        with (self.folder / "events.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"time": _now(), "event": event, **facts}) + "\n")
+
+    def log(self, line: str) -> None:
+        """Append one line to run.log."""
+        with (self.folder / "run.log").open("a", encoding="utf-8") as file:
+            file.write(f"{_now()} {line}\n")
+
+    def files(self) -> dict[str, str]:
+        """SHA-256 of the finished artefacts, by name."""
+        found = (path for path in sorted(self.folder.iterdir()) if path.suffix in (".mp4", ".png", ".safetensors"))
+        return {path.name: sha256(path) for path in found if not path.name.startswith(".")}
+
+    def comment(self) -> str:
+        """What decides the frames, as ASCII JSON for the video's metadata."""
+        config = {key: value for key, value in self.known["config"].items() if key != "output"}
+        parts = {key: self.known[key] for key in ("prompt", "negative_prompt", "seed", "versions")}
+        return json.dumps({**parts, "config": config}, ensure_ascii=True)
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """The run.json of a run folder. Raises ConfinerError where there is none."""
+    try:
+        facts: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfinerError(
+            f"{folder} is not a run folder: no run.json that can be read", "name a run folder or an MP4"
+        ) from error
+    return facts
+
+
+def sha256(path: Path) -> str:
+    """The hash of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide the frames."""
+    return {"python": python_version(), **{name: _version(name) for name in PACKAGES}}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="milliseconds")

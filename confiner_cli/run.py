@@ -1,0 +1,229 @@
+"""One run on disk: settings in, a run folder with the video and everything known about it out."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from confiner_cli import progress
+from confiner_cli.check import resolved
+from confiner_cli.contact_sheet import columns, write_contact_sheet
+from confiner_cli.errors import ConfinerError, FailedError, Terminated
+from confiner_cli.generate import refined, structures
+from confiner_cli.production import Meter, Production, prepare
+from confiner_cli.record import Place, Record
+from confiner_cli.settings import Settings
+from confiner_cli.video import encoder, temporary_beside, write_video
+from confiner_cli.walk import Step
+
+
+def run(settings: Settings, place: Callable[[Settings], Place], snapshots: Mapping[str, str]) -> Path:
+    """Check the settings, make the folder, make the video. Returns the absolute path of video.mp4.
+
+    Args:
+        settings: as they were given; nulls are resolved here.
+        place: where the folder goes.
+        snapshots: files for `.hydra/`, by name.
+
+    Raises:
+        ConfinerError: with the status `failed` in run.json, or before there is a folder.
+        KeyboardInterrupt, Terminated: with the status `interrupted`.
+    """
+    chosen = resolved(settings)
+    record = Record(place(chosen).make(chosen), chosen, snapshots)
+    started = monotonic()
+    record.event("started")
+    with _status(record), _terminable():
+        production = prepare(chosen)
+        record.update(device=_device_name(production.device))
+        for notice in production.notices:
+            progress.say(f"notice: {notice}")
+            record.log(notice)
+        meter = Meter()
+        meter.seconds["load"] = monotonic() - started
+        _produce(chosen, production, meter, record)
+        meter.seconds["total"] = monotonic() - started
+        record.update(
+            status="done", evaluations=_by_role(meter.evaluations), passes=_by_role(meter.passes),
+            seconds={stage: round(value, 3) for stage, value in meter.seconds.items()},
+            peak_memory_bytes=_peak_memory(production.device), files=record.files(),
+        )  # fmt: skip
+        record.event("done")
+    _summary(record)
+    return record.folder / "video.mp4"
+
+
+def _produce(settings: Settings, production: Production, meter: Meter, record: Record) -> None:
+    """The data's way: structures, windows, frames, files. Each arrow is an iterator."""
+    kept, shown = Kept(settings.output.save_latents), Shown(_total(settings))
+    drafts = _previewed(settings, production, meter, record, structures(production.plan, _watch(meter, record)), shown)
+    windows = refined(production.plan, kept.pass_on("structure", drafts), _watch(meter, record))
+    latents = kept.pass_on("refined", windows)
+    frames = (frame for window in latents for frame in meter.decode(production.decoder(window)))
+    comment = record.comment() if settings.output.metadata else None
+    write_video(record.folder / "video.mp4", shown.pass_on("result", frames), _fps(settings), comment)
+    record.event("wrote", file="video.mp4")
+    write_contact_sheet(record.folder / "contact_sheet.png", settings.prompt, shown.rows)
+    if kept.wanted:
+        kept.tensors["base_noise"] = [production.plan.base_noise()]
+        kept.write(record.folder / "latents.safetensors")
+
+
+def _previewed(
+    settings: Settings, production: Production, meter: Meter, record: Record, drafts: Iterator[Tensor], shown: Shown
+) -> Iterator[Tensor]:
+    """Pass structures on and write structure.mp4, which is finished before the last of them is passed on."""
+    frames_left = _total(settings)
+    count = len(production.plan.timeline.structures)
+    with encoder(record.folder / "structure.mp4", _fps(settings)) as add:
+        for number, draft in enumerate(drafts, start=1):
+            frames = islice(meter.decode(production.decoder(draft)), frames_left)
+            for frame in shown.pass_on("structure", frames):
+                add(frame)
+                frames_left -= 1
+            if number == count:
+                break
+            yield draft
+    record.event("wrote", file="structure.mp4")
+    yield draft
+
+
+@dataclass
+class Kept:
+    """Latents that are kept for latents.safetensors, if that is wanted."""
+
+    wanted: bool
+    tensors: dict[str, list[Tensor]] = field(default_factory=dict)
+
+    def pass_on(self, name: str, parts: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Pass latents on and keep them."""
+        for part in parts:
+            if self.wanted:
+                self.tensors.setdefault(name, []).append(part)
+            yield part
+
+    def write(self, path: Path) -> None:
+        """Write all that was kept, each joined along the frames, float32."""
+        joined = {name: torch.cat(parts, dim=2).float().contiguous() for name, parts in self.tensors.items()}
+        with temporary_beside(path) as temporary:
+            save_file(joined, temporary)
+
+
+@dataclass
+class Shown:
+    """Frames that are kept for the contact sheet: a few, whatever the video's length."""
+
+    num_frames: int
+    rows: dict[str, list[Tensor]] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def pass_on(self, name: str, frames: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Pass frames on and keep those that the sheet has a column for."""
+        wanted = columns(self.num_frames)
+        for frame in frames:
+            number = self.counts.get(name, 0)
+            self.counts[name] = number + 1
+            if number in wanted:
+                self.rows.setdefault(name, []).append(frame)
+            yield frame
+
+
+def _watch(meter: Meter, record: Record) -> Callable[[str, Iterator[Step], int], Iterator[Step]]:
+    def watch(stage: str, steps: Iterator[Step], total: int) -> Iterator[Step]:
+        record.event("stage", stage=stage, evaluations=total)
+        for number, step in enumerate(progress.watch(stage, meter.watch(stage, steps), total), start=1):
+            record.event("visit", stage=stage, number=number, role=step.visit.role, t=step.visit.t)
+            yield step
+
+    return watch
+
+
+@contextmanager
+def _status(record: Record) -> Iterator[None]:
+    """Whatever ends the run early is written into run.json; errors that have a cure are given it."""
+    try:
+        yield
+    except (KeyboardInterrupt, Terminated):
+        record.update(status="interrupted")
+        record.log("interrupted")
+        raise
+    except Exception as error:
+        named = named_error(error)
+        record.update(status="failed", error=str(named), hint=named.hint)
+        record.log(named.lines())
+        if named is error:
+            raise
+        raise named from error
+
+
+def named_error(error: Exception) -> ConfinerError:
+    """The error as one with a cure: out of memory, disk full, or our own failure with its type."""
+    if isinstance(error, ConfinerError):
+        return error
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        return ConfinerError("the GPU is out of memory", "fewer frames (num_frames=) or a smaller height= and width=")
+    if isinstance(error, OSError) and error.errno in (27, 28, 122):
+        return ConfinerError(
+            f"no room left on the disk: {error}", "free some space, or set output.dir= to another disk"
+        )
+    return FailedError(
+        f"{type(error).__name__}: {error}", "this is our failure: HYDRA_FULL_ERROR=1 shows the traceback"
+    )
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    def terminate(number: int, frame: Any) -> None:
+        raise Terminated
+
+    previous = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _summary(record: Record) -> None:
+    facts = record.known
+    seconds = ", ".join(f"{stage} {value:.1f} s" for stage, value in facts["seconds"].items())
+    calls = ", ".join(f"{role} {count}" for role, count in facts["evaluations"].items() if count)
+    line = f"done: {seconds}; evaluations: {calls}; peak memory {facts['peak_memory_bytes'] / 2**20:.0f} MiB"
+    progress.say(line)
+    record.log(line)
+
+
+def _by_role(counts: Mapping[str, int]) -> dict[str, int]:
+    return {role: counts.get(role, 0) for role in ("control", "spatial", "temporal")}
+
+
+def _peak_memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+
+
+def _total(settings: Settings) -> int:
+    assert settings.num_frames is not None
+    return settings.num_frames
+
+
+def _fps(settings: Settings) -> int:
+    assert settings.fps is not None
+    return settings.fps

@@ -1,0 +1,129 @@
+"""What a run is, as frozen values: the schema of `configs/` and all that the method knows of it. No torch, no Hydra.
+
+Names are diffusers' where diffusers has one; sizes are height x width in pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+MISSING: Any = "???"
+ROLES = ("control", "spatial", "temporal")
+
+
+@dataclass(frozen=True)
+class ExpertSettings:
+    """One expert: where its weights are, which schedule it was trained on, how strongly it is guided.
+
+    `model` is a folder in diffusers' layout, or `embedded:NAME`; `shared` is a second folder for parts that several
+    experts have in common. The schedule stated here is the authority, whatever a folder's scheduler_config.json says.
+    """
+
+    family: str = MISSING
+    model: str = MISSING
+    shared: str | None = None
+    motion_adapter: str | None = None
+    beta_schedule: str = MISSING
+    beta_start: float = MISSING
+    beta_end: float = MISSING
+    num_train_timesteps: int = 1000
+    prediction_type: str = "epsilon"
+    guidance_scale: float = 1.0
+    max_frames: int = 16
+
+
+@dataclass(frozen=True)
+class ExpertSetSettings:
+    """Three experts that share a latent space, and the sizes that they were made for.
+
+    `knows` is a JSON file that lists all the words the experts have learnt, where they are few enough to be listed.
+    """
+
+    name: str = MISSING
+    description: str = ""
+    height: int = MISSING
+    width: int = MISSING
+    num_frames: int = 16
+    fps: int = 8
+    control: ExpertSettings = field(default_factory=ExpertSettings)
+    spatial: ExpertSettings = field(default_factory=ExpertSettings)
+    temporal: ExpertSettings = field(default_factory=ExpertSettings)
+    knows: str | None = None
+
+    def role(self, name: str) -> ExpertSettings:
+        """The expert of the role `control`, `spatial` or `temporal`."""
+        return {"control": self.control, "spatial": self.spatial, "temporal": self.temporal}[name]
+
+
+@dataclass(frozen=True)
+class StructureSettings:
+    """The structure stage: which expert samples from noise, in how many steps, on which timesteps.
+
+    `timestep_spacing` is `trailing` (Euler as AnimateDiff-Lightning uses it) or `leading` (DDIM as Stable Diffusion).
+    """
+
+    expert: str = "control"
+    num_inference_steps: int = 4
+    timestep_spacing: str = "trailing"
+
+
+@dataclass(frozen=True)
+class RefinementSettings:
+    """The refinement stage: from timestep `te` to clean in uniform steps (0 steps: none).
+
+    `pattern` names one pattern for all steps or lists one a step; `hop_noise` is `fresh` (1, the paper's),
+    `predicted` (0) or a number between; `timestep_matching` is `same` (the paper's) or `snr`.
+    """
+
+    num_inference_steps: int = 5
+    te: int = 100
+    pattern: Any = "coordinated"
+    hop_noise: Any = "fresh"
+    timestep_matching: str = "same"
+
+
+@dataclass(frozen=True)
+class SchedulerSettings:
+    """Both stages, and the noise levels (0 clean, 1 noise) at which guidance is applied at all."""
+
+    name: str = MISSING
+    description: str = ""
+    structure: StructureSettings = field(default_factory=StructureSettings)
+    refinement: RefinementSettings = field(default_factory=RefinementSettings)
+    guidance_interval: list[float] = field(default_factory=lambda: [0.0, 1.0])
+
+
+@dataclass(frozen=True)
+class LongVideoSettings:
+    """How a video longer than the experts' own length is made; `none` makes one segment."""
+
+    name: str = MISSING
+
+
+@dataclass(frozen=True)
+class OutputSettings:
+    """Where a run goes and what it keeps."""
+
+    dir: str | None = None
+    metadata: bool = True
+    save_latents: bool = False
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that `confiner generate` can be told. None means the expert set's own value."""
+
+    prompt: str = MISSING
+    negative_prompt: str = ""
+    seed: int | None = None
+    num_frames: int | None = None
+    height: int | None = None
+    width: int | None = None
+    fps: int | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    experts: ExpertSetSettings = field(default_factory=ExpertSetSettings)
+    scheduler: SchedulerSettings = field(default_factory=SchedulerSettings)
+    long_video: LongVideoSettings = field(default_factory=LongVideoSettings)
+    output: OutputSettings = field(default_factory=OutputSettings)

@@ -1,0 +1,167 @@
+"""MP4 files: whole or not at all. The only module that knows ffmpeg (the one that comes with imageio-ffmpeg)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+import imageio_ffmpeg
+import torch
+from torch import Tensor
+
+from confiner_cli.errors import ConfinerError, FailedError
+
+CRF = "16"
+_BT709 = "colorspace=bt709:color_primaries=bt709:color_trc=bt709"
+_FILTER = f"scale=out_color_matrix=bt709:out_range=tv,setparams=range=tv:{_BT709}"
+
+
+def write_video(path: Path, frames: Iterable[Tensor], fps: int, comment: str | None = None) -> None:
+    """Write all frames through an `encoder`; arguments and errors are its."""
+    with encoder(path, fps, comment) as add:
+        for frame in frames:
+            add(frame)
+
+
+@contextmanager
+def encoder(path: Path, fps: int, comment: str | None = None) -> Iterator[Callable[[Tensor], None]]:
+    """Encode frames as they come; at the end check the file by decoding it, then give it its name.
+
+    H.264, yuv420p, tagged BT.709, index first. Until the last frame is verified nothing exists under `path`.
+
+    Args:
+        path: where the file goes; an existing file is replaced.
+        fps: frames a second.
+        comment: text for the file's `comment` tag.
+
+    Yields:
+        A function that takes one frame: uint8, `(height, width, 3)`, even sizes, the same for all.
+
+    Raises:
+        ConfinerError: the disk is full, or there was no frame.
+        FailedError: the encoder failed, or what it wrote does not decode to the same number of frames.
+    """
+    with temporary_beside(path) as temporary, tempfile.TemporaryFile() as messages:
+        process: subprocess.Popen[bytes] | None = None
+        count, size = 0, (0, 0)
+
+        def add(frame: Tensor) -> None:
+            nonlocal process, count, size
+            if process is None:
+                size = (frame.shape[1], frame.shape[0])
+                process = _start(temporary, size, fps, comment, messages)
+            assert process.stdin is not None
+            with suppress(BrokenPipeError):  # the exit status says why
+                process.stdin.write(frame.contiguous().numpy().tobytes())
+            count += 1
+
+        try:
+            yield add
+        except BaseException:
+            if process is not None:
+                process.kill()
+                process.communicate()
+            raise
+        if process is None:
+            raise FailedError(f"no frame to write into {path.name}", "this is a bug: a video has at least one frame")
+        with suppress(BrokenPipeError):
+            process.communicate()
+        if process.returncode != 0:
+            messages.seek(0)
+            raise _encoder_error(path, process.returncode, messages.read().decode(errors="replace"))
+        verify(temporary, count, size)
+
+
+def _start(
+    path: Path, size: tuple[int, int], fps: int, comment: str | None, messages: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    tags = [] if comment is None else ["-metadata", f"comment={comment}"]
+    command = [
+        imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24",
+        "-s", f"{size[0]}x{size[1]}", "-r", str(fps), "-i", "-", "-an", "-c:v", "libx264", "-crf", CRF,
+        "-pix_fmt", "yuv420p", "-vf", _FILTER, "-movflags", "+faststart", *tags, str(path),
+    ]  # fmt: skip
+    # A session of its own: Ctrl-C is ours to handle.
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stderr=messages, start_new_session=True)
+
+
+@contextmanager
+def temporary_beside(path: Path) -> Iterator[Path]:
+    """A path to write to, which is synced and takes the name `path` at the end, or disappears on an error."""
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.writing{path.suffix}")
+    try:
+        yield temporary
+        _sync(temporary)
+        temporary.replace(path)
+        _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _encoder_error(path: Path, status: int, messages: str) -> ConfinerError:
+    reason = messages.strip().splitlines()[-1] if messages.strip() else f"exit status {status}"
+    if "No space left" in messages or "File too large" in messages or status == -25:
+        return ConfinerError(
+            f"no room to write {path.name} in {path.parent}: {reason}",
+            "free some space, or set output.dir= to another disk",
+        )
+    return FailedError(f"ffmpeg could not write {path.name} in {path.parent}: {reason}", "is the folder writable?")
+
+
+def verify(path: Path, count: int, size: tuple[int, int]) -> None:
+    """Decode the whole file. Raises FailedError unless it has `count` frames of `(width, height)`."""
+    try:
+        frames = imageio_ffmpeg.read_frames(str(path))
+        found_size = tuple(next(frames)["source_size"])
+        found = sum(1 for _ in frames)
+    except (OSError, RuntimeError, StopIteration) as error:
+        raise FailedError(
+            f"{path.name} does not decode after writing: {error}", "is the disk full or failing?"
+        ) from error
+    if (found, found_size) != (count, size):
+        raise FailedError(
+            f"{path.name} decodes to {found} frames of {found_size} instead of {count} of {size}",
+            "is the disk full or failing?",
+        )
+
+
+def read_video(path: Path) -> Tensor:
+    """All frames of a video, uint8 `(frame, height, width, 3)`. Raises ConfinerError where it does not decode."""
+    try:
+        frames = imageio_ffmpeg.read_frames(str(path))
+        width, height = next(frames)["source_size"]
+        decoded = [torch.frombuffer(bytearray(frame), dtype=torch.uint8) for frame in frames]
+    except (OSError, RuntimeError, StopIteration) as error:
+        raise ConfinerError(f"{path} is not a video that can be read", "name an MP4 file") from error
+    return torch.stack(decoded).view(len(decoded), height, width, 3)
+
+
+def read_comment(path: Path) -> str | None:
+    """The `comment` tag of a video file, or None. Raises ConfinerError where the file is no video."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-i", str(path), "-f", "ffmetadata", "-"]
+    result = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False)
+    if result.returncode != 0:
+        raise ConfinerError(f"{path} is not a video that can be read", "name an MP4 file or a run folder")
+    tags = result.stdout.decode().replace("\\\n", "\n")
+    for line in tags.splitlines():
+        if line.startswith("comment="):
+            return _unescaped(line.removeprefix("comment="))
+    return None
+
+
+def _unescaped(value: str) -> str:
+    characters = iter(value)
+    return "".join(next(characters, "") if character == "\\" else character for character in characters)

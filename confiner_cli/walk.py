@@ -1,0 +1,83 @@
+"""The one sampling loop. Who visits the sample, when, and with which noise, is data.
+
+"Cross to the other expert through the clean video" and "take a DDIM step" are the same line: mix the estimate's clean
+latents and noise at the level of whoever is next. With `eta` 0 on one expert's timesteps it is DDIM, and Euler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from confiner_cli.schedule import CLEAN, Estimate, Level, NoiseSchedule
+
+
+class Denoiser(Protocol):
+    """An expert that has been given its prompt."""
+
+    @property
+    def schedule(self) -> NoiseSchedule:
+        """The schedule whose timesteps it is called with."""
+
+    def __call__(self, x_t: Tensor, t: int) -> Estimate:
+        """Estimate clean latents and noise of `x_t`, `(batch, channel, frame, height, width)`, at timestep `t`."""
+
+    def on(self, schedule: NoiseSchedule) -> Denoiser:
+        """The same network, its output read as if it had been trained on another schedule (eq. 7 needs it)."""
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One evaluation: who is asked at which timestep of its own schedule.
+
+    `eta` in [0, 1] is the share of fresh noise in the noise with which the walk arrives here:
+    `sqrt(1 - eta^2) * predicted + eta * fresh`.
+    """
+
+    role: str
+    denoiser: Denoiser
+    t: int
+    eta: float = 0.0
+
+    @property
+    def level(self) -> Level:
+        """The level that a sample must have on arrival."""
+        return self.denoiser.schedule.level(self.t)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one visit did: its estimate, and the sample as it leaves for the next."""
+
+    visit: Visit
+    estimate: Estimate
+    x_t: Tensor
+
+
+def walk(
+    x_t: Tensor, visits: Sequence[Visit], end: Level = CLEAN, fresh: Callable[[int], Tensor] | None = None
+) -> Iterator[Step]:
+    """Walk a sample through the visits to the level `end`, yielding after each.
+
+    Args:
+        x_t: the sample at the first visit's level, any shape that the denoisers take.
+        visits: who is asked, in order.
+        end: where the walk ends: CLEAN, or timestep 0 of a schedule as diffusers' DDIM.
+        fresh: noise shaped like `x_t` for the arrival at visit number `i`; needed where an `eta` is above 0.
+
+    Raises:
+        ValueError: a visit wants fresh noise and there is none to be had.
+    """
+    for number, visit in enumerate(visits, start=1):
+        estimate = visit.denoiser(x_t, visit.t)
+        level, eta = (visits[number].level, visits[number].eta) if number < len(visits) else (end, 0.0)
+        eps = estimate.noise
+        if eta > 0:
+            if fresh is None:
+                raise ValueError(f"visit {number} arrives with eta {eta}, but the walk was given no fresh noise")
+            eps = (1 - eta**2) ** 0.5 * eps + eta * fresh(number)
+        x_t = level.mix(estimate.clean, eps)
+        yield Step(visit, estimate, x_t)
