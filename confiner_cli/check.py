@@ -13,7 +13,6 @@ from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.families import FAMILIES
 from confiner_cli.prompts import verbatim
 from confiner_cli.settings import (
-    MISSING,
     ROLES,
     ExpertSettings,
     RefinementSettings,
@@ -32,8 +31,6 @@ def resolved(settings: Settings) -> Settings:
     Raises:
         ConfinerError: a value that cannot be used, named with its key.
     """
-    if settings.prompt == MISSING:
-        raise ConfinerError("no prompt", 'confiner generate prompt="a red heart rising over the sea"')
     chosen = replace(
         settings,
         prompt=verbatim(settings.prompt),
@@ -48,8 +45,10 @@ def resolved(settings: Settings) -> Settings:
     _one_of("dtype", chosen.dtype, ("auto", "float32", "float16", "bfloat16"))
     for role in ROLES:
         _check_expert(f"experts.{role}", chosen.experts.role(role))
-    _check_scheduler(chosen.scheduler)
+    _check_scheduler(chosen)
     _check_length(chosen)
+    _check_folders(chosen)
+    _check_device(chosen.device)
     return chosen
 
 
@@ -86,6 +85,26 @@ def _check_length(settings: Settings) -> None:
         )
 
 
+def _check_folders(settings: Settings) -> None:
+    from confiner_cli.experts.parts import resolve
+
+    for role in dict.fromkeys((*used_roles(settings.scheduler), "spatial")):  # the VAE lies with the spatial expert
+        expert = settings.experts.role(role)
+        for name in ("model", "shared", "motion_adapter"):
+            value = getattr(expert, name)
+            if value and not resolve(value).is_dir():
+                raise ConfinerError(
+                    f"experts.{role}.{name}={value}: there is no folder {resolve(value).absolute()}",
+                    "name a folder in diffusers' layout; `confiner experts` lists the sets there are",
+                )
+
+
+def _check_device(name: str) -> None:
+    from confiner_cli.experts.loading import device_of  # slow to import, so this comes last
+
+    device_of(name)
+
+
 def _check_expert(key: str, expert: ExpertSettings) -> None:
     _one_of(f"{key}.family", expert.family, FAMILIES)
     _one_of(f"{key}.beta_schedule", expert.beta_schedule, ("linear", "scaled_linear"))
@@ -100,9 +119,12 @@ def _check_expert(key: str, expert: ExpertSettings) -> None:
         )
 
 
-def _check_scheduler(scheduler: SchedulerSettings) -> None:
-    _check_structure(scheduler.structure)
-    _check_refinement(scheduler.refinement)
+def _check_scheduler(settings: Settings) -> None:
+    scheduler = settings.scheduler
+    _one_of("scheduler.structure.expert", scheduler.structure.expert, ROLES)
+    last = min(settings.experts.role(role).num_train_timesteps for role in used_roles(scheduler)) - 1
+    _check_structure(scheduler.structure, last)
+    _check_refinement(scheduler.refinement, last)
     interval = scheduler.guidance_interval
     if len(interval) != 2 or not 0 <= interval[0] <= interval[1] <= 1:
         raise ConfinerError(
@@ -111,31 +133,31 @@ def _check_scheduler(scheduler: SchedulerSettings) -> None:
         )
 
 
-def _check_structure(structure: StructureSettings) -> None:
+def _check_structure(structure: StructureSettings, last: int) -> None:
     key = "scheduler.structure"
-    _one_of(f"{key}.expert", structure.expert, ROLES)
-    _in_range(f"{key}.num_inference_steps", structure.num_inference_steps, 1, 999)
+    _in_range(f"{key}.num_inference_steps", structure.num_inference_steps, 1, last)
     _one_of(f"{key}.timestep_spacing", structure.timestep_spacing, ("trailing", "leading"))
 
 
-def _check_refinement(refinement: RefinementSettings) -> None:
+def _check_refinement(refinement: RefinementSettings, last: int) -> None:
     from confiner_cli.generate import HOP_NOISE, patterns
     from confiner_cli.refinement import PATTERNS
 
     key = "scheduler.refinement"
     steps = refinement.num_inference_steps
-    _in_range(f"{key}.num_inference_steps", steps, 0, 999)
+    _in_range(f"{key}.num_inference_steps", steps, 0, last)
     if not steps:
         return
-    _in_range(f"{key}.te", refinement.te, steps, 999)
+    _in_range(f"{key}.te", refinement.te, steps, last)
     _one_of(f"{key}.timestep_matching", refinement.timestep_matching, ("same", "snr"))
-    if refinement.hop_noise not in HOP_NOISE:
-        if not isinstance(refinement.hop_noise, (int, float)) or isinstance(refinement.hop_noise, bool):
-            _one_of(f"{key}.hop_noise", str(refinement.hop_noise), (*HOP_NOISE, "a number from 0 to 1"))
-        _in_range(f"{key}.hop_noise", refinement.hop_noise, 0, 1)
-    names = patterns(refinement.pattern, steps) if refinement.pattern else []
+    hop_noise, pattern = refinement.hop_noise, refinement.pattern
+    if isinstance(hop_noise, (int, float)) and not isinstance(hop_noise, bool):
+        _in_range(f"{key}.hop_noise", hop_noise, 0, 1)
+    else:
+        _one_of(f"{key}.hop_noise", hop_noise, HOP_NOISE, "or a number from 0 to 1")
+    names = patterns(pattern, steps) if isinstance(pattern, (str, list)) else [pattern]
     for name in names:
-        _one_of(f"{key}.pattern", str(name), tuple(PATTERNS))
+        _one_of(f"{key}.pattern", name, PATTERNS)
     if len(names) != steps:
         raise ConfinerError(
             f"{key}.pattern lists {len(names)} patterns for {steps} steps",
@@ -149,10 +171,11 @@ def _in_range(key: str, value: Any, low: float, high: float) -> None:
         raise ConfinerError(f"{key}={value} is out of range", f"{key}= takes {bounds}")
 
 
-def _one_of(key: str, value: str, choices: Iterable[str]) -> None:
+def _one_of(key: str, value: Any, choices: Iterable[str], also: str = "") -> None:
     names = tuple(choices)
     if value not in names:
-        raise ConfinerError(f"{key}={value} is unknown", f"{did_you_mean(value, names)}{key}= takes {', '.join(names)}")
+        near = did_you_mean(str(value), names)
+        raise ConfinerError(f"{key}={value} is unknown", f"{near}{key}= takes {', '.join(names)} {also}")
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

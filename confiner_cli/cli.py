@@ -6,7 +6,7 @@ import importlib
 import os
 import sys
 
-from confiner_cli.errors import ConfinerError, Terminated
+from confiner_cli.errors import ConfinerError, Terminated, named_error
 
 COMMANDS = {
     "generate": "make a video, or many with -m",
@@ -31,11 +31,6 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         return dispatch(arguments)
-    except ConfinerError as error:
-        if error.exit_code == 1 and os.environ.get("HYDRA_FULL_ERROR") == "1":
-            raise
-        print(error.lines(), file=sys.stderr)
-        return error.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
@@ -46,6 +41,12 @@ def main(arguments: list[str] | None = None) -> int:
     except Terminated:
         print("terminated", file=sys.stderr)
         return 143
+    except Exception as error:
+        named = named_error(error)
+        if named.exit_code == 1 and os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        print(named.lines(), file=sys.stderr)
+        return named.exit_code
 
 
 def dispatch(arguments: list[str]) -> int:

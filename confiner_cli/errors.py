@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+DISK_FULL = ("No space left", "File too large", "Disk quota exceeded")
+"""What the system says where a file cannot grow; ffmpeg and safetensors only pass the words on."""
+
 
 class ConfinerError(Exception):
     """Something that has a cure. `hint` says what to do; `exit_code` is 2 where the user can do it."""
@@ -44,3 +47,18 @@ class NotFiniteError(FailedError):
             f"the {role} expert's estimate at timestep {t} is not finite (NaN or infinity)",
             "try dtype=float32 (or bfloat16); if it stays, the weights are damaged or the schedule is not theirs",
         )
+
+
+def named_error(error: Exception) -> ConfinerError:
+    """The error as one with a cure: out of memory, disk full, or our own failure with its type."""
+    if isinstance(error, ConfinerError):
+        return error
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported for a name
+        return ConfinerError("the GPU is out of memory", "fewer frames (num_frames=) or a smaller height= and width=")
+    if any(sign in str(error) for sign in DISK_FULL):
+        return ConfinerError(
+            f"no room left on the disk: {error}", "free some space, or set output.dir= to another disk"
+        )
+    return FailedError(
+        f"{type(error).__name__}: {error}", "this is our failure: HYDRA_FULL_ERROR=1 shows the traceback"
+    )

@@ -11,12 +11,10 @@ from typing import Any, get_type_hints
 from confiner_cli.check import did_you_mean
 from confiner_cli.errors import ConfinerError
 from confiner_cli.prompts import quoted, read_prompt, read_prompts, verbatim
-from confiner_cli.record import read_run
 from confiner_cli.settings import Settings
-from confiner_cli.video import read_comment
 
 GROUPS = ("experts", "scheduler", "long_video")
-OURS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir")
+OURS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir", "hydra.mode")
 _WORD = re.compile(r"(?P<mark>~|\+{0,2})(?P<key>[^=~+@][^=@]*)(?:@[^=]*)?(?:=(?P<value>.*))?", re.DOTALL)
 
 
@@ -59,10 +57,10 @@ def _parsed(text: str) -> Word:
 
 def _check_key(word: Word) -> None:
     if word.key in OURS:
-        raise ConfinerError(
-            f"{word.key} is set by confiner", "use output.dir= for the run's folder, or the sweep's with -m"
-        )
-    if word.value is None and word.mark != "~":
+        raise ConfinerError(f"{word.key} is set by confiner", "use output.dir= for the folder, -m for a sweep")
+    if word.mark == "~":
+        raise ConfinerError(f"cannot remove {word.key}: every setting has a value", f"{word.key}= another value")
+    if word.value is None:
         raise ConfinerError(f"cannot read {word.text!r}", 'settings are written key=value, prompts prompt="..."')
     known = {*known_keys(Settings), "from", "prompt_file", "prompts_file"}
     if word.key not in known and not word.key.startswith("hydra"):
@@ -127,7 +125,9 @@ def recorded(path: Path, chosen: set[str]) -> Iterator[str]:
     A group that is chosen anew (`scheduler=confiner_18`) replaces all of its recorded values; a new set of experts
     brings its own sizes too.
     """
-    config = read_record(path)["config"]
+    config = read_record(path).get("config")
+    if not isinstance(config, dict):
+        raise ConfinerError(f"the record of {path} has no settings", "its run was refused before it began")
     replaced = {*chosen, "output"} | ({"height", "width", "num_frames", "fps"} if "experts" in chosen else set())
     if replaced & {"prompt_file", "prompts_file"}:
         replaced.add("prompt")
@@ -140,6 +140,9 @@ def recorded(path: Path, chosen: set[str]) -> Iterator[str]:
 def read_record(path: Path) -> dict[str, Any]:
     """What is recorded of a video: from the run folder, or from the MP4's comment. Raises ConfinerError."""
     import json
+
+    from confiner_cli.record import read_run
+    from confiner_cli.video import read_comment
 
     if path.is_dir():
         return read_run(path)

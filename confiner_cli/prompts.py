@@ -20,13 +20,13 @@ def verbatim(text: str, name: str = "prompt", empty: bool = False) -> str:
     """
     text = text.replace("\r\n", "\n").strip()
     if not text and not empty:
-        raise ConfinerError(f"{name} is empty", f'{name}="a red heart rising over the sea"')
+        raise ConfinerError(f"{name} is empty", 'say what the video shows: prompt="a red heart rising over the sea"')
     if len(text) > LONGEST:
         raise ConfinerError(
             f"{name} has {len(text)} characters", f"text encoders read a sentence or two: at most {LONGEST}"
         )
     for character in text:
-        if unicodedata.category(character) in ("Cc", "Cs") and character not in "\n\t":
+        if unicodedata.category(character) in ("Cc", "Cs") and character != "\n":
             raise ConfinerError(
                 f"{name} contains the control character U+{ord(character):04X}", "remove it: a prompt is plain text"
             )
@@ -40,7 +40,7 @@ def read_prompt(path: str) -> str:
 
 def read_prompts(path: str) -> list[str]:
     """The prompts in a UTF-8 file, one a line; blank lines are skipped."""
-    lines = [line for line in _read(path, "prompts_file").splitlines() if line.strip()]
+    lines = [line for line in _read(path, "prompts_file").split("\n") if line.strip()]
     if not lines:
         raise ConfinerError(f"prompts_file={path} has no prompt in it", "one prompt a line")
     return [verbatim(line, f"prompts_file={path}") for line in lines]

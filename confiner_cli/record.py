@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -13,7 +14,6 @@ from platform import python_version
 from typing import Any
 
 from confiner_cli.errors import ConfinerError
-from confiner_cli.prompts import slug
 from confiner_cli.settings import Settings
 from confiner_cli.video import temporary_beside
 
@@ -22,27 +22,27 @@ PACKAGES = ("confiner", "torch", "diffusers", "transformers", "hydra-core", "ima
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run's folder goes: under `root`, named by the run; or, with `exact`, the root itself."""
+    """Where a folder goes: under `root`, named by a job's number or the time; or, with `exact`, the root itself."""
 
     root: Path
-    number: int | None = None
+    prefix: str | None = None
     exact: bool = False
 
     @classmethod
-    def of_single_run(cls, settings: Settings) -> Place:
-        """`output.dir` if it is set, else `outputs/<date>`."""
-        if settings.output.dir:
-            return cls(Path(settings.output.dir).expanduser().absolute(), exact=True)
-        return cls(Path("outputs").absolute() / datetime.now().strftime("%Y-%m-%d"))
+    def of(cls, kind: str, chosen: str | None) -> Place:
+        """The folder that is chosen, else one in `outputs/<date>` or `multirun/<date>`, whichever the kind is."""
+        if chosen:
+            return cls(Path(chosen).expanduser().absolute(), exact=True)
+        return cls(Path(kind).absolute() / datetime.now().strftime("%Y-%m-%d"))
 
-    def make(self, settings: Settings) -> Path:
+    def make(self, name: str = "") -> Path:
         """Make the folder and return its absolute path.
 
         Raises:
             ConfinerError: the exact folder is not empty, or cannot be made.
         """
         try:
-            return self._exact() if self.exact else self._named(f"{slug(settings.prompt)}-s{settings.seed}")
+            return self._exact() if self.exact else self._named(name)
         except OSError as error:
             raise ConfinerError(
                 f"cannot make a run folder in {self.root}: {error.strerror}",
@@ -56,15 +56,13 @@ class Place:
         return self.root
 
     def _named(self, name: str) -> Path:
-        prefix = datetime.now().strftime("%H-%M-%S") if self.number is None else str(self.number)
         self.root.mkdir(parents=True, exist_ok=True)
-        for attempt in range(1, 10_000):
-            folder = self.root / (f"{prefix}-{name}" if attempt == 1 else f"{prefix}-{name}-{attempt}")
-            try:
+        prefix = self.prefix or datetime.now().strftime("%H-%M-%S")
+        for attempt in ("", *map(str, range(2, 10_000))):
+            folder = self.root / "-".join(part for part in (prefix, name, attempt) if part)
+            with suppress(FileExistsError):
                 folder.mkdir()
-            except FileExistsError:
-                continue
-            return folder
+                return folder
         raise FileExistsError(17, "all names are taken")
 
 

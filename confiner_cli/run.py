@@ -6,7 +6,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -18,22 +18,22 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from confiner_cli import progress
-from confiner_cli.check import resolved
 from confiner_cli.contact_sheet import columns, write_contact_sheet
-from confiner_cli.errors import ConfinerError, FailedError, Terminated
+from confiner_cli.errors import Terminated, named_error
 from confiner_cli.generate import refined, structures
 from confiner_cli.production import Meter, Production, prepare
+from confiner_cli.prompts import slug
 from confiner_cli.record import Place, Record
 from confiner_cli.settings import Settings
 from confiner_cli.video import encoder, temporary_beside, write_video
 from confiner_cli.walk import Step
 
 
-def run(settings: Settings, place: Callable[[Settings], Place], snapshots: Mapping[str, str]) -> Path:
-    """Check the settings, make the folder, make the video. Returns the absolute path of video.mp4.
+def run(settings: Settings, place: Place, snapshots: Mapping[str, str]) -> Path:
+    """Make the folder and the video in it. Returns the absolute path of video.mp4.
 
     Args:
-        settings: as they were given; nulls are resolved here.
+        settings: checked, with their nulls resolved.
         place: where the folder goes.
         snapshots: files for `.hydra/`, by name.
 
@@ -41,19 +41,18 @@ def run(settings: Settings, place: Callable[[Settings], Place], snapshots: Mappi
         ConfinerError: with the status `failed` in run.json, or before there is a folder.
         KeyboardInterrupt, Terminated: with the status `interrupted`.
     """
-    chosen = resolved(settings)
-    record = Record(place(chosen).make(chosen), chosen, snapshots)
+    record = Record(place.make(f"{slug(settings.prompt)}-s{settings.seed}"), settings, snapshots)
     started = monotonic()
     record.event("started")
     with _status(record), _terminable():
-        production = prepare(chosen)
+        production = prepare(settings)
         record.update(device=_device_name(production.device))
         for notice in production.notices:
             progress.say(f"notice: {notice}")
             record.log(notice)
         meter = Meter()
         meter.seconds["load"] = monotonic() - started
-        _produce(chosen, production, meter, record)
+        _produce(settings, production, meter, record)
         meter.seconds["total"] = monotonic() - started
         record.update(
             status="done", evaluations=_by_role(meter.evaluations), passes=_by_role(meter.passes),
@@ -156,31 +155,18 @@ def _status(record: Record) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, Terminated):
-        record.update(status="interrupted")
-        record.log("interrupted")
+        with suppress(OSError):
+            record.update(status="interrupted")
+            record.log("interrupted")
         raise
     except Exception as error:
         named = named_error(error)
-        record.update(status="failed", error=str(named), hint=named.hint)
-        record.log(named.lines())
+        with suppress(OSError):  # a full disk may have no room for this either
+            record.update(status="failed", error=str(named), hint=named.hint)
+            record.log(named.lines())
         if named is error:
             raise
         raise named from error
-
-
-def named_error(error: Exception) -> ConfinerError:
-    """The error as one with a cure: out of memory, disk full, or our own failure with its type."""
-    if isinstance(error, ConfinerError):
-        return error
-    if isinstance(error, torch.cuda.OutOfMemoryError):
-        return ConfinerError("the GPU is out of memory", "fewer frames (num_frames=) or a smaller height= and width=")
-    if isinstance(error, OSError) and error.errno in (27, 28, 122):
-        return ConfinerError(
-            f"no room left on the disk: {error}", "free some space, or set output.dir= to another disk"
-        )
-    return FailedError(
-        f"{type(error).__name__}: {error}", "this is our failure: HYDRA_FULL_ERROR=1 shows the traceback"
-    )
 
 
 @contextmanager

@@ -114,7 +114,7 @@ class OutputSettings:
 class Settings:
     """Everything that `confiner generate` can be told. None means the expert set's own value."""
 
-    prompt: str = MISSING
+    prompt: str = ""
     negative_prompt: str = ""
     seed: int | None = None
     num_frames: int | None = None

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import imageio_ffmpeg
-import torch
-from torch import Tensor
 
-from confiner_cli.errors import ConfinerError, FailedError
+from confiner_cli.errors import DISK_FULL, ConfinerError, FailedError
+
+if TYPE_CHECKING:  # torch takes a second to import, and reading a comment does not need it
+    from torch import Tensor
 
 CRF = "16"
 _BT709 = "colorspace=bt709:color_primaries=bt709:color_trc=bt709"
@@ -62,15 +64,15 @@ def encoder(path: Path, fps: int, comment: str | None = None) -> Iterator[Callab
 
         try:
             yield add
+            if process is None:
+                raise FailedError(f"no frame to write into {path.name}", "a video has at least one frame")
+            with suppress(BrokenPipeError):
+                process.communicate()
         except BaseException:
             if process is not None:
                 process.kill()
                 process.communicate()
             raise
-        if process is None:
-            raise FailedError(f"no frame to write into {path.name}", "this is a bug: a video has at least one frame")
-        with suppress(BrokenPipeError):
-            process.communicate()
         if process.returncode != 0:
             messages.seek(0)
             raise _encoder_error(path, process.returncode, messages.read().decode(errors="replace"))
@@ -113,7 +115,7 @@ def _sync(path: Path) -> None:
 
 def _encoder_error(path: Path, status: int, messages: str) -> ConfinerError:
     reason = messages.strip().splitlines()[-1] if messages.strip() else f"exit status {status}"
-    if "No space left" in messages or "File too large" in messages or status == -25:
+    if any(sign in messages for sign in DISK_FULL) or status == -signal.SIGXFSZ:
         return ConfinerError(
             f"no room to write {path.name} in {path.parent}: {reason}",
             "free some space, or set output.dir= to another disk",
@@ -140,6 +142,8 @@ def verify(path: Path, count: int, size: tuple[int, int]) -> None:
 
 def read_video(path: Path) -> Tensor:
     """All frames of a video, uint8 `(frame, height, width, 3)`. Raises ConfinerError where it does not decode."""
+    import torch
+
     try:
         frames = imageio_ffmpeg.read_frames(str(path))
         width, height = next(frames)["source_size"]
@@ -155,7 +159,7 @@ def read_comment(path: Path) -> str | None:
     result = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False)
     if result.returncode != 0:
         raise ConfinerError(f"{path} is not a video that can be read", "name an MP4 file or a run folder")
-    tags = result.stdout.decode().replace("\\\n", "\n")
+    tags = result.stdout.decode(errors="replace").replace("\\\n", "\n")
     for line in tags.splitlines():
         if line.startswith("comment="):
             return _unescaped(line.removeprefix("comment="))
