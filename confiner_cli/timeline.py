@@ -55,5 +55,5 @@ class Timeline:
         if len(self.structures) == 1:
             return self.structures
         middles = [span.start + self.segment_frames // 2 for span in self.structures]
-        cuts = [0, *(middle for middle in middles if middle < self.num_frames), self.num_frames]
+        cuts = [0, *(middle for middle in middles if 0 < middle < self.num_frames), self.num_frames]
         return tuple(Span(start, stop) for start, stop in pairwise(cuts))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from confiner_cli.errors import ConfinerError
@@ -57,16 +58,19 @@ class Parts:
         folder = self.folder(name)
         try:
             loader: Any = kind
-            module: Module = loader.from_pretrained(
-                folder, torch_dtype=self.dtype, local_files_only=True, use_safetensors=True
+            module, info = loader.from_pretrained(
+                folder, torch_dtype=self.dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
             )
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            if missing := sorted(info["missing_keys"]):  # they would be left at random values
+                raise ValueError(f"the weights lack {len(missing)} tensors, {missing[0]} for one")
+        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ConfinerError(
                 f"the {self.role} expert's {name} in {folder} cannot be loaded: {reason}",
                 f"the folder needs a config.json and safetensors weights of a {kind.__name__}",
             ) from error
-        return module.to(self.device).eval().requires_grad_(False)
+        loaded: Module = module.to(self.device).eval().requires_grad_(False)
+        return loaded
 
 
 def resolve(model: str) -> Path:

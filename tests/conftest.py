@@ -1,0 +1,15 @@
+"""Shared fixtures. Heavy imports stay inside them, so that tests without networks start at once."""
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def tiny_networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `control`, `spatial`, `temporal` and `shared` in diffusers' layout, untrained, of every family."""
+    import tiny_networks
+
+    folder = tmp_path_factory.mktemp("networks")
+    tiny_networks.write(folder)
+    return folder

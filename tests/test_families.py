@@ -1,0 +1,225 @@
+"""The contract of every family of experts. A new family adds one row to ROLE_OF."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+
+from confiner_cli.cli import main
+from confiner_cli.errors import ConfinerError
+from confiner_cli.experts.families import FAMILIES
+from confiner_cli.experts.loading import load_decoder, load_expert
+from confiner_cli.settings import ExpertSettings
+
+ROLE_OF = {"animatediff": "control", "stable_diffusion": "spatial", "modelscope": "temporal"}
+NETWORKS_OF = {"animatediff": ("unet", "motion_adapter"), "stable_diffusion": ("unet",), "modelscope": ("unet",)}
+WEIGHTS = [(family, part) for family, parts in NETWORKS_OF.items() for part in (*parts, "text_encoder")]
+CPU = torch.device("cpu")
+T = 400
+
+
+def settings_of(family: str, networks: Path, **changes) -> ExpertSettings:
+    return ExpertSettings(
+        family=family,
+        model=str(networks / ROLE_OF[family]),
+        shared=str(networks / "shared"),
+        beta_schedule="linear",
+        beta_start=0.0001,
+        beta_end=0.02,
+        **changes,
+    )
+
+
+def load(family: str, settings: ExpertSettings, dtype: torch.dtype = torch.float32):
+    return load_expert(ROLE_OF[family], settings, CPU, dtype)
+
+
+def sample(num_frames: int = 3, batch: int = 1) -> torch.Tensor:
+    return torch.randn(batch, 4, num_frames, 4, 6, generator=torch.Generator().manual_seed(num_frames))
+
+
+def distance(one, other) -> float:
+    return float((one.clean - other.clean).abs().max())
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def expert(family, tiny_networks):
+    return load(family, settings_of(family, tiny_networks))
+
+
+@pytest.fixture
+def guided(family, tiny_networks):
+    return load(family, settings_of(family, tiny_networks, guidance_scale=3.0))
+
+
+@pytest.mark.parametrize(("num_frames", "batch"), [(1, 1), (3, 1), (5, 2), (16, 1)])
+def test_an_estimate_has_the_samples_shape(expert, num_frames, batch):
+    x_t = sample(num_frames, batch)
+    found = expert.given("a heart")(x_t, T)
+    for tensor in (found.clean, found.noise):
+        assert (tensor.shape, tensor.dtype, tensor.device) == (x_t.shape, x_t.dtype, x_t.device)
+        assert tensor.isfinite().all() and not tensor.requires_grad
+
+
+def test_estimate_and_sample_agree_at_the_level(expert):
+    x_t = sample()
+    found = expert.given("a heart")(x_t, T)
+    assert torch.allclose(expert.schedule.level(T).mix(found.clean, found.noise), x_t, atol=1e-5)
+
+
+def test_a_call_leaves_its_input_alone(guided):
+    x_t = sample()
+    guided.given("a heart", "a star")(x_t, T)
+    assert torch.equal(x_t, sample())
+
+
+def test_the_same_call_has_the_same_answer_whatever_was_asked_between(guided):
+    denoiser = guided.given("a heart", "a star")
+    first = denoiser(sample(), T)
+    denoiser(sample(5), 20)
+    guided.given("a circle")(sample(), T)
+    again = denoiser(sample(), T)
+    assert torch.equal(again.clean, first.clean) and torch.equal(again.noise, first.noise)
+
+
+def test_samples_of_a_batch_do_not_mix(expert):
+    denoiser, batch = expert.given("a heart"), sample(3, batch=2)
+    alone = denoiser(batch[1:], T)
+    assert torch.allclose(denoiser(batch, T).clean[1:], alone.clean, atol=1e-5)
+
+
+def test_frames_stay_in_their_order(family, expert):
+    """What the first frame shows is answered in the first frame: frames of a still video are answered alike."""
+    x_t = sample(3)
+    changed = x_t.clone()
+    changed[:, :, 0] += 1.0
+    moved = (expert.given("a heart")(changed, T).noise - expert.given("a heart")(x_t, T).noise).abs().amax((0, 1, 3, 4))
+    assert moved.argmax() == 0 and moved[0] > 1e-3
+    if family == "stable_diffusion":
+        assert moved[1:].max() < 1e-5
+
+
+def test_the_timestep_matters(expert):
+    denoiser = expert.given("a heart")
+    assert (denoiser(sample(), 20).noise - denoiser(sample(), 800).noise).abs().max() > 1e-3
+
+
+def test_the_prompt_matters(expert):
+    assert distance(expert.given("a heart")(sample(), T), expert.given("a star")(sample(), T)) > 1e-4
+
+
+def test_with_guidance_the_negative_prompt_matters_and_an_estimate_costs_two_passes(guided):
+    plain, negative = (guided.given("a heart", text)(sample(), T) for text in ("", "a star"))
+    assert distance(plain, negative) > 1e-4
+    assert plain.passes == negative.passes == 2
+
+
+def test_guidance_scale_1_is_one_pass_without_the_negative_prompt(expert):
+    plain, negative = (expert.given("a heart", text)(sample(), T) for text in ("", "a star"))
+    assert torch.equal(plain.clean, negative.clean)
+    assert plain.passes == negative.passes == 1
+
+
+def test_guidance_goes_from_the_negative_prompt_through_the_prompt(expert, guided):
+    c, u = (expert.given(text)(sample(), T).noise for text in ("a heart", "a star"))
+    found = guided.given("a heart", "a star")(sample(), T).noise
+    assert torch.allclose(found, u + 3.0 * (c - u), atol=1e-5)
+
+
+def test_outside_the_guidance_interval_an_estimate_is_the_unguided_one(expert, guided):
+    found = guided.given("a heart", "a star", (0.9, 1.0))(sample(), 20)
+    assert found.passes == 1
+    assert torch.equal(found.clean, expert.given("a heart")(sample(), 20).clean)
+
+
+def test_precision_is_the_experts_own_business(family, expert, tiny_networks):
+    rough = load(family, settings_of(family, tiny_networks), torch.bfloat16)
+    exact, found = (chosen.given("a heart")(sample(), T) for chosen in (expert, rough))
+    assert found.clean.dtype == found.noise.dtype == torch.float32
+    assert 0 < distance(exact, found) < 0.1 * exact.clean.abs().max()
+
+
+def test_an_expert_is_loaded_once(family, tiny_networks):
+    settings = settings_of(family, tiny_networks)
+    assert load(family, settings) is load(family, replace(settings))
+
+
+@pytest.mark.parametrize(("family", "part"), [*WEIGHTS, *((family, "tokenizer") for family in NETWORKS_OF)])
+def test_a_missing_part_is_named_with_its_role(family, part, tiny_networks, tmp_path):
+    networks = copied(tiny_networks, tmp_path)
+    for folder in networks.rglob(part):
+        shutil.rmtree(folder)
+    with pytest.raises(ConfinerError, match=f"the {ROLE_OF[family]} expert has no {part}") as caught:
+        load(family, settings_of(family, networks))
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(("family", "part"), WEIGHTS)
+@pytest.mark.parametrize("damage", ["cut", "absent", "unreadable", "incomplete"])
+def test_damaged_weights_are_named_with_their_part(family, part, damage, tiny_networks, tmp_path):
+    networks = copied(tiny_networks, tmp_path)
+    for path in networks.glob(f"*/{part}/*.safetensors"):
+        spoil(path, damage)
+    with pytest.raises(ConfinerError, match=rf"{part} in .* cannot be loaded") as caught:
+        load(family, settings_of(family, networks))
+    assert caught.value.exit_code == 2
+
+
+def spoil(weights: Path, damage: str) -> None:
+    tensors, content = load_file(weights), weights.read_bytes()
+    weights.unlink()
+    match damage:
+        case "cut":
+            weights.write_bytes(content[: len(content) // 2])
+        case "unreadable":
+            weights.write_bytes(b"not tensors")
+        case "incomplete":
+            tensors.popitem()
+            save_file(tensors, weights, metadata={"format": "pt"})
+
+
+def copied(networks: Path, folder: Path) -> Path:
+    return Path(shutil.copytree(networks, folder / "networks"))
+
+
+@pytest.mark.parametrize("num_frames", [1, 5])
+def test_decoding_a_few_frames_at_a_time_is_decoding_them_all(num_frames, tiny_networks):
+    whole = load_decoder(settings_of("stable_diffusion", tiny_networks), CPU, torch.float32)
+    frames = torch.stack(list(replace(whole, chunk=64)(sample(num_frames))))
+    pieces = torch.stack(list(replace(whole, chunk=2)(sample(num_frames))))
+    assert frames.shape == (num_frames, 4 * whole.factor, 6 * whole.factor, 3) and frames.dtype == torch.uint8
+    assert (frames.int() - pieces.int()).abs().max() <= 1
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file <_io.Buffered:ResourceWarning")  # imageio-ffmpeg's pipes
+def test_a_yaml_is_enough_for_experts_of_known_families(tiny_networks, tmp_path, monkeypatch):
+    fields = ("family", "model", "shared", "beta_schedule", "beta_start", "beta_end")
+    node = {"name": "mine", "height": 16, "width": 24, "num_frames": 2, "fps": 4}
+    for family, role in ROLE_OF.items():
+        settings = settings_of(family, tiny_networks)
+        node[role] = {name: getattr(settings, name) for name in fields}
+    (tmp_path / "configs" / "experts").mkdir(parents=True)
+    (tmp_path / "configs" / "experts" / "mine.yaml").write_text(yaml.safe_dump(node), encoding="utf-8")
+    monkeypatch.setattr("sys.argv", ["confiner"])
+    run = tmp_path / "run"
+    words = ["prompt=a heart", "experts=mine", "scheduler.refinement.num_inference_steps=1", f"output.dir={run}"]
+    assert main(["generate", "--config-dir", str(tmp_path / "configs"), *words]) == 0
+    facts = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    assert facts["status"] == "done" and facts["config"]["experts"]["name"] == "mine"
+    assert facts["evaluations"] == {"control": 4, "spatial": 2, "temporal": 1}
+
+
+def test_every_family_is_held_to_the_contract():
+    assert set(ROLE_OF) == set(NETWORKS_OF) == set(FAMILIES)

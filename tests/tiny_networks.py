@@ -1,0 +1,103 @@
+"""Networks of every family with random weights, as small as diffusers' classes get."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
+from diffusers.models.unets.unet_motion_model import MotionAdapter
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers.models.clip.configuration_clip import CLIPTextConfig
+from transformers.models.clip.modeling_clip import CLIPTextModel
+from transformers.models.clip.tokenization_clip import CLIPTokenizer
+
+CHANNELS = (8, 16)
+GROUPS = 4
+WIDTH = 16
+TOKENS = 24
+
+
+def write(folder: Path) -> None:
+    """Write `folder/control`, `folder/spatial`, `folder/temporal` and what they share."""
+    torch.manual_seed(0)
+    for role in ("control", "spatial"):
+        unet_2d().save_pretrained(folder / role / "unet")
+    unet_3d().save_pretrained(folder / "temporal" / "unet")
+    motion_adapter().save_pretrained(folder / "control" / "motion_adapter")
+    vae().save_pretrained(folder / "shared" / "vae")
+    tokenizer = spelling_tokenizer()
+    tokenizer.save_pretrained(folder / "shared" / "tokenizer")
+    text_encoder(tokenizer).save_pretrained(folder / "shared" / "text_encoder")
+
+
+def unet_2d() -> UNet2DConditionModel:
+    """`attention_head_dim` is the number of heads here."""
+    return UNet2DConditionModel(**_unet("2D"), attention_head_dim=2, use_linear_projection=True)
+
+
+def unet_3d() -> UNet3DConditionModel:
+    """`attention_head_dim` is the size of a head here."""
+    return UNet3DConditionModel(**_unet("3D"), attention_head_dim=4)
+
+
+def _unet(kind: str) -> dict[str, Any]:
+    return {
+        "sample_size": 2,
+        "block_out_channels": CHANNELS,
+        "down_block_types": (f"CrossAttnDownBlock{kind}", f"DownBlock{kind}"),
+        "up_block_types": (f"UpBlock{kind}", f"CrossAttnUpBlock{kind}"),
+        "layers_per_block": 1,
+        "cross_attention_dim": WIDTH,
+        "norm_num_groups": GROUPS,
+    }
+
+
+def motion_adapter() -> MotionAdapter:
+    """Motion modules for `unet_2d`."""
+    return MotionAdapter(
+        block_out_channels=CHANNELS,
+        motion_layers_per_block=1,
+        motion_num_attention_heads=2,
+        motion_norm_num_groups=GROUPS,
+        motion_max_seq_length=16,
+    )
+
+
+def vae() -> AutoencoderKL:
+    """8 pixels a latent."""
+    return AutoencoderKL(
+        block_out_channels=(4, 4, 4, 8),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=1,
+        norm_num_groups=2,
+        mid_block_add_attention=False,
+    )
+
+
+def spelling_tokenizer() -> CLIPTokenizer:
+    """CLIP's tokenizer without merges: every character is a token."""
+    letters = sorted(ByteLevel.alphabet())
+    words = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    return CLIPTokenizer({word: index for index, word in enumerate(words)}, [], model_max_length=TOKENS)
+
+
+def text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    """One layer, with weights large enough that texts differ."""
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=WIDTH,
+        intermediate_size=2 * WIDTH,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=TOKENS,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        initializer_factor=10.0,
+    )
+    return CLIPTextModel(config)
