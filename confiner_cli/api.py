@@ -14,7 +14,7 @@ from torch import Tensor
 from confiner_cli.check import resolved
 from confiner_cli.config import compose, settings_of
 from confiner_cli.generate import refined, structures
-from confiner_cli.production import Meter, prepare
+from confiner_cli.production import Meter, Production, prepare
 from confiner_cli.settings import Settings
 from confiner_cli.video import write_video
 
@@ -28,12 +28,14 @@ class Video:
         structure: the coarse video that it was refined from, same shape.
         settings: everything that decided it, the seed included.
         evaluations: denoiser calls by role.
+        passes: what they cost, by role: a guided call is two.
     """
 
     frames: Tensor
     structure: Tensor
     settings: Settings
     evaluations: dict[str, int]
+    passes: dict[str, int]
 
     def save(self, path: str | Path) -> Path:
         """Write an MP4, whole or not at all, and return its path."""
@@ -74,11 +76,13 @@ class Confiner:
 
         drafts = list(structures(production.plan, watch))
         finished = list(refined(production.plan, drafts, watch))
-        structure, frames = (
-            torch.stack([frame for latents in parts for frame in production.decoder(latents)])
-            for parts in (drafts, finished)
-        )
-        return Video(frames, structure[: len(frames)], chosen, dict(meter.evaluations))
+        frames = _frames(production, finished)
+        structure = _frames(production, drafts)[: len(frames)] if production.plan.visits else frames
+        return Video(frames, structure, chosen, dict(meter.evaluations), dict(meter.passes))
+
+
+def _frames(production: Production, parts: list[Tensor]) -> Tensor:
+    return torch.stack([frame for latents in parts for frame in production.decoder(latents)])
 
 
 def load(experts: str = "tiny", *overrides: str) -> Confiner:

@@ -1,0 +1,45 @@
+# What to type: make help
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PROMPT ?= a red heart rising over the sea
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow lint check train clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+demo: $(VENV)/.installed  ## set everything up in .venv and make a first video
+	$(BIN)/confiner generate prompt="$(PROMPT)"
+
+test: $(VENV)/.development  ## all tests that take seconds (sets itself up)
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+test-slow: $(VENV)/.development  ## the tests that take minutes; GPU tests where there is a GPU
+	$(BIN)/python -m pytest -m "slow or gpu"
+
+lint: $(VENV)/.development  ## ruff and mypy --strict
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+check: lint test  ## everything a change must pass
+
+train: $(VENV)/.development  ## train the embedded experts from nothing into train/ (hours; goes on after a kill)
+	$(BIN)/python scripts/train_embedded.py --out train
+	$(BIN)/python scripts/package_embedded.py --from train
+
+clean:  ## remove the environment and caches (not outputs/, not train/)
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache dist
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt .
+	@touch $@
+
+$(VENV)/.development: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@ $(VENV)/.installed
