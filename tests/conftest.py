@@ -13,3 +13,13 @@ def tiny_networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("networks")
     tiny_networks.write(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def exported_experts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded experts as pipeline folders: `control`, `spatial`, `temporal`."""
+    from confiner_cli.export import export
+
+    folder = tmp_path_factory.mktemp("exported")
+    list(export("tiny", folder))
+    return folder
