@@ -52,9 +52,10 @@ class Video:
 
 @dataclass(frozen=True)
 class Confiner:
-    """A set of experts, loaded; made by `load`."""
+    """A set of experts, loaded; made by `load`. `settings` are those of a call without overrides."""
 
     overrides: tuple[str, ...]
+    settings: Settings
 
     def generate(self, prompt: str, *overrides: str, **settings: Any) -> Video:
         """Make one video.
@@ -67,8 +68,8 @@ class Confiner:
         Raises:
             ConfinerError: a value that cannot be used, or a failure with a cure.
         """
-        config = settings_of(compose([*self.overrides, *overrides]))
-        chosen = resolved(replace(config, prompt=prompt, **settings))
+        composed = settings_of(compose([*self.overrides, *overrides])) if overrides else self.settings
+        chosen = resolved(replace(composed, prompt=prompt, **settings))
         production, meter = prepare(chosen), Meter()
 
         def watch(stage: str, steps: Any, total: int) -> Any:
@@ -91,6 +92,7 @@ def load(experts: str = "tiny", *overrides: str) -> Confiner:
     Raises:
         ConfinerError: weights that are missing or damaged, or a device that is not there.
     """
-    confiner = Confiner((f"experts={experts}", *overrides))
-    prepare(resolved(replace(settings_of(compose(confiner.overrides)), prompt="-")))
-    return confiner
+    chosen = (f"experts={experts}", *overrides)
+    settings = settings_of(compose(chosen))
+    prepare(resolved(replace(settings, prompt="-")))
+    return Confiner(chosen, settings)

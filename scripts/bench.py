@@ -26,6 +26,7 @@ from diffusers.models.unets.unet_motion_model import UNetMotionModel
 from transformers.models.clip.modeling_clip import CLIPTextModel
 
 from confiner_cli.api import load
+from confiner_cli.check import resolved
 from confiner_cli.config import compose, settings_of
 from confiner_cli.export import export
 from confiner_cli.record import Place, versions
@@ -80,10 +81,10 @@ def timed_networks() -> Iterator[list[float]]:
 
 def whole_run(scheduler: str) -> tuple[float, float]:
     """Seconds of one run into a new folder, and of the networks inside it. The experts are cached after the first."""
-    settings = replace(settings_of(compose([f"scheduler={scheduler}"])), prompt=PROMPT, seed=1)
+    settings = resolved(replace(settings_of(compose([f"scheduler={scheduler}"])), prompt=PROMPT, seed=1))
     with tempfile.TemporaryDirectory() as folder, timed_networks() as seconds:
         started = time.perf_counter()
-        run(settings, lambda _: Place(Path(folder)), {})
+        run(settings, Place(Path(folder)), {})
         return time.perf_counter() - started, sum(seconds)
 
 
