@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -125,17 +126,18 @@ def _encoder_error(path: Path, status: int, messages: str) -> ConfinerError:
 
 def verify(path: Path, count: int, size: tuple[int, int]) -> None:
     """Decode the whole file. Raises FailedError unless it has `count` frames of `(width, height)`."""
+    found, sizes = 0, set()
     try:
-        frames = imageio_ffmpeg.read_frames(str(path))
-        found_size = tuple(next(frames)["source_size"])
-        found = sum(1 for _ in frames)
-    except (OSError, RuntimeError, StopIteration) as error:
+        for found_size, _ in _decoded(path):
+            found += 1
+            sizes.add(found_size)
+    except ValueError as error:
         raise FailedError(
             f"{path.name} does not decode after writing: {error}", "is the disk full or failing?"
         ) from error
-    if (found, found_size) != (count, size):
+    if (found, sizes) != (count, {size}):
         raise FailedError(
-            f"{path.name} decodes to {found} frames of {found_size} instead of {count} of {size}",
+            f"{path.name} decodes to {found} frames of {sizes} instead of {count} of {size}",
             "is the disk full or failing?",
         )
 
@@ -145,12 +147,31 @@ def read_video(path: Path) -> Tensor:
     import torch
 
     try:
-        frames = imageio_ffmpeg.read_frames(str(path))
-        width, height = next(frames)["source_size"]
-        decoded = [torch.frombuffer(bytearray(frame), dtype=torch.uint8) for frame in frames]
-    except (OSError, RuntimeError, StopIteration) as error:
+        frames = [
+            torch.frombuffer(bytearray(pixels), dtype=torch.uint8).view(height, width, 3)
+            for (width, height), pixels in _decoded(path)
+        ]
+    except ValueError as error:
         raise ConfinerError(f"{path} is not a video that can be read", "name an MP4 file") from error
-    return torch.stack(decoded).view(len(decoded), height, width, 3)
+    return torch.stack(frames)
+
+
+def _decoded(path: Path) -> Iterator[tuple[tuple[int, int], bytes]]:
+    """`(width, height)` and RGB bytes of each frame. Raises ValueError where ffmpeg cannot decode the file."""
+    command = [
+        imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-i", str(path), "-fps_mode", "passthrough",
+        "-f", "image2pipe", "-c:v", "ppm", "-pix_fmt", "rgb24", "-",
+    ]  # fmt: skip
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        while process.stdout.readline():  # a PPM picture: P6, width and height, 255, pixels
+            width, height = map(int, process.stdout.readline().split())
+            process.stdout.readline()
+            yield (width, height), process.stdout.read(width * height * 3)
+    if process.returncode != 0:
+        raise ValueError(f"ffmpeg ends with status {process.returncode}")
 
 
 def read_comment(path: Path) -> str | None:
@@ -159,13 +180,7 @@ def read_comment(path: Path) -> str | None:
     result = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False)
     if result.returncode != 0:
         raise ConfinerError(f"{path} is not a video that can be read", "name an MP4 file or a run folder")
-    tags = result.stdout.decode(errors="replace").replace("\\\n", "\n")
-    for line in tags.splitlines():
-        if line.startswith("comment="):
-            return _unescaped(line.removeprefix("comment="))
-    return None
-
-
-def _unescaped(value: str) -> str:
-    characters = iter(value)
-    return "".join(next(characters, "") if character == "\\" else character for character in characters)
+    escaped = re.search(
+        r"^comment=((?:\\.|[^\\\n])*)", result.stdout.decode(errors="replace"), re.MULTILINE | re.DOTALL
+    )
+    return re.sub(r"\\(.)", r"\1", escaped[1], flags=re.DOTALL) if escaped else None

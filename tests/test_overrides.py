@@ -1,0 +1,126 @@
+"""What is typed reaches the settings: prompts of any text through Hydra's parser, its sweeper and YAML unchanged."""
+
+import json
+import random
+import sys
+import unicodedata
+from dataclasses import asdict, replace
+
+import pytest
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from confiner_cli.config import compose, settings_of
+from confiner_cli.errors import ConfinerError
+from confiner_cli.overrides import for_hydra, recorded
+from confiner_cli.prompts import verbatim
+from confiner_cli.settings import OutputSettings
+
+NASTY = [
+    "true", "null", "off", "2049", "1e3", "0x10", "???", "???,???", "~", "-m", "a=b", "prompt=a", "a,b", "[a,b]",
+    "{a:b}", "'single'", '"double"', "\"it's\"", "'", '"', "\\", "\\\\", "a\\", "\\'", '\\"', "a\\ b", "a\\,b", "\\n",
+    "${oc.env:HOME}", "\\${a}", "\\\\${a}", "${", "$", "${a", "}", "${${a}}", "${now:%Y}", "range(1,5)",
+    "choice(a,b)", "glob(*)", "(a", ")", "a: b", "# a", "a #b", "&a", "*a", "!a", "%a", "@a", "`a`", "- a", "<a>", ";a",
+    "|", "?", "a  b", "a\nb", "a\u2028b", "💛", "שלום עולם", "\u202ea", "e\u0301", "ß,ſ", "\ufeffa", "\u200b",
+]  # fmt: skip
+
+
+def random_texts(count: int, seed: int) -> list[str]:
+    """Text of all planes of unicode, dense in what Hydra, OmegaConf and YAML read as syntax."""
+    draw = random.Random(seed)
+    characters = [chr(code) for code in range(32, sys.maxunicode + 1)]
+    plain = [character for character in characters if unicodedata.category(character) not in ("Cc", "Cs")]
+    pieces = [*NASTY, *",'\"()=[]{}\\$:~ #&", "${", "\\${", "\n", "a heart"]
+    texts = []
+    while len(texts) < count:
+        parts = draw.choices(pieces, k=draw.randint(0, 6)) + draw.choices(plain, k=draw.randint(0, 6))
+        draw.shuffle(parts)
+        text = "".join(parts).strip()
+        texts += [text] if text else []
+    return texts
+
+
+TEXTS = NASTY + random_texts(2_000, seed=0)
+
+
+@pytest.fixture(scope="module")
+def composed():
+    return compose(["prompt=x"])
+
+
+def read(words, config):
+    """Put overrides into a config as Hydra's composition does once the groups are chosen."""
+    ConfigLoaderImpl._apply_overrides_to_config(OverridesParser.create().parse_overrides(words), config)
+    return config
+
+
+def test_any_text_reaches_the_settings_unchanged(composed):
+    for first, second in zip(TEXTS[0::2], TEXTS[1::2], strict=True):
+        config = read(for_hydra([f"prompt={first}", f"negative_prompt={second}"], multirun=False), composed)
+        settings = settings_of(config)
+        assert (verbatim(settings.prompt), verbatim(settings.negative_prompt)) == (first, second)
+
+
+def test_any_texts_of_one_sweep_become_its_jobs_unchanged():
+    bare = OmegaConf.create({"prompt": "", "seed": 0})
+    for start in range(0, len(TEXTS), 50):
+        texts = TEXTS[start : start + 50]
+        words = for_hydra([f"prompt={text}" for text in texts] + ["seed=1,2"], multirun=True)
+        (jobs,) = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(words), None)
+        configs = (read(job, bare) for job in jobs)
+        assert [(verbatim(config.prompt), config.seed) for config in configs] == [
+            (text, seed) for text in texts for seed in (1, 2)
+        ]
+
+
+def test_nasty_texts_pass_a_whole_composition_and_yaml():
+    for first, second in zip(NASTY[0::2], reversed(NASTY[1::2]), strict=True):
+        config = compose(for_hydra([f"prompt={first}", f"negative_prompt={second}"], multirun=False))
+        again = settings_of(OmegaConf.create(OmegaConf.to_yaml(config)))
+        assert [verbatim(text) for text in (again.prompt, again.negative_prompt)] == [first, second]
+
+
+def test_overrides_keep_their_order_and_prompts_the_place_of_the_first():
+    words = for_hydra(["seed=1,2", "prompt=a", "num_frames=4,8", "prompt=b", "fps=9"], multirun=True)
+    assert [word.partition("=")[0] for word in words] == ["seed", "prompt", "num_frames", "fps"]
+
+
+def test_a_key_is_given_once_also_with_marks_and_in_sweeps():
+    for words, multirun in (
+        (["seed=1", "++seed=2"], False),
+        (["seed=1", "seed=2"], True),
+        (["from=a", "from=b"], True),
+    ):
+        with pytest.raises(ConfinerError, match="given 2 times"):
+            for_hydra(words, multirun)
+
+
+@pytest.fixture
+def record(tmp_path):
+    words = (
+        "prompt=${a}, (b)", "seed=7", "num_frames=4", "output.dir=x", "experts.spatial.guidance_scale=1e-05",
+        "scheduler=confiner_18", "scheduler.refinement.te=50", "scheduler.refinement.pattern=[naive,standard]",
+    )  # fmt: skip
+    settings = settings_of(compose(for_hydra(words, multirun=False)))
+    (tmp_path / "run.json").write_text(json.dumps({"config": asdict(settings)}))
+    return tmp_path, settings
+
+
+def test_a_record_gives_the_same_settings_but_for_the_folder(record):
+    folder, settings = record
+    again = settings_of(compose(list(recorded(folder, set()))))
+    assert settings.prompt == "${a}, (b)"
+    assert again == replace(settings, output=OutputSettings())
+
+
+def test_what_is_chosen_anew_replaces_the_record(record):
+    folder, settings = record
+    again = settings_of(compose(for_hydra([f"from={folder}", "scheduler=confiner_9", "seed=8"], multirun=False)))
+    assert (again.seed, again.prompt, again.experts) == (8, settings.prompt, settings.experts)
+    assert again.scheduler == settings_of(compose()).scheduler
+    deeper = settings_of(compose(for_hydra([f"from={folder}", "scheduler.refinement.te=60"], multirun=False)))
+    assert (deeper.scheduler.name, deeper.scheduler.refinement.te) == ("confiner_18", 60)
+    sized = settings_of(compose(for_hydra([f"from={folder}", "experts=tiny"], multirun=False)))
+    assert (sized.num_frames, sized.experts) == (None, settings_of(compose()).experts)

@@ -1,0 +1,161 @@
+"""MP4 files: the frames, colours and tags that were meant, under the final name only when whole."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import imageio_ffmpeg
+import pytest
+import torch
+
+from confiner_cli.errors import ConfinerError, FailedError
+from confiner_cli.video import encoder, read_comment, read_video, verify, write_video
+
+COLOURS = torch.tensor(
+    [[0, 255, 0], [255, 0, 0], [0, 0, 255], [255, 255, 255], [0, 0, 0], [128, 128, 128], [230, 120, 20]],
+    dtype=torch.uint8,
+)
+
+
+def flat(colours=COLOURS, height=32, width=48):
+    """One frame of each colour."""
+    return colours[:, None, None].expand(-1, height, width, 3)
+
+
+def described(path) -> str:
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-i", str(path)]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stderr
+
+
+@pytest.mark.parametrize("fps", [1, 8, 24, 240])
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (72, 40), (64, 200)])
+def test_frames_size_and_rate_are_exact_and_tagged(tmp_path, fps, height, width):
+    path = tmp_path / "video.mp4"
+    write_video(path, flat(height=height, width=width), fps)
+    assert read_video(path).shape == (len(COLOURS), height, width, 3)
+    words = described(path)
+    assert re.search(rf"h264 .*yuv420p\(tv, bt709.*\), {width}x{height}\b.*, {fps} fps", words), words
+
+
+def test_flat_colours_come_back_within_three_levels(tmp_path):
+    write_video(tmp_path / "video.mp4", flat(), 8)
+    error = (read_video(tmp_path / "video.mp4").int() - flat().int()).abs().max()
+    assert error <= 3
+
+
+def test_the_index_comes_before_the_frames(tmp_path):
+    write_video(tmp_path / "video.mp4", flat(), 8, "tag")
+    content = (tmp_path / "video.mp4").read_bytes()
+    assert 0 < content.index(b"moov") < content.index(b"mdat")
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [json.dumps({"prompt": text}) for text in ("a=b;#c\\ \"d\" 'e'\n${f}", "💛" * 2_000)] + ["one\ntwo=2", "\\"],
+)
+def test_a_comment_is_read_back_as_it_was_written(tmp_path, comment):
+    write_video(tmp_path / "video.mp4", flat(), 8, comment)
+    assert read_comment(tmp_path / "video.mp4") == comment
+
+
+def test_without_a_comment_there_is_none(tmp_path):
+    write_video(tmp_path / "video.mp4", flat(), 8)
+    assert read_comment(tmp_path / "video.mp4") is None
+
+
+def test_what_is_no_video_is_refused_by_name(tmp_path):
+    path = tmp_path / "text.mp4"
+    path.write_text("no video")
+    for read in (read_video, read_comment):
+        with pytest.raises(ConfinerError, match=r"text\.mp4 is not a video"):
+            read(path)
+
+
+def test_an_error_between_frames_leaves_the_old_file_alone(tmp_path):
+    path = tmp_path / "video.mp4"
+    write_video(path, flat(), 8)
+    before = path.read_bytes()
+    with pytest.raises(KeyboardInterrupt), encoder(path, 8) as add:
+        add(flat()[0])
+        raise KeyboardInterrupt
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("video.mp4", before)]
+
+
+def test_no_frames_and_an_encoder_that_fails_leave_no_file(tmp_path):
+    with pytest.raises(FailedError, match="no frame"):
+        write_video(tmp_path / "video.mp4", [], 8)
+    with pytest.raises(FailedError, match="ffmpeg could not write"):
+        write_video(tmp_path / "video.mp4", flat(height=31), 8)  # yuv420p has no odd sizes
+    assert not any(tmp_path.iterdir())
+
+
+def test_verification_misses_neither_frames_nor_bytes(tmp_path):
+    path = tmp_path / "video.mp4"
+    write_video(path, flat(height=64, width=64), 8)
+    verify(path, len(COLOURS), (64, 64))
+    for count, size in ((len(COLOURS) - 1, (64, 64)), (len(COLOURS), (48, 64))):
+        with pytest.raises(FailedError, match="decodes to"):
+            verify(path, count, size)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
+    with pytest.raises(FailedError):
+        verify(path, len(COLOURS), (64, 64))
+
+
+WRITER = """
+import sys, torch
+from pathlib import Path
+from confiner_cli.errors import ConfinerError
+from confiner_cli.video import encoder
+try:
+    with encoder(Path("video.mp4"), 8) as add:
+        for number in range(int(sys.argv[1])):
+            add(torch.randint(256, (64, 64, 3), dtype=torch.uint8))
+except ConfinerError as error:
+    sys.exit(error.lines())
+"""
+
+
+def test_a_kill_while_writing_leaves_no_file_under_the_name(tmp_path):
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(10**9)], cwd=tmp_path)
+    deadline = time.monotonic() + 120
+    while not any(path.stat().st_size for path in tmp_path.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    writer.send_signal(signal.SIGKILL)
+    assert writer.wait() == -signal.SIGKILL
+    assert any(tmp_path.iterdir())
+    assert not (tmp_path / "video.mp4").exists()
+
+
+def limited(folder):
+    """Files of 20 kB at most."""
+    return subprocess.run(
+        ["bash", "-c", 'ulimit -f 20; exec "$@"', "-", sys.executable, "-c", WRITER, "60"],
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def full(folder):
+    """A file system of 40 kB."""
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40k", "none", str(folder)], check=False)
+    if mounted.returncode != 0:
+        pytest.skip("mounting a tmpfs needs a privilege")
+    try:
+        result = subprocess.run(
+            [sys.executable, "-c", WRITER, "60"], cwd=folder, capture_output=True, text=True, check=False
+        )
+        assert not any(folder.iterdir())
+        return result
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("disk", [limited, full])
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path, disk):
+    result = disk(tmp_path)
+    error, hint = result.stderr.splitlines()
+    assert result.returncode == 1
+    assert error.startswith("error: no room to write video.mp4") and "disk" in hint
+    assert not any(tmp_path.iterdir())
