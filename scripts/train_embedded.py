@@ -1,6 +1,6 @@
 """Train the embedded experts from nothing: `python scripts/train_embedded.py --out train`.
 
-Stages: text, vae, latents, spatial, then control and temporal side by side, one single-threaded process each. Every
+Stages: text, vae, decoder, latents, spatial, then control and temporal side by side, one single-threaded process each. Every
 stage is seeded and checkpointed once a minute; after a kill the same command goes on where it stopped.
 """
 
@@ -18,7 +18,7 @@ ALLOCATOR = {
     "MALLOC_TRIM_THRESHOLD_": "4294967296",
     "MALLOC_TOP_PAD_": "134217728",
 }
-STAGES = (("text",), ("vae",), ("latents",), ("spatial",), ("control", "temporal"))
+STAGES = (("text",), ("vae",), ("decoder",), ("latents",), ("spatial",), ("control", "temporal"))
 
 
 def main() -> int:
@@ -61,8 +61,10 @@ def run_stage(stage: str, out: Path, threads: int) -> None:
             text.train_text(out)
         case "vae":
             trained = vae.train_vae(out)
-            held = vae.frames(torch.Generator().manual_seed(5), 128)
-            print(f"vae: {vae.psnr(trained, held):.2f} dB on held-out frames", flush=True)
+            print(f"vae: {vae.psnr(trained, vae.unseen(128)):.2f} dB on held-out frames", flush=True)
+        case "decoder":
+            trained = vae.train_decoder(out)
+            print(f"decoder: {vae.psnr(trained, vae.unseen(128)):.2f} dB on held-out frames", flush=True)
         case "latents":
             latents.encode_clips(AutoencoderKL.from_pretrained(out / "vae").eval(), out)
         case "spatial":

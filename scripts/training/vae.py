@@ -15,6 +15,7 @@ from world.render import FRAMES, render_frame
 from world.scene import combinations, held_out, placed
 
 RECIPE = Recipe("vae", steps=2000, learning_rate=2e-3, ema=0.995, seed=1)
+DECODER = Recipe("decoder", steps=1000, learning_rate=1e-3, ema=0.995, seed=7)
 BATCH = 16
 KL_WEIGHT = 1e-4
 
@@ -43,6 +44,13 @@ def frames(generator: torch.Generator, count: int) -> Tensor:
     return torch.stack([render_frame(scene, rng.randrange(FRAMES)) for scene in scenes]) * 2 - 1
 
 
+def unseen(count: int) -> Tensor:
+    """Frames of combinations that are held out of all training, `(count, 3, 64, 64)` in [-1, 1]."""
+    rng = random.Random(5)
+    scenes = [placed(rng.choice(sorted(held_out())), rng) for _ in range(count)]
+    return torch.stack([render_frame(scene, rng.randrange(FRAMES)) for scene in scenes]) * 2 - 1
+
+
 def train_vae(folder: Path) -> AutoencoderKL:
     """Train, set the scaling factor to one over the latents' standard deviation, save as `folder/vae`."""
     vae = build().to(memory_format=torch.channels_last)
@@ -58,6 +66,26 @@ def train_vae(folder: Path) -> AutoencoderKL:
     with torch.no_grad():
         sample = vae.encode(frames(torch.Generator().manual_seed(99), 256)).latent_dist.mean
     vae.register_to_config(scaling_factor=round(float(1 / sample.std()), 5))
+    vae.save_pretrained(folder / "vae")
+    return vae
+
+
+def train_decoder(folder: Path) -> AutoencoderKL:
+    """Go on with the decoder alone, on noiseless latents, and save `folder/vae` again.
+
+    The encoder stays as it is, so latents that are encoded already stay valid.
+    """
+    vae = AutoencoderKL.from_pretrained(folder / "vae").to(memory_format=torch.channels_last)
+    vae.encoder.requires_grad_(False)
+    vae.quant_conv.requires_grad_(False)
+
+    def loss(generator: torch.Generator) -> Tensor:
+        pixels = frames(generator, BATCH)
+        with torch.no_grad():
+            latents = vae.encode(pixels).latent_dist.mean
+        return reconstruction_loss(vae.decode(latents).sample, pixels)
+
+    train(DECODER, vae, loss, folder)
     vae.save_pretrained(folder / "vae")
     return vae
 
