@@ -1,7 +1,7 @@
 """Train the embedded experts from nothing: `python scripts/train_embedded.py --out train`.
 
-Stages: text, vae, decoder, latents, spatial, then control and temporal side by side, one single-threaded process each. Every
-stage is seeded and checkpointed once a minute; after a kill the same command goes on where it stopped.
+Stages: text, vae, decoder, latents, spatial, then control and temporal side by side, one single-threaded process each.
+Every stage is seeded and checkpointed once a minute; after a kill the same command goes on where it stopped.
 """
 
 from __future__ import annotations
