@@ -11,7 +11,7 @@ from confiner_cli.production import Meter
 from confiner_cli.refinement import PATTERNS
 from confiner_cli.schedule import linear, scaled_linear
 from confiner_cli.settings import ROLES, RefinementSettings, SchedulerSettings, StructureSettings
-from confiner_cli.timeline import Timeline
+from confiner_cli.timeline import Span, Timeline
 
 SCHEDULES = {"control": linear(0.00085, 0.012), "spatial": scaled_linear(), "temporal": linear()}
 CONFINER_9 = SchedulerSettings(name="confiner_9")
@@ -47,6 +47,18 @@ def test_the_seed_decides_every_bit():
     first = latents(plan_of(seed=7))
     assert torch.equal(latents(plan_of(seed=7)), first)
     assert (latents(plan_of(seed=8)) - first).abs().mean() > 0.1
+
+
+def test_noise_is_keyed_by_seed_purpose_visit_and_the_videos_frame():
+    plan, other, window = plan_of(num_frames=16), plan_of(num_frames=16, seed=8), Span(0, 16)
+    drawn = [
+        plan.base_noise(), other.base_noise(),
+        plan.hop_noise(window, 0), plan.hop_noise(window, 1), other.hop_noise(window, 0),
+    ]  # fmt: skip
+    frames = torch.cat([noise[0].transpose(0, 1).flatten(1) for noise in drawn])
+    correlations = torch.corrcoef(frames).triu(diagonal=1).abs()
+    assert correlations.max() < 6 / frames.shape[1] ** 0.5
+    assert torch.equal(plan.hop_noise(Span(5, 9), 1), plan.hop_noise(window, 1)[:, :, 5:9])
 
 
 @pytest.mark.parametrize("num_frames", [1, 5, 16])
