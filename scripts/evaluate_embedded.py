@@ -1,0 +1,111 @@
+"""Measure the embedded experts: `python scripts/evaluate_embedded.py --prompts 16 --prompt-seed 0 --seeds 1 --out DIR`.
+
+Writes DIR/results.csv, one line a row, prompt and seed, and DIR/summary.md. After a kill the same command goes on
+where it stopped. With --signs it swaps only the motion word instead, and writes into DIR/signs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import hashlib
+import platform
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+
+import diffusers
+import torch
+import transformers
+
+from confiner_cli import api
+from confiner_cli.errors import ConfinerError
+from confiner_cli.experts.parts import EMBEDDED
+from evaluation.prompts import Prompt, draw
+from evaluation.results import OtherResultsError, Results
+from evaluation.rows import FLOOR, ROWS
+from evaluation.run import Made, Maker, evaluate, reconstructed, rendered, tasks
+from evaluation.signs import ROWS as SIGN_ROWS
+from evaluation.signs import signs, swapped
+from evaluation.summary import summary
+
+FLOOR_MAKERS: Mapping[str, Callable[[], Maker]] = {"renders": rendered, "reconstructions": reconstructed}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    prompts = list(islice(draw(options.prompt_seed), options.prompts))
+    rows = options.rows or (SIGN_ROWS if options.signs else (*FLOOR, *ROWS))
+    folder = options.out / "signs" if options.signs else options.out
+    makers = {name: functools.partial(expert_maker, (*ROWS[name], *options.override)) for name in ROWS}
+    todo = tasks(rows, swapped(prompts) if options.signs else prompts, options.seeds)
+    try:
+        results = Results(folder, made_by(options.override))
+        evaluate({**FLOOR_MAKERS, **makers}, todo, results)
+    except OtherResultsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except ConfinerError as error:
+        print(error.lines(), file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on from here", file=sys.stderr)
+        return 130
+    if options.signs:
+        text = signs(results, rows, prompts, options.seeds)
+    else:
+        # Rows of earlier calls too, as long as prompts and seeds are these.
+        known = dict.fromkeys((*FLOOR, *ROWS))
+        text = summary(results, [key for key, _ in tasks(known, prompts, options.seeds)], prompts)
+    (folder / "summary.md").write_text(f"{text}\n{circumstances(arguments)}", encoding="utf-8")
+    print(text)
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = (*FLOOR, *ROWS)
+    parser.add_argument("--rows", nargs="+", choices=names, metavar="ROW", help=f"default: all of {', '.join(names)}")
+    parser.add_argument("--prompts", type=int, default=16)
+    parser.add_argument("--prompt-seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=1, help="clips a prompt")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--signs", action="store_true", help="swap left/right and rising/falling on the same seed")
+    parser.add_argument("--override", action="append", default=[], help="for every row, such as device=cuda")
+    return parser
+
+
+def expert_maker(overrides: Sequence[str]) -> Maker:
+    """A row's clips by confiner, its experts loaded."""
+    confiner = api.load("tiny", *overrides)
+
+    def make(prompt: Prompt, seed: int) -> Made:
+        video = confiner.generate(prompt.text, seed=seed)
+        return Made(video.frames.permute(0, 3, 1, 2).float() / 255, video.evaluations, video.passes)
+
+    return make
+
+
+def made_by(overrides: Sequence[str]) -> str:
+    """A hash of all weights, and what is overridden for every row."""
+    files = sorted(EMBEDDED.rglob("*.safetensors"))
+    digest = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files)).hexdigest()
+    return "\n".join((f"embedded weights {digest[:16]}", *overrides, ""))
+
+
+def circumstances(arguments: Sequence[str] | None) -> str:
+    """The command, the device and the versions."""
+    given = sys.argv[1:] if arguments is None else arguments
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
+    versions = {"torch": torch, "diffusers": diffusers, "transformers": transformers}
+    return (
+        f"Command: `python scripts/evaluate_embedded.py {shlex.join(given)}`\n\n"
+        f"Device: {device}, {torch.get_num_threads()} threads. Python {platform.python_version()}, "
+        f"{', '.join(f'{name} {module.__version__}' for name, module in versions.items())}.\n"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

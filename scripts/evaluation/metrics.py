@@ -1,0 +1,86 @@
+"""How well a clip is drawn: steadiness of its background, contrast and sharpness beside a render, feature distance."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import max_pool2d
+
+from world.render import render
+from world.scene import Scene
+
+SHADOW_OFFSET = (0.14, 0.18)
+SHADOW_REACH = 0.4
+EDGE = 2
+
+
+def flicker(clip: Tensor, mask: Tensor) -> float:
+    """Mean absolute change from frame to frame, in levels of 0-255, where neither frame has object or shadow.
+
+    Args:
+        clip: `(frame, 3, size, size)` in [0, 1].
+        mask: the object, `(frame, size, size)`, bool.
+    """
+    free = ~covered(mask)
+    both = (free[1:] & free[:-1])[:, None].expand(-1, 3, -1, -1)
+    change = (clip[1:] - clip[:-1]).abs()
+    return float(255 * change[both].mean()) if both.any() else float("nan")
+
+
+def covered(mask: Tensor) -> Tensor:
+    """The mask with its edge and its soft shadow, whose reach grows with the object: `(frame, size, size)`, bool."""
+    sizes = (mask.sum(dim=(1, 2)) / torch.pi).sqrt().tolist()
+    return torch.stack([_with_shadow(part, radius) for part, radius in zip(mask, sizes, strict=True)])
+
+
+def _with_shadow(mask: Tensor, radius: float) -> Tensor:
+    dx, dy = (round(offset * radius) for offset in SHADOW_OFFSET)
+    height, width = mask.shape
+    shadow = torch.zeros_like(mask)
+    shadow[dy:, dx:] = mask[: height - dy, : width - dx]
+    return _grown(mask, EDGE) | _grown(shadow, EDGE + round(SHADOW_REACH * radius))
+
+
+def _grown(mask: Tensor, by: int) -> Tensor:
+    """By alternating squares and crosses: an octagon, near enough to a disc."""
+    values = mask.float()[None, None]
+    for step in range(by):
+        if step % 2:
+            values = max_pool2d(values, 3, stride=1, padding=1)
+        else:
+            across = max_pool2d(values, (1, 3), stride=1, padding=(0, 1))
+            values = torch.maximum(across, max_pool2d(values, (3, 1), stride=1, padding=(1, 0)))
+    return values[0, 0] > 0
+
+
+def contrast(clip: Tensor, scene: Scene) -> float:
+    """Standard deviation of all pixels over that of the render of the same scene."""
+    return float(clip.std() / _twin(clip, scene).std())
+
+
+def sharpness(clip: Tensor, scene: Scene) -> float:
+    """Mean squared difference of neighbouring pixels over that of the render of the same scene."""
+    return _roughness(clip) / _roughness(_twin(clip, scene))
+
+
+def _twin(clip: Tensor, scene: Scene) -> Tensor:
+    return render(scene, len(clip), clip.shape[-1])
+
+
+def _roughness(clip: Tensor) -> float:
+    return float(sum(clip.diff(dim=axis).square().mean() for axis in (2, 3)))
+
+
+def frechet(features: Tensor, reference: Tensor) -> float:
+    """Frechet distance of two sets of feature vectors `(sample, feature)`, as normal distributions."""
+    first, second = features.double(), reference.double()
+    covariances = first.T.cov(), second.T.cov()
+    root = _square_root(covariances[0])
+    common = torch.linalg.eigvalsh(root @ covariances[1] @ root).clamp(min=0).sqrt().sum()
+    means = (first.mean(dim=0) - second.mean(dim=0)).square().sum()
+    return float(means + covariances[0].trace() + covariances[1].trace() - 2 * common)
+
+
+def _square_root(matrix: Tensor) -> Tensor:
+    values, vectors = torch.linalg.eigh(matrix)
+    return (vectors * values.clamp(min=0).sqrt()) @ vectors.T

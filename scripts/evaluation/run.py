@@ -1,0 +1,114 @@
+"""Evaluation as a loop: every row makes a clip of every prompt and seed, which is judged, measured and kept."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from evaluation.floor import levels, reconstructor
+from evaluation.judge import Verdict, judge
+from evaluation.metrics import contrast, flicker, sharpness
+from evaluation.prompts import Prompt
+from evaluation.results import ROLES, Key, Results
+from evaluation.tracking import scene_path
+from world.render import render
+
+
+@dataclass(frozen=True)
+class Made:
+    """A clip `(frame, 3, size, size)` in [0, 1] and what it cost, by role."""
+
+    clip: Tensor
+    evaluations: Mapping[str, int] = field(default_factory=dict)
+    passes: Mapping[str, int] = field(default_factory=dict)
+
+
+Maker = Callable[[Prompt, int], Made]
+"""Makes the clip of a prompt and a seed."""
+
+SEED_STRIDE = 1000
+
+
+def seed_of(prompt: Prompt, repetition: int) -> int:
+    """A seed of its own for every prompt, so that chance in the noise averages out; the same down all rows."""
+    return SEED_STRIDE * repetition + prompt.number
+
+
+def tasks(rows: Iterable[str], prompts: Iterable[Prompt], seeds: int) -> list[tuple[Key, Prompt]]:
+    """All that is to be made, row by row."""
+    prompts = list(prompts)
+    return [
+        ((row, prompt.text, seed_of(prompt, repetition)), prompt)
+        for row in rows
+        for repetition in range(seeds)
+        for prompt in prompts
+    ]
+
+
+def evaluate(makers: Mapping[str, Callable[[], Maker]], todo: list[tuple[Key, Prompt]], results: Results) -> None:
+    """Make, measure and keep what is not in the results yet. A row's maker is got ready when its turn comes."""
+    missing = [(key, prompt) for key, prompt in todo if key not in results]
+    ready: tuple[str, Maker] | None = None
+    for (row, text, seed), prompt in _watched(missing, len(todo)):
+        if ready is None or ready[0] != row:
+            ready = (row, makers[row]())
+        started = monotonic()
+        made = ready[1](prompt, seed)
+        seconds = monotonic() - started
+        verdict = judge(made.clip)
+        costs = {f"evaluations_{role}": made.evaluations.get(role, 0) for role in ROLES}
+        costs |= {f"passes_{role}": made.passes.get(role, 0) for role in ROLES}
+        named = {"row": row, "prompt": text, "seed": seed, "seconds": seconds, "held_out": int(prompt.held_out)}
+        results.add(named | costs | measured(made.clip, verdict, prompt), verdict.features)
+
+
+def measured(clip: Tensor, verdict: Verdict, prompt: Prompt) -> dict[str, Any]:
+    """The columns that come from the clip itself. Contrast and sharpness are beside a render of what it shows."""
+    shares = {f"{name}_frames": share for name, share in verdict.right_frames(prompt.scene).items()}
+    x, y = travel(verdict)
+    return {
+        **verdict.right(prompt.scene),
+        **shares,
+        "flicker": flicker(clip, verdict.track.mask),
+        "jitter": verdict.fit.jitter,
+        "contrast": contrast(clip, verdict.scene),
+        "sharpness": sharpness(clip, verdict.scene),
+        "travel_x": x,
+        "travel_y": y,
+    }
+
+
+def travel(verdict: Verdict) -> tuple[float, float]:
+    """From first to last frame, by a straight line through the track: x and y in percent of the side."""
+    centres = scene_path(verdict.track, verdict.scene.shape, verdict.scene.colour)[:, :2]
+    time = torch.linspace(-0.5, 0.5, len(centres))[:, None]
+    x, y = (100 * (time * centres).sum(dim=0) / time.square().sum().clamp(min=1e-6)).tolist()
+    return x, y
+
+
+def rendered() -> Maker:
+    """The floor: the prompt's scene as rendered."""
+    return lambda prompt, seed: Made(levels(render(prompt.scene)))
+
+
+def reconstructed() -> Maker:
+    """The floor that the VAE allows."""
+    through = reconstructor()
+    return lambda prompt, seed: Made(through(render(prompt.scene)))
+
+
+def _watched(missing: list[tuple[Key, Prompt]], total: int) -> Iterator[tuple[Key, Prompt]]:
+    """Pass the tasks on, with a line on stderr after each: how far, and how long the rest will take."""
+    started, before = monotonic(), total - len(missing)
+    if before:
+        print(f"{before} of {total} clips are there already", file=sys.stderr)
+    for number, task in enumerate(missing, start=1):
+        yield task
+        left = (monotonic() - started) / number * (len(missing) - number)
+        print(f"{before + number}/{total} {task[0][0]} · about {left / 60:.0f} min left", file=sys.stderr, flush=True)

@@ -1,0 +1,202 @@
+"""The evaluation, proven on renders: what they show is known, and so is every injury done to them."""
+
+import csv
+import io
+import random
+from collections import Counter
+from dataclasses import replace
+from itertools import islice, pairwise
+
+import pytest
+import torch
+from torch.nn.functional import avg_pool2d
+
+import evaluate_embedded
+from evaluation.build_judge import accuracy, unseen_scenes
+from evaluation.floor import levels, reconstructor
+from evaluation.judge import judge
+from evaluation.metrics import frechet
+from evaluation.prompts import draw
+from evaluation.results import COLUMNS, OtherResultsError, Results
+from evaluation.run import Made, evaluate, measured, rendered, tasks
+from evaluation.signs import signs, swapped
+from evaluation.tracking import backdrop
+from world.render import path, render, render_frame
+from world.scene import ATTRIBUTES, BACKGROUNDS, COLOURS, MOTIONS, SHAPES, held_out, placed
+
+PROMPTS = tuple(islice(draw(0), 3))
+
+
+@pytest.mark.parametrize("motion", MOTIONS)
+def test_tracking_finds_motion_and_place_on_every_background(motion):
+    rng = random.Random(motion)
+    for background in BACKGROUNDS:
+        scene = placed((rng.choice(SHAPES), rng.choice(COLOURS), motion, background), rng)
+        verdict = judge(levels(render(scene)))
+        assert (verdict.fit.motion, verdict.track.background) == (motion, background), scene
+        assert (verdict.fit.fitted - path(scene)).abs().max() < 1 / 64, scene
+        assert (path(verdict.scene) - path(scene)).abs().max() < 1 / 64, scene
+
+
+@pytest.mark.parametrize(
+    ("motion", "backwards"),
+    [("moving left", "moving right"), ("rising", "falling"), ("standing still", "standing still")],
+)
+def test_a_clip_played_backwards_moves_the_other_way_and_a_frozen_one_not_at_all(motion, backwards):
+    clip = render(placed(("star", "purple", motion, "sea"), random.Random(1)))
+    assert judge(clip.flip(0)).fit.motion == backwards
+    assert judge(clip[:1].expand(16, -1, -1, -1)).fit.motion == "standing still"
+
+
+@pytest.mark.parametrize("background", BACKGROUNDS)
+def test_a_clip_without_an_object_is_lost_and_never_all_right(background):
+    scene = placed(("circle", "red", "standing still", background), random.Random(2))
+    verdict = judge(backdrop(background, 64).expand(16, -1, -1, -1))
+    assert verdict.fit.motion == "lost"
+    assert verdict.right(scene)["all"] == 0
+
+
+@pytest.mark.parametrize("seen", ["rendered", "reconstructed"])
+def test_the_judge_knows_held_out_combinations_in_placements_of_their_own(seen):
+    scenes = random.Random(7).sample(unseen_scenes(1), 16)
+    change = reconstructor() if seen == "reconstructed" else levels
+    shares = accuracy(scenes, change)
+    assert min(shares.values()) >= 0.98, shares
+
+
+def noised(clip, levels_of_noise):
+    noise = torch.randn(clip.shape, generator=torch.Generator().manual_seed(0))
+    return (clip + levels_of_noise / 255 * noise).clamp(0, 1)
+
+
+def blurred(clip, times):
+    for _ in range(times):
+        clip = avg_pool2d(clip, 3, stride=1, padding=1, count_include_pad=False)
+    return clip
+
+
+def flattened(clip, strength):
+    return clip.mean() + (1 - 0.05 * strength) * (clip - clip.mean())
+
+
+INJURIES = {"flicker": (noised, 1), "sharpness": (blurred, -1), "contrast": (flattened, -1)}
+
+
+@pytest.mark.parametrize("name", INJURIES)
+def test_each_metric_follows_its_own_injury_and_is_at_its_ideal_on_renders(name):
+    injure, sign = INJURIES[name]
+    ideal = {"flicker": 0.0, "sharpness": 1.0, "contrast": 1.0}[name]
+    for prompt in PROMPTS:
+        clip = render(prompt.scene)
+        found = [
+            measured(c, judge(c), prompt)[name] for c in (clip, *(injure(clip, strength) for strength in (1, 2, 4)))
+        ]
+        assert found[0] == pytest.approx(ideal, abs=0.05)
+        assert all(sign * (after - before) > 0.02 for before, after in pairwise(found)), (prompt, found)
+
+
+@pytest.mark.parametrize("shake", [1.0, 3.0])
+def test_jitter_is_how_far_the_object_is_from_its_path(shake):
+    scene = placed(("square", "yellow", "moving right", "grass"), random.Random(3))
+    beside = shake / 100 * torch.randn(16, 2, generator=torch.Generator().manual_seed(0))
+    frames = [
+        render_frame(replace(scene, x=scene.x + dx, y=scene.y + dy), number)
+        for number, (dx, dy) in enumerate(beside.tolist())
+    ]
+    verdict = judge(torch.stack(frames))
+    assert verdict.fit.motion == "moving right"
+    assert verdict.fit.jitter == pytest.approx(shake * 2**0.5, rel=0.25)
+
+
+@pytest.mark.parametrize("name", INJURIES)
+def test_feature_distance_to_renders_grows_with_every_injury(name):
+    clips = [render(prompt.scene) for prompt in islice(draw(1), 6)]
+    injured = [[INJURIES[name][0](clip, strength) for clip in clips] for strength in (0, 2, 4)]
+    features = [torch.cat([judge(clip).features for clip in version]) for version in injured]
+    distances = [frechet(version, features[0]) for version in features]
+    assert distances[0] == pytest.approx(0, abs=1e-3)
+    assert distances[0] < distances[1] < distances[2]
+
+
+def test_feature_distance_is_that_of_normal_distributions():
+    features = torch.randn(500, 6, generator=torch.Generator().manual_seed(1))
+    assert frechet(features + 0.5, features) == pytest.approx(6 * 0.25, rel=1e-4)
+    assert frechet(3 * features, features) == pytest.approx(
+        float(4 * features.T.cov().trace() + 4 * features.mean(0).square().sum()), rel=1e-4
+    )
+
+
+def test_prompts_are_balanced_repeatable_and_flag_what_was_held_out():
+    prompts = list(islice(draw(5), 120))
+    assert prompts[:7] == list(islice(draw(5), 7)) != list(islice(draw(6), 7))
+    for name, values in ATTRIBUTES.items():
+        counts = Counter(getattr(prompt.scene, name) for prompt in prompts)
+        assert counts == dict.fromkeys(values, 120 // len(values))
+    assert [prompt.held_out for prompt in prompts] == [prompt.scene.combination in held_out() for prompt in prompts]
+    assert 0 < sum(prompt.held_out for prompt in prompts) < 40
+
+
+class Counting:
+    """A row that renders what the prompt asks for, and remembers the seeds it was called with."""
+
+    def __init__(self):
+        self.seeds = []
+
+    def __call__(self):
+        def make(prompt, seed):
+            self.seeds.append(seed)
+            return Made(render(prompt.scene), {"spatial": 2}, {"spatial": 4})
+
+        return make
+
+
+def without_seconds(path):
+    lines = list(csv.DictReader(io.StringIO(path.read_text())))
+    assert tuple(lines[0]) == COLUMNS
+    return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
+
+
+@pytest.mark.parametrize("lost_bytes", [1, 5, 60])
+def test_after_a_kill_only_the_torn_line_is_made_again(tmp_path, lost_bytes):
+    todo = tasks(["a", "b"], PROMPTS, 1)
+    evaluate({"a": Counting(), "b": Counting()}, todo, Results(tmp_path, "x"))
+    path = tmp_path / "results.csv"
+    whole = without_seconds(path)
+    path.write_bytes(path.read_bytes()[:-lost_bytes])
+    first, second = Counting(), Counting()
+    evaluate({"a": first, "b": second}, todo, Results(tmp_path, "x"))
+    assert without_seconds(path) == whole
+    assert (first.seeds, second.seeds) == ([], [PROMPTS[-1].number])
+    assert Results(tmp_path, "x").features_of(todo[-1][0]).shape[0] == 16
+
+
+def test_results_of_other_weights_are_not_mixed(tmp_path):
+    Results(tmp_path, "weights 1")
+    with pytest.raises(OtherResultsError, match="other weights"):
+        Results(tmp_path, "weights 2")
+
+
+def test_the_command_measures_an_expert_beside_renders(tmp_path, tiny_networks, capsys):
+    overrides = [f"--override=experts.{role}.model={tiny_networks / role}" for role in ("control", "spatial")]
+    overrides += [f"--override=experts.{role}.shared={tiny_networks / 'shared'}" for role in ("control", "spatial")]
+    arguments = ["--rows", "renders", "control_4", "--prompts", "2", "--out", str(tmp_path), *overrides]
+    assert evaluate_embedded.main(arguments) == 0
+    lines = list(csv.DictReader(io.StringIO((tmp_path / "results.csv").read_text())))
+    assert [(line["row"], line["evaluations_control"], line["passes_spatial"]) for line in lines] == [
+        ("renders", "0", "0"), ("renders", "0", "0"), ("control_4", "4", "0"), ("control_4", "4", "0"),
+    ]  # fmt: skip
+    assert [line["all"] for line in lines[:2]] == ["1", "1"]
+    summary = (tmp_path / "summary.md").read_text()
+    assert "| control_4 | 2 |" in summary and "Command:" in summary
+    assert "4/4 control_4" in capsys.readouterr().err
+
+
+def test_signs_are_right_only_where_both_directions_follow_the_word(tmp_path):
+    def leftwards():
+        return lambda prompt, seed: Made(render(placed(("heart", "red", "moving left", "sand"), random.Random(0))))
+
+    results = Results(tmp_path, "x")
+    evaluate({"truth": rendered, "deaf": leftwards}, tasks(["truth", "deaf"], swapped(PROMPTS[:2]), 1), results)
+    table = signs(results, ["truth", "deaf"], PROMPTS[:2], 1)
+    assert "| truth | 2 | 1.000 | 1.000 |" in table
+    assert "| deaf | 2 | 0.000 | 0.000 |" in table
