@@ -56,6 +56,8 @@ class Plan:
     def visits(self) -> list[Visit]:
         """The visits of one window's refinement; empty where the structure is the result."""
         settings = self.scheduler.refinement
+        if not settings.num_inference_steps:
+            return []  # one expert alone: the others may not even be loaded
         pair = Pair(
             self.denoisers["spatial"],
             self.denoisers["temporal"],
