@@ -52,6 +52,9 @@ def copy(source: Path, target: Path) -> None:
     """Copy one part; its weights become float16."""
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(source, target)
+    config = json.loads((target / "config.json").read_text()) if (target / "config.json").is_file() else None
+    if config and config.pop("_name_or_path", None):  # says where it was trained
+        (target / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     for path in target.glob("*.safetensors"):
         tensors = {key: half(value) for key, value in load_file(path).items()}
         save_file(tensors, path, metadata={"format": "pt"})

@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers.models.clip.modeling_clip import CLIPTextModel
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
+from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.parts import Parts
 
 
@@ -37,5 +38,11 @@ class TextEncoder:
 def load_text(parts: Parts) -> TextEncoder:
     """Load `tokenizer/` and `text_encoder/`."""
     folder = parts.folder("tokenizer")
-    tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    try:
+        tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # the tokenizers library raises bare exceptions
+        raise ConfinerError(
+            f"the {parts.role} tokenizer in {folder} cannot be loaded: {error}",
+            "the folder needs a CLIP tokenizer's tokenizer.json, or vocab.json and merges.txt",
+        ) from error
     return TextEncoder(tokenizer, parts.model("text_encoder", CLIPTextModel))

@@ -1,0 +1,61 @@
+"""The README's commands run as they stand, in its order, in one folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SHELL = [block for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) if "confiner" in block]
+PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+TARGETS = re.findall(r"```sh\nmake (\S+)\n```", README)
+
+
+def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    scripts = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    # The checkout's code, also where another one is installed.
+    environment = {**os.environ, "PATH": scripts, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=folder, env=environment, text=True, capture_output=True, check=False)
+
+
+def test_every_shell_command_of_the_readme_runs_in_its_order(tmp_path):
+    prompts = ['a red star rising over the sea, "high quality" (2k)', "a green heart = ${x}, pulsing over the sand"]
+    (tmp_path / "prompts.txt").write_text("\n".join(prompts) + "\n", encoding="utf-8")
+    for block in SHELL:
+        result = run(["bash", "-euo", "pipefail", "-c", block], tmp_path)
+        assert result.returncode == 0, (block, result.stderr)
+        for path in re.findall(r"^/.*video\.mp4$", result.stdout, re.MULTILINE):
+            assert Path(path).is_file()
+    assert len(SHELL) == 4
+    batch = (tmp_path / "videos.txt").read_text(encoding="utf-8").splitlines()
+    assert len(batch) == len(prompts)
+    assert all(Path(path).is_file() for path in batch)
+    assert (tmp_path / "my_video" / "contact_sheet.png").is_file()
+
+
+def test_the_python_of_the_readme_runs_in_six_lines_and_saves_its_videos(tmp_path):
+    (code,) = PYTHON
+    assert len([line for line in code.splitlines() if line.strip()]) <= 6
+    result = run([sys.executable, "-c", code], tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["heart-1.mp4", "heart-2.mp4"]
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_the_two_set_up_commands_are_targets_of_the_makefile(tmp_path):
+    assert TARGETS == ["demo", "test"]
+    for target in TARGETS:
+        assert run(["make", "--dry-run", "-C", str(ROOT), target], tmp_path).returncode == 0
+
+
+def test_pictures_and_pages_that_the_readme_links_exist():
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
+    assert links
+    assert not [link for link in links if not (ROOT / link).is_file()]
