@@ -1,0 +1,98 @@
+"""The same from Python: six lines, no files, no global state, the command's frames."""
+
+import base64
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from command_line import PROMPT, QUICK, generate
+from hydra.core.global_hydra import GlobalHydra
+
+from confiner_cli.api import load
+from confiner_cli.errors import ConfinerError
+from confiner_cli.video import read_video, write_video
+
+TEXT = PROMPT.partition("=")[2]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def quick():
+    return load("tiny", *QUICK)
+
+
+def test_six_lines_make_a_video_and_only_the_file_that_is_saved(folder):
+    from confiner_cli.api import load
+
+    confiner = load("tiny", "scheduler.structure.num_inference_steps=1")
+    video = confiner.generate("a red heart rising over the sea", seed=7, num_frames=4)
+    frames = video.frames
+    assert not any(folder.iterdir())
+    video.save("heart.mp4")
+
+    assert (frames.shape, frames.dtype) == ((4, 64, 64, 3), torch.uint8)
+    assert video.evaluations == {"control": 1, "spatial": 10, "temporal": 5}
+    assert [path.name for path in folder.iterdir()] == ["heart.mp4"]
+    assert read_video(Path("heart.mp4")).shape == frames.shape
+
+
+def test_the_frames_are_those_that_the_command_encodes(quick, folder):
+    video = quick.generate(TEXT, seed=7)
+    made = generate(PROMPT, "seed=7", *QUICK).folder
+    for name, frames in (("video.mp4", video.frames), ("structure.mp4", video.structure)):
+        write_video(folder / name, frames, 8)
+        assert torch.equal(read_video(folder / name), read_video(made / name))
+
+
+def test_many_prompts_of_one_set_differ_and_repeat(quick):
+    first, second, again = (quick.generate(text, seed=7).frames for text in (TEXT, "a blue star", TEXT))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+
+
+def test_prompts_are_verbatim_also_from_python(quick):
+    video = quick.generate("${oc.env:HOME}, 'a' = ???", negative_prompt="${seed}", num_frames=1)
+    assert (video.settings.prompt, video.settings.negative_prompt) == ("${oc.env:HOME}, 'a' = ???", "${seed}")
+    assert video.settings.seed is not None
+
+
+def test_overrides_of_a_call_are_those_of_the_command_line():
+    confiner = load("tiny", "num_frames=1")
+    video = confiner.generate(TEXT, "scheduler=spatial_alone", "scheduler.structure.num_inference_steps=2")
+    assert video.evaluations == {"spatial": 2}
+    assert torch.equal(video.frames, video.structure)
+
+
+def test_hydra_s_global_state_is_left_alone(quick):
+    assert not GlobalHydra.instance().is_initialized()
+    quick.generate(TEXT, "seed=7", num_frames=1)
+    assert not GlobalHydra.instance().is_initialized()
+
+
+def test_a_notebook_shows_the_video(quick, folder):
+    page = quick.generate(TEXT, seed=7)._repr_html_()
+    (data,) = re.findall(r'<video [^>]*src="data:video/mp4;base64,([^"]+)"', page)
+    (folder / "shown.mp4").write_bytes(base64.b64decode(data))
+    assert len(read_video(folder / "shown.mp4")) == 4
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: load("tinny"), "experts=tinny is unknown"),
+        (lambda: load("tiny", "sed=1"), "sed"),
+        (lambda: load("tiny", "device=toaster"), "device"),
+        (lambda: load().generate(" "), "empty"),
+        (lambda: load().generate(TEXT, num_frames=33), "32"),
+        (lambda: load().generate(TEXT, "scheduler=confiner_8"), "confiner_8"),
+    ],
+)
+def test_errors_are_ours_and_name_the_value(call, words):
+    with pytest.raises(ConfinerError, match=words):
+        call()

@@ -1,0 +1,101 @@
+"""`confiner generate -m`: one process, one loading, every job on its own, a table and an exit code at the end."""
+
+import re
+
+import pytest
+from command_line import PROMPT, SMALLEST, facts_of, generate
+
+from confiner_cli import run
+from confiner_cli.errors import Terminated
+from confiner_cli.experts import loading
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def table(err: str) -> list[list[str]]:
+    """The table's rows: job, status."""
+    return [line.split()[:2] for line in err.splitlines() if re.match(r"  \d+ +(done|failed|interrupted)", line)]
+
+
+def test_repeated_prompts_and_values_are_swept_in_the_order_typed(folder):
+    ending = generate("prompt=two, three", "-m", "seed=2,1", *SMALLEST, "prompt=(one)")
+    assert ending.code == 0, ending.err
+    made = [(facts_of(run)["prompt"], facts_of(run)["seed"]) for run in ending.folders]
+    assert made == [("two, three", 2), ("two, three", 1), ("(one)", 2), ("(one)", 1)]
+    (root,) = {run.parent for run in ending.folders}
+    assert re.fullmatch(r"multirun/\d{4}-\d\d-\d\d/\d\d-\d\d-\d\d", str(root.relative_to(folder)))
+    names = sorted(path.name for path in root.iterdir() if path.is_dir())
+    assert names == ["0-two-three-s2", "1-two-three-s1", "2-one-s2", "3-one-s1"]
+    assert table(ending.err) == [[str(number), "done"] for number in range(4)]
+
+
+def test_a_file_of_prompts_is_swept_into_the_chosen_folder(folder):
+    (folder / "prompts.txt").write_bytes("\ufeffa red heart\r\n\r\n${a}, 'b'\n".encode())
+    ending = generate("-m", "prompts_file=prompts.txt", "output.dir=runs/all", "seed=1", *SMALLEST)
+    assert [run.relative_to(folder / "runs" / "all").name for run in ending.folders] == ["0-a-red-heart-s1", "1-a-b-s1"]
+    assert [facts_of(run)["prompt"] for run in ending.folders] == ["a red heart", "${a}, 'b'"]
+
+
+def test_experts_are_loaded_once_for_all_jobs(monkeypatch):
+    loading.load_expert.cache_clear()
+    read = []
+    monkeypatch.setattr(loading.Parts, "model", spied(loading.Parts.model, read))
+    assert generate("-m", PROMPT, "prompt=b", "seed=1,2", *SMALLEST).code == 0
+    assert sorted(read).count("unet") == 1
+
+
+def spied(method, calls):
+    def call(parts, name, kind):
+        calls.append(name)
+        return method(parts, name, kind)
+
+    return call
+
+
+def test_a_failing_job_is_told_and_recorded_and_the_sweep_goes_on():
+    ending = generate("-m", PROMPT, "height=24,17,16", *(word for word in SMALLEST if word != "height=16"))
+    assert ending.code == 1
+    assert [facts_of(run)["config"]["height"] for run in ending.folders] == [24, 16]
+    assert "job 1: error: height=17 is not a multiple of 8\nhint: height=16\n" in ending.err
+    assert table(ending.err) == [["0", "done"], ["1", "failed:"], ["2", "done"]]
+    root = ending.folders[0].parent
+    assert f"2 of 3 done in {root}" in ending.err
+    jobs = [path for path in root.iterdir() if path.is_dir()]
+    assert sorted(facts_of(job)["status"] for job in jobs) == ["done", "done", "failed"]
+
+
+def test_a_job_that_fails_while_it_runs_keeps_its_folder(monkeypatch):
+    def fail(path, *arguments):
+        if path.parent.name.startswith("0-"):
+            raise ZeroDivisionError("seven by nought")
+
+    monkeypatch.setattr(run, "write_contact_sheet", fail)
+    ending = generate("-m", PROMPT, "seed=1,2", *SMALLEST)
+    assert ending.code == 1
+    (done,) = ending.folders
+    (failed,) = (path for path in done.parent.glob("0-*"))
+    assert facts_of(failed)["error"] == "ZeroDivisionError: seven by nought"
+
+
+@pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt, 130), (Terminated, 143)])
+def test_an_interruption_ends_the_sweep_with_its_table(folder, monkeypatch, stop, code):
+    write = run.write_contact_sheet
+
+    def interrupted(path, *arguments):
+        if path.parent.name.startswith("1-"):
+            raise stop
+        write(path, *arguments)
+
+    monkeypatch.setattr(run, "write_contact_sheet", interrupted)
+    ending = generate("-m", PROMPT, "seed=1,2,3", *SMALLEST, "output.dir=all")
+    assert ending.code == code
+    assert table(ending.err) == [["0", "done"], ["1", "interrupted"]]
+    assert [path.name[:2] for path in sorted((folder / "all").glob("*/"))] == ["0-", "1-"]
+
+
+def test_a_single_job_is_a_sweep_too():
+    assert len(generate("-m", PROMPT, *SMALLEST).folders) == 1

@@ -1,0 +1,32 @@
+"""Tab completion: command names, then all that Hydra completes."""
+
+import pytest
+from command_line import confiner
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("confiner ", {"generate", "experts", "show"}),
+        ("confiner gen", {"generate"}),
+        ("confiner generate sch", {"scheduler=", "scheduler."}),
+        ("confiner generate scheduler=conf", {"scheduler=confiner_9", "scheduler=confiner_18"}),
+        ("confiner generate seed=1 scheduler.refinement.t", {"scheduler.refinement.te="}),
+        ("confiner generate experts=", {"experts=tiny"}),
+        ("confiner show ", set()),
+        ("confiner frobnicate s", set()),
+    ],
+)
+def test_a_line_is_completed(monkeypatch, capfd, line, expected):
+    monkeypatch.setenv("COMP_LINE", line)
+    ending = confiner("-sc", "query=bash")
+    assert (ending.code, ending.err) == (0, "")
+    found = set(ending.out.split())
+    assert expected <= found if expected else not found
+
+
+@pytest.mark.parametrize("shell", ["bash", "fish"])
+def test_the_script_to_install_completes_confiner(shell):
+    ending = confiner("-sc", f"install={shell}")
+    assert (ending.code, ending.err) == (0, "")
+    assert "confiner" in ending.out

@@ -1,0 +1,83 @@
+"""The wheel holds all that is needed, and makes a video where nothing else of the checkout is to be seen."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+from command_line import PROMPT, QUICK
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=CHECKOUT, check=True, capture_output=True)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def python(wheel, tmp_path_factory):
+    """An environment with the wheel and the tested dependencies, but not the checkout."""
+    folder = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    python = folder / "bin" / "python"
+    install = ["-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-index", str(wheel)]
+    subprocess.run([sys.executable, *install], check=True)
+    (site,) = (folder / "lib").glob("python*/site-packages")
+    # A plain path: what is installed there can be imported, its own .pth files (an editable confiner) are not read.
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return python
+
+
+def test_the_wheel_has_every_module_config_and_weight(wheel):
+    expected = {
+        *(path.relative_to(CHECKOUT).as_posix() for path in (CHECKOUT / "confiner_cli").rglob("*") if path.is_file()),
+        *(f"confiner_cli/{path.relative_to(CHECKOUT).as_posix()}" for path in (CHECKOUT / "configs").rglob("*.yaml")),
+    }
+    expected = {name for name in expected if "__pycache__" not in name}
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+        (entry_points,) = (name for name in archive.namelist() if name.endswith("entry_points.txt"))
+        assert b"confiner = confiner_cli.cli:entry" in archive.read(entry_points)
+    assert names == expected
+    assert {"confiner_cli/configs/generate.yaml", "confiner_cli/embedded/knows.json"} <= names
+
+
+def output_of(*command, folder, path="") -> str:
+    """Standard output of a command that sees no checkout but the one named by `path`."""
+    environment = os.environ | {"PYTHONPATH": str(path)}
+    words = [str(word) for word in command]
+    result = subprocess.run(words, cwd=folder, capture_output=True, text=True, env=environment, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+def test_the_installed_command_makes_a_video_in_another_directory(python, tmp_path):
+    video = Path(output_of(python.parent / "confiner", "generate", PROMPT, *QUICK, folder=tmp_path))
+    assert video.is_relative_to(tmp_path) and video.stat().st_size > 0
+
+
+CONFIGS = "from confiner_cli.config import config_dir; print(config_dir())"
+
+
+def test_configs_are_found_inside_an_installed_wheel(python, tmp_path):
+    found = Path(output_of(python, "-c", CONFIGS, folder=tmp_path))
+    assert found.is_relative_to(python.parents[1]) and (found / "generate.yaml").is_file()
+
+
+def test_a_checkout_s_own_configs_go_before_the_copy_of_an_editable_install(python, tmp_path):
+    checkout = tmp_path / "checkout"
+    ignored = shutil.ignore_patterns("embedded", "__pycache__")
+    shutil.copytree(CHECKOUT / "confiner_cli", checkout / "confiner_cli", ignore=ignored)
+    for folder in (checkout / "configs", checkout / "confiner_cli" / "configs"):
+        shutil.copytree(CHECKOUT / "configs", folder, dirs_exist_ok=True)
+    found = output_of(python, "-c", CONFIGS, folder=tmp_path, path=checkout)
+    assert Path(found) == checkout / "configs"

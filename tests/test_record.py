@@ -1,0 +1,140 @@
+"""The run folder: whole, true to the run, and never shared by two runs."""
+
+import hashlib
+import json
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from threading import Barrier
+
+import pytest
+import yaml
+from command_line import PROMPT, QUICK, SMALLEST, ended, facts_of, generate, started
+from PIL import Image
+from safetensors.torch import load_file
+
+from confiner_cli.config import compose, settings_of
+from confiner_cli.errors import ConfinerError
+from confiner_cli.record import Place, Record
+from confiner_cli.video import read_video
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("record") / "run"
+    words = (PROMPT, "negative_prompt=grass", "seed=7", *QUICK, "scheduler.guidance_interval=[0.1,1.0]")
+    return generate(*words, f"output.dir={root}", "output.save_latents=true").folder
+
+
+def test_run_json_says_what_decided_the_video_and_what_it_cost(folder):
+    facts = facts_of(folder)
+    config = facts["config"]
+    assert facts["status"] == "done"
+    assert (facts["prompt"], facts["negative_prompt"], facts["seed"]) == (PROMPT.partition("=")[2], "grass", 7)
+    assert [config[key] for key in ("seed", "num_frames", "height", "width", "fps")] == [7, 4, 64, 64, 8]
+    assert {"python", "confiner", "torch", "diffusers"} <= facts["versions"].keys()
+    assert facts["device"]
+    seconds = facts["seconds"]
+    assert {"load", "structure", "refinement", "decode", "total"} <= seconds.keys()
+    assert 0 < seconds["structure"] + seconds["refinement"] + seconds["decode"] <= seconds["total"]
+    assert facts["peak_memory_bytes"] > 10**8
+
+
+def test_a_guided_evaluation_is_two_passes_inside_the_interval_and_one_outside(folder):
+    def passes(facts, visits):
+        """One step of coordinated denoising from Te 100: control, spatial, temporal, spatial."""
+        experts = facts["config"]["experts"]
+        return {role: visits[role] * (1 if experts[role]["guidance_scale"] == 1 else 2) for role in visits}
+
+    inside = facts_of(folder)
+    assert inside["evaluations"] == {"control": 1, "spatial": 2, "temporal": 1}
+    assert inside["passes"] == passes(inside, inside["evaluations"])
+    assert inside["passes"]["spatial"] == 4
+    outside = facts_of(
+        generate(PROMPT, *QUICK, "scheduler.guidance_interval=[0.9,1.0]", f"output.dir={folder}-2").folder
+    )
+    assert outside["passes"] == {"control": inside["passes"]["control"], "spatial": 2, "temporal": 1}
+
+
+def test_files_are_the_finished_artefacts_with_their_hashes(folder):
+    files = facts_of(folder)["files"]
+    assert set(files) == {"video.mp4", "structure.mp4", "contact_sheet.png", "latents.safetensors"}
+    assert files == {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files}
+    expected = {*files, "run.json", "events.jsonl", "run.log", ".hydra"}
+    assert {path.name for path in folder.iterdir()} == expected
+    assert {path.name for path in (folder / ".hydra").iterdir()} == {"config.yaml", "hydra.yaml", "overrides.yaml"}
+
+
+def test_events_tell_the_run_in_order_with_the_structure_written_before_refinement(folder):
+    events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    assert [event["time"] for event in events] == sorted(event["time"] for event in events)
+    told = [(event["event"], event.get("stage") or event.get("file")) for event in events]
+    assert told == [
+        ("started", None), ("stage", "structure"), ("visit", "structure"), ("wrote", "structure.mp4"),
+        ("stage", "refinement"), *[("visit", "refinement")] * 3, ("wrote", "video.mp4"), ("done", None),
+    ]  # fmt: skip
+    roles = [event["role"] for event in events if event["event"] == "visit"]
+    assert roles == ["control", "spatial", "temporal", "spatial"]
+
+
+def test_hydra_has_its_snapshots(folder):
+    config = yaml.safe_load((folder / ".hydra" / "config.yaml").read_text())
+    assert (config["seed"], config["scheduler"]["name"]) == (7, "confiner_9")
+    assert "seed=7" in yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text())
+    assert yaml.safe_load((folder / ".hydra" / "hydra.yaml").read_text())["hydra"]["job"]["config_name"] == "generate"
+
+
+def test_the_log_has_the_summary(folder):
+    assert re.search(r"^\S+ done: load .*peak memory \d+ MiB$", (folder / "run.log").read_text(), re.M)
+
+
+def test_artefacts_have_the_shapes_of_the_run(folder):
+    for name in ("video.mp4", "structure.mp4"):
+        assert read_video(folder / name).shape == (4, 64, 64, 3)
+    latents = load_file(folder / "latents.safetensors")
+    kept = {name: (tensor.dim(), tensor.shape[2], str(tensor.dtype)) for name, tensor in latents.items()}
+    assert kept == dict.fromkeys(("base_noise", "structure", "refined"), (5, 4, "torch.float32"))
+    with Image.open(folder / "contact_sheet.png") as sheet:
+        assert sheet.width > 4 * 128 and sheet.height > 2 * 128
+
+
+def together(count, call):
+    """Call from `count` threads at the same instant; errors are answers."""
+    barrier = Barrier(count)
+
+    def one(number):
+        barrier.wait()
+        try:
+            return call()
+        except ConfinerError as error:
+            return error
+
+    with ThreadPoolExecutor(count) as threads:
+        return list(threads.map(one, range(count)))
+
+
+@pytest.mark.parametrize("prefix", [None, "3"])
+def test_folders_made_at_the_same_instant_are_different(tmp_path, prefix):
+    folders = together(16, lambda: Place(tmp_path / "new", prefix).make("a-heart-s7"))
+    assert len(set(folders)) == 16 and all(folder.is_dir() for folder in folders)
+
+
+def test_of_runs_that_want_the_same_folder_at_once_one_gets_it(tmp_path):
+    settings = replace(settings_of(compose()), prompt="a heart", seed=7)
+
+    def claim():
+        return Record(Place(tmp_path / "run", exact=True).make(), settings, {"config.yaml": "a: 1"})
+
+    answers = together(8, claim)
+    errors = [answer for answer in answers if isinstance(answer, ConfinerError)]
+    assert len(errors) == 7 and all("output.dir=" in str(error) for error in errors)
+    assert facts_of(tmp_path / "run")["status"] == "running"
+
+
+@pytest.mark.slow
+def test_eight_runs_started_at_once_make_eight_whole_folders(tmp_path):
+    words = ("generate", PROMPT, *SMALLEST, "seed=7")
+    endings = [ended(process) for process in [started(*words, folder=tmp_path) for _ in range(8)]]
+    folders = {ending.folder for ending in endings}
+    assert len(folders) == 8
+    assert all(facts_of(folder)["status"] == "done" and facts_of(folder)["files"] for folder in folders)
