@@ -57,8 +57,13 @@ def started(*arguments: str, folder: Path, **options) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=folder, text=True, **pipes, **options)
 
 
-def ended(process: subprocess.Popen[str]) -> Ending:
-    out, err = process.communicate(timeout=300)
+def ended(process: subprocess.Popen[str], timeout: float = 300) -> Ending:
+    with process:
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
     return Ending(process.returncode, out, err)
 
 

@@ -134,7 +134,7 @@ def test_of_runs_that_want_the_same_folder_at_once_one_gets_it(tmp_path):
 @pytest.mark.slow
 def test_eight_runs_started_at_once_make_eight_whole_folders(tmp_path):
     words = ("generate", PROMPT, *SMALLEST, "seed=7")
-    endings = [ended(process) for process in [started(*words, folder=tmp_path) for _ in range(8)]]
+    endings = [ended(process, timeout=1200) for process in [started(*words, folder=tmp_path) for _ in range(8)]]
     folders = {ending.folder for ending in endings}
     assert len(folders) == 8
     assert all(facts_of(folder)["status"] == "done" and facts_of(folder)["files"] for folder in folders)
