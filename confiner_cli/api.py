@@ -15,6 +15,7 @@ from confiner_cli.check import resolved
 from confiner_cli.config import compose, settings_of
 from confiner_cli.generate import refined, structures
 from confiner_cli.production import Meter, Production, prepare
+from confiner_cli.record import recipe
 from confiner_cli.settings import Settings
 from confiner_cli.video import write_video
 
@@ -38,9 +39,9 @@ class Video:
     passes: dict[str, int]
 
     def save(self, path: str | Path) -> Path:
-        """Write an MP4, whole or not at all, and return its path."""
+        """Write an MP4 that says how it was made, whole or not at all, and return its path."""
         assert self.settings.fps is not None
-        write_video(Path(path), self.frames, self.settings.fps)
+        write_video(Path(path), self.frames, self.settings.fps, recipe(self.settings))
         return Path(path)
 
     def _repr_html_(self) -> str:

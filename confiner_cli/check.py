@@ -88,6 +88,9 @@ def _check_length(settings: Settings) -> None:
 def _check_folders(settings: Settings) -> None:
     from confiner_cli.experts.parts import resolve
 
+    knows = settings.experts.knows
+    if knows and not resolve(knows).is_file():
+        raise ConfinerError(f"experts.knows={knows}: there is no such file", "experts.knows=null")
     for role in dict.fromkeys((*used_roles(settings.scheduler), "spatial")):  # the VAE lies with the spatial expert
         expert = settings.experts.role(role)
         for name in ("model", "shared", "motion_adapter"):

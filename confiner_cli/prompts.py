@@ -8,7 +8,7 @@ from pathlib import Path
 
 from confiner_cli.errors import ConfinerError
 
-LONGEST = 10_000
+LONGEST = 2_000
 SLUG_LENGTH = 40
 
 
@@ -16,7 +16,7 @@ def verbatim(text: str, name: str = "prompt", empty: bool = False) -> str:
     """The text with outer white space stripped and CRLF turned into LF; everything else is left as it is.
 
     Raises:
-        ConfinerError: it is empty (unless `empty`), longer than 10,000 characters, or has control characters in it.
+        ConfinerError: it is empty (unless `empty`), longer than 2,000 characters, or has control characters in it.
     """
     text = text.replace("\r\n", "\n").strip()
     if not text and not empty:

@@ -115,11 +115,12 @@ class Record:
         found = (path for path in sorted(self.folder.iterdir()) if path.suffix in (".mp4", ".png", ".safetensors"))
         return {path.name: sha256(path) for path in found if not path.name.startswith(".")}
 
-    def comment(self) -> str:
-        """What decides the frames, as ASCII JSON for the video's metadata."""
-        config = {key: value for key, value in self.known["config"].items() if key != "output"}
-        parts = {key: self.known[key] for key in ("prompt", "negative_prompt", "seed", "versions")}
-        return json.dumps({**parts, "config": config}, ensure_ascii=True)
+
+def recipe(settings: Settings) -> str:
+    """What decides the frames, as ASCII JSON: the comment of the video file, which `from=` reads."""
+    config = {key: value for key, value in asdict(settings).items() if key != "output"}
+    parts = {key: config[key] for key in ("prompt", "negative_prompt", "seed")}
+    return json.dumps({**parts, "config": config, "versions": versions()}, ensure_ascii=True)
 
 
 def read_run(folder: Path) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from confiner_cli.errors import Terminated, named_error
 from confiner_cli.generate import refined, structures
 from confiner_cli.production import Meter, Production, prepare
 from confiner_cli.prompts import slug
-from confiner_cli.record import Place, Record
+from confiner_cli.record import Place, Record, recipe
 from confiner_cli.settings import Settings
 from confiner_cli.video import encoder, temporary_beside, write_video
 from confiner_cli.walk import Step
@@ -71,7 +71,7 @@ def _produce(settings: Settings, production: Production, meter: Meter, record: R
     windows = refined(production.plan, kept.pass_on("structure", drafts), _watch(meter, record))
     latents = kept.pass_on("refined", windows)
     frames = (frame for window in latents for frame in meter.decode(production.decoder(window)))
-    comment = record.comment() if settings.output.metadata else None
+    comment = recipe(settings) if settings.output.metadata else None
     write_video(record.folder / "video.mp4", shown.pass_on("result", frames), _fps(settings), comment)
     record.event("wrote", file="video.mp4")
     write_contact_sheet(record.folder / "contact_sheet.png", settings.prompt, shown.rows)

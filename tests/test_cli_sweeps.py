@@ -40,11 +40,11 @@ def test_a_file_of_prompts_is_swept_into_the_chosen_folder(folder):
     assert [facts_of(run)["prompt"] for run in ending.folders] == ["a red heart", "${a}, 'b'"]
 
 
-def test_experts_are_loaded_once_for_all_jobs(monkeypatch):
-    loading.load_expert.cache_clear()
+def test_experts_are_loaded_once_for_all_jobs_whatever_their_guidance(monkeypatch):
+    loading._network.cache_clear()
     read = []
     monkeypatch.setattr(loading.Parts, "model", spied(loading.Parts.model, read))
-    assert generate("-m", PROMPT, "prompt=b", "seed=1,2", *SMALLEST).code == 0
+    assert generate("-m", PROMPT, "prompt=b", "experts.spatial.guidance_scale=1,2", *SMALLEST).code == 0
     assert sorted(read).count("unet") == 1
 
 

@@ -1,4 +1,4 @@
-"""From settings to loaded experts. Each expert is loaded once a process and kept in a bounded cache."""
+"""From settings to loaded experts. Each network is loaded once a process and kept in a bounded cache."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from transformers.utils import logging as transformers_logging
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts import families
 from confiner_cli.experts.expert import Expert
-from confiner_cli.experts.parts import Parts, resolve
+from confiner_cli.experts.parts import Network, Parts, resolve
 from confiner_cli.experts.text import TextEncoder, load_text
 from confiner_cli.experts.vae import Decoder, load_vae
 from confiner_cli.schedule import BETA_SCHEDULES
@@ -30,15 +30,13 @@ transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
 
 
-@functools.lru_cache(maxsize=CACHED_EXPERTS)
 def load_expert(role: str, settings: ExpertSettings, device: torch.device, dtype: torch.dtype) -> Expert:
     """Load one expert. Raises ConfinerError where a part is missing or damaged."""
     parts = parts_of(role, settings, device, dtype)
-    family = importlib.import_module(f"{families.__name__}.{settings.family}")
     betas = BETA_SCHEDULES[settings.beta_schedule]
     return Expert(
         role=role,
-        network=family.load(parts),
+        network=_network(settings.family, parts),
         text=_text(parts.folder("tokenizer").parent, parts.folder("text_encoder").parent, device, dtype),
         schedule=betas(settings.beta_start, settings.beta_end, settings.num_train_timesteps),
         prediction_type=settings.prediction_type,
@@ -48,10 +46,21 @@ def load_expert(role: str, settings: ExpertSettings, device: torch.device, dtype
     )
 
 
-@functools.lru_cache(maxsize=CACHED_EXPERTS)
 def load_decoder(settings: ExpertSettings, device: torch.device, dtype: torch.dtype) -> Decoder:
     """The VAE of an expert set, which lies with its spatial expert."""
-    return load_vae(parts_of("spatial", settings, device, dtype))
+    return _decoder(parts_of("spatial", settings, device, dtype))
+
+
+# Cached by what is read from disk and nothing else: a sweep over guidance scales loads no weights twice.
+@functools.lru_cache(maxsize=CACHED_EXPERTS)
+def _network(family: str, parts: Parts) -> Network:
+    network: Network = importlib.import_module(f"{families.__name__}.{family}").load(parts)
+    return network
+
+
+@functools.lru_cache(maxsize=CACHED_EXPERTS)
+def _decoder(parts: Parts) -> Decoder:
+    return load_vae(parts)
 
 
 @functools.lru_cache(maxsize=CACHED_EXPERTS)

@@ -15,7 +15,7 @@ from world.render import FRAMES, render_frame
 from world.scene import combinations, held_out, placed
 
 RECIPE = Recipe("vae", steps=2000, learning_rate=2e-3, ema=0.995, seed=1)
-DECODER = Recipe("decoder", steps=1000, learning_rate=1e-3, ema=0.995, seed=7)
+DECODER = Recipe("decoder", steps=700, learning_rate=1e-3, ema=0.995, seed=7)
 BATCH = 16
 KL_WEIGHT = 1e-4
 
