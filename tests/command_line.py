@@ -18,6 +18,13 @@ QUICK = ("num_frames=4", "scheduler.structure.num_inference_steps=1", "scheduler
 SMALLEST = (
     "num_frames=1", "height=16", "width=16", "scheduler=spatial_alone", "scheduler.structure.num_inference_steps=1",
 )  # fmt: skip
+# Shells start background jobs with Ctrl-C ignored, which children inherit.
+LISTENING = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from confiner_cli.cli import entry
+entry()
+"""
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,7 @@ def generate(*words: str) -> Ending:
 
 def started(*arguments: str, folder: Path, **options) -> subprocess.Popen[str]:
     """Start the command as a process in `folder`."""
-    command = [sys.executable, "-m", "confiner_cli", *arguments]
+    command = [sys.executable, "-c", LISTENING, *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(command, cwd=folder, text=True, **pipes, **options)
 

@@ -155,9 +155,9 @@ def test_precision_is_the_experts_own_business(family, expert, tiny_networks):
     assert 0 < distance(exact, found) < 0.1 * exact.clean.abs().max()
 
 
-def test_an_expert_is_loaded_once(family, tiny_networks):
+def test_a_network_is_loaded_once_whatever_its_guidance(family, tiny_networks):
     settings = settings_of(family, tiny_networks)
-    assert load(family, settings) is load(family, replace(settings))
+    assert load(family, settings).network is load(family, replace(settings, guidance_scale=7.0)).network
 
 
 @pytest.mark.parametrize(("family", "part"), [*WEIGHTS, *((family, "tokenizer") for family in NETWORKS_OF)])
