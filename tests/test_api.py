@@ -89,7 +89,7 @@ def test_a_notebook_shows_the_video(quick, folder):
         (lambda: load("tiny", "sed=1"), "sed"),
         (lambda: load("tiny", "device=toaster"), "device"),
         (lambda: load().generate(" "), "empty"),
-        (lambda: load().generate(TEXT, num_frames=33), "32"),
+        (lambda: load().generate(TEXT, num_frames=17), "16"),
         (lambda: load().generate(TEXT, "scheduler=confiner_8"), "confiner_8"),
     ],
 )

@@ -31,7 +31,7 @@ REFUSED = [
     ([PROMPT, "seed=-1"], "seed= takes 0 to"),
     ([PROMPT, f"seed={2**63}"], "seed= takes 0 to"),
     ([PROMPT, "num_frames=0"], "num_frames= takes 1 or more"),
-    ([PROMPT, "num_frames=33"], "tiny takes at once: 32"),
+    ([PROMPT, "num_frames=17"], "tiny takes at once: 16"),
     ([PROMPT, "fps=0"], "fps= takes 1 to 240"),
     ([PROMPT, "fps=241"], "fps= takes 1 to 240"),
     ([PROMPT, "height=0"], "height"),
