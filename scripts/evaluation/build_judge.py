@@ -63,7 +63,7 @@ def train() -> Judge:
         _, logits = network(batch)
         loss = torch.stack([cross_entropy(logits[name], wanted[name][chosen]) for name in LOOKS]).sum()
         optimiser.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimiser.step()
         schedule.step()
         if step % 100 == 0:

@@ -26,7 +26,9 @@ def draw(prompt_seed: int) -> Iterator[Prompt]:
     rng, forbidden = random.Random(f"evaluation {prompt_seed}"), held_out()
     rounds = {name: _rounds(values, random.Random(f"{name} {prompt_seed}")) for name, values in ATTRIBUTES.items()}
     for number in count():
-        scene = placed(tuple(next(rounds[name]) for name in ATTRIBUTES), rng)
+        scene = placed(
+            (next(rounds["shape"]), next(rounds["colour"]), next(rounds["motion"]), next(rounds["background"])), rng
+        )
         yield Prompt(number, caption(scene, rng), scene, scene.combination in forbidden)
 
 

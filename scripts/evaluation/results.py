@@ -61,7 +61,8 @@ class Results:
 
     def features_of(self, key: Key) -> Tensor:
         """The features of a clip `(frame, width)`."""
-        return load_file(self._features_of(key))["features"].float()
+        features: Tensor = load_file(self._features_of(key))["features"]
+        return features.float()
 
     def _features_of(self, key: Key) -> Path:
         row, prompt, seed = key

@@ -50,7 +50,7 @@ def train(recipe: Recipe, module: nn.Module, loss: Callable[[torch.Generator], T
         if not torch.isfinite(value):
             raise FloatingPointError(f"{recipe.name}: the loss is not finite at step {step}")
         optimiser.zero_grad(set_to_none=True)
-        value.backward()
+        torch.autograd.backward(value)
         nn.utils.clip_grad_norm_(module.parameters(), 1.0)
         optimiser.step()
         step += 1

@@ -60,7 +60,8 @@ def train_vae(folder: Path) -> AutoencoderKL:
         posterior = vae.encode(pixels).latent_dist
         latents = posterior.mean + posterior.std * torch.randn(posterior.mean.shape, generator=generator)
         decoded = vae.decode(latents).sample
-        return reconstruction_loss(decoded, pixels) + KL_WEIGHT * posterior.kl().mean()
+        divergence: Tensor = posterior.kl().mean()
+        return reconstruction_loss(decoded, pixels) + KL_WEIGHT * divergence
 
     train(RECIPE, vae, loss, folder)
     with torch.no_grad():

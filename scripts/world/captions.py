@@ -73,6 +73,7 @@ def caption(scene: Scene, rng: random.Random, partial: float = 0.0) -> str:
 def _ordered(colour: str, shape: str, motion: str, where: str, rng: random.Random) -> str:
     thing = _article(f"{colour} {shape}".strip())
     order = rng.random()
+    words: tuple[str, ...]
     if order < 0.5:
         words = (thing, motion, where)
     elif order < 0.65:

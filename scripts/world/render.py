@@ -68,15 +68,16 @@ def distinct(scene: Scene, frames: int = FRAMES, size: int = SIZE) -> tuple[Tens
     """The clip's different frames `(n, 3, size, size)` and which of them each frame shows, `(frames,)`."""
     # Rounded, so that a wave's rise and fall meet in the same frames.
     track, index = torch.unique((path(scene, frames) * 1e5).round() / 1e5, dim=0, return_inverse=True)
-    return torch.stack([_frame(scene, *row.tolist(), size) for row in track]), index
+    return torch.stack([_frame(scene, row, size) for row in track]), index
 
 
 def render_frame(scene: Scene, frame: int, size: int = SIZE) -> Tensor:
     """One frame of the clip, `(3, size, size)`, values in [0, 1]."""
-    return _frame(scene, *path(scene)[frame].tolist(), size)
+    return _frame(scene, path(scene)[frame], size)
 
 
-def _frame(scene: Scene, x: float, y: float, radius: float, size: int) -> Tensor:
+def _frame(scene: Scene, place: Tensor, size: int) -> Tensor:
+    x, y, radius = place.tolist()
     side = size * _OVERSAMPLING
     u, v = _grid(side)
     px, py = (u - x) / radius, (v - y) / radius
