@@ -5,27 +5,26 @@ from __future__ import annotations
 import resource
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from confiner_cli import progress
-from confiner_cli.contact_sheet import columns, write_contact_sheet
+from confiner_cli.collect import KeptLatents, ShownFrames
+from confiner_cli.contact_sheet import write_contact_sheet
 from confiner_cli.errors import Terminated, named_error
 from confiner_cli.generate import refined, structures
 from confiner_cli.production import Meter, Production, prepare
 from confiner_cli.prompts import slug
 from confiner_cli.record import Place, Record, recipe
 from confiner_cli.settings import Settings
-from confiner_cli.video import encoder, temporary_beside, write_video
+from confiner_cli.video import encoder, write_video
 from confiner_cli.walk import Step
 
 
@@ -66,7 +65,7 @@ def run(settings: Settings, place: Place, snapshots: Mapping[str, str]) -> Path:
 
 def _produce(settings: Settings, production: Production, meter: Meter, record: Record) -> None:
     """The data's way: structures, windows, frames, files. Each arrow is an iterator."""
-    kept, shown = Kept(settings.output.save_latents), Shown(_total(settings))
+    kept, shown = KeptLatents(settings.output.save_latents), ShownFrames(_total(settings))
     drafts = _previewed(settings, production, meter, record, structures(production.plan, _watch(meter, record)), shown)
     windows = refined(production.plan, kept.pass_on("structure", drafts), _watch(meter, record))
     latents = kept.pass_on("refined", windows)
@@ -81,7 +80,12 @@ def _produce(settings: Settings, production: Production, meter: Meter, record: R
 
 
 def _previewed(
-    settings: Settings, production: Production, meter: Meter, record: Record, drafts: Iterator[Tensor], shown: Shown
+    settings: Settings,
+    production: Production,
+    meter: Meter,
+    record: Record,
+    drafts: Iterator[Tensor],
+    shown: ShownFrames,
 ) -> Iterator[Tensor]:
     """Pass structures on and write structure.mp4, which is finished before the last of them is passed on."""
     frames_left = _total(settings)
@@ -97,46 +101,6 @@ def _previewed(
             yield draft
     record.event("wrote", file="structure.mp4")
     yield draft
-
-
-@dataclass
-class Kept:
-    """Latents that are kept for latents.safetensors, if that is wanted."""
-
-    wanted: bool
-    tensors: dict[str, list[Tensor]] = field(default_factory=dict)
-
-    def pass_on(self, name: str, parts: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Pass latents on and keep them."""
-        for part in parts:
-            if self.wanted:
-                self.tensors.setdefault(name, []).append(part)
-            yield part
-
-    def write(self, path: Path) -> None:
-        """Write all that was kept, each joined along the frames, float32."""
-        joined = {name: torch.cat(parts, dim=2).float().contiguous() for name, parts in self.tensors.items()}
-        with temporary_beside(path) as temporary:
-            save_file(joined, temporary)
-
-
-@dataclass
-class Shown:
-    """Frames that are kept for the contact sheet: a few, whatever the video's length."""
-
-    num_frames: int
-    rows: dict[str, list[Tensor]] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
-
-    def pass_on(self, name: str, frames: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Pass frames on and keep those that the sheet has a column for."""
-        wanted = columns(self.num_frames)
-        for frame in frames:
-            number = self.counts.get(name, 0)
-            self.counts[name] = number + 1
-            if number in wanted:
-                self.rows.setdefault(name, []).append(frame)
-            yield frame
 
 
 def _watch(meter: Meter, record: Record) -> Callable[[str, Iterator[Step], int], Iterator[Step]]:
