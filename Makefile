@@ -12,7 +12,7 @@ help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
 demo: $(VENV)/.installed  ## set everything up in .venv and make a first video
-	$(BIN)/confiner generate prompt="$(PROMPT)"
+	$(BIN)/confiner generate prompt="$(PROMPT)" seed=2
 
 test: $(VENV)/.development  ## all tests that take seconds (sets itself up)
 	$(BIN)/python -m pytest -m "not slow and not gpu"
