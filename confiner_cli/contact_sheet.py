@@ -44,7 +44,7 @@ def write_contact_sheet(path: Path, title: str, rows: Mapping[str, Sequence[Tens
         for column, cell in enumerate(cells):
             sheet.paste(cell, (MARGIN + column * (width + MARGIN), top + LINE))
     with temporary_beside(path) as temporary:
-        sheet.save(temporary)
+        sheet.save(temporary, compress_level=3)  # a third of the time for a tenth more bytes
 
 
 def _cell(frame: Tensor) -> Image.Image:
