@@ -41,7 +41,8 @@ class Video:
     def save(self, path: str | Path) -> Path:
         """Write an MP4 that says how it was made, whole or not at all, and return its path."""
         assert self.settings.fps is not None
-        write_video(Path(path), self.frames, self.settings.fps, recipe(self.settings))
+        _, height, width, _ = self.frames.shape
+        write_video(Path(path), self.frames, (height, width), self.settings.fps, recipe(self.settings))
         return Path(path)
 
     def _repr_html_(self) -> str:

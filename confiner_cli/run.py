@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from confiner_cli import progress
+from confiner_cli.beside import Feed, beside
 from confiner_cli.collect import KeptLatents, ShownFrames
 from confiner_cli.contact_sheet import write_contact_sheet
 from confiner_cli.errors import Terminated, named_error
@@ -24,7 +25,7 @@ from confiner_cli.production import Meter, Production, prepare
 from confiner_cli.prompts import slug
 from confiner_cli.record import Place, Record, recipe
 from confiner_cli.settings import Settings
-from confiner_cli.video import encoder, write_video
+from confiner_cli.video import write_video
 from confiner_cli.walk import Step
 
 
@@ -64,43 +65,52 @@ def run(settings: Settings, place: Place, snapshots: Mapping[str, str]) -> Path:
 
 
 def _produce(settings: Settings, production: Production, meter: Meter, record: Record) -> None:
-    """The data's way: structures, windows, frames, files. Each arrow is an iterator."""
-    kept, shown = KeptLatents(settings.output.save_latents), ShownFrames(_total(settings))
-    drafts = _previewed(settings, production, meter, record, structures(production.plan, _watch(meter, record)), shown)
-    windows = refined(production.plan, kept.pass_on("structure", drafts), _watch(meter, record))
-    latents = kept.pass_on("refined", windows)
-    frames = (frame for window in latents for frame in meter.decode(production.decoder(window)))
+    """The data's way: structures, windows, frames, files. Each arrow is an iterator; files are written beside them."""
+    kept, shown = KeptLatents(settings.output.save_latents), ShownFrames(_int(settings.num_frames))
     comment = recipe(settings) if settings.output.metadata else None
-    write_video(record.folder / "video.mp4", shown.pass_on("result", frames), _fps(settings), comment)
-    record.event("wrote", file="video.mp4")
-    write_contact_sheet(record.folder / "contact_sheet.png", settings.prompt, shown.rows)
-    if kept.wanted:
-        kept.tensors["base_noise"] = [production.plan.base_noise()]
-        kept.write(record.folder / "latents.safetensors")
+    with (
+        beside(_writer(settings, record, "structure.mp4")) as preview,
+        beside(_writer(settings, record, "video.mp4", comment)) as video,
+    ):
+        drafts = kept.pass_on("structure", structures(production.plan, _watch(meter, record)))
+        previewed = _previewed(production, meter, drafts, shown, preview)
+        windows = refined(production.plan, previewed, _watch(meter, record))
+        for window in kept.pass_on("refined", windows):
+            for frame in shown.pass_on("result", meter.decode(production.decoder(window))):
+                video.add(frame)
+        video.end()
+        write_contact_sheet(record.folder / "contact_sheet.png", settings.prompt, shown.rows)
+        if kept.wanted:
+            kept.tensors["base_noise"] = [production.plan.base_noise()]
+            kept.write(record.folder / "latents.safetensors")
 
 
 def _previewed(
-    settings: Settings,
-    production: Production,
-    meter: Meter,
-    record: Record,
-    drafts: Iterator[Tensor],
-    shown: ShownFrames,
+    production: Production, meter: Meter, drafts: Iterable[Tensor], shown: ShownFrames, preview: Feed[Tensor]
 ) -> Iterator[Tensor]:
-    """Pass structures on and write structure.mp4, which is finished before the last of them is passed on."""
-    frames_left = _total(settings)
+    """Pass structures on and show them; the preview is whole before the last of them is passed on."""
+    frames_left = production.plan.timeline.num_frames
     count = len(production.plan.timeline.structures)
-    with encoder(record.folder / "structure.mp4", _fps(settings)) as add:
-        for number, draft in enumerate(drafts, start=1):
-            frames = islice(meter.decode(production.decoder(draft)), frames_left)
-            for frame in shown.pass_on("structure", frames):
-                add(frame)
-                frames_left -= 1
-            if number == count:
-                break
-            yield draft
-    record.event("wrote", file="structure.mp4")
-    yield draft
+    for number, draft in enumerate(drafts, start=1):
+        frames = islice(meter.decode(production.decoder(draft)), frames_left)
+        for frame in shown.pass_on("structure", frames):
+            preview.add(frame)
+            frames_left -= 1
+        if number == count:
+            preview.end()
+        yield draft
+
+
+def _writer(
+    settings: Settings, record: Record, name: str, comment: str | None = None
+) -> Callable[[Iterator[Tensor]], None]:
+    size, fps = (_int(settings.height), _int(settings.width)), _int(settings.fps)
+
+    def write(frames: Iterator[Tensor]) -> None:
+        write_video(record.folder / name, frames, size, fps, comment)
+        record.event("wrote", file=name)
+
+    return write
 
 
 def _watch(meter: Meter, record: Record) -> Callable[[str, Iterator[Step], int], Iterator[Step]]:
@@ -169,11 +179,6 @@ def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
 
-def _total(settings: Settings) -> int:
-    assert settings.num_frames is not None
-    return settings.num_frames
-
-
-def _fps(settings: Settings) -> int:
-    assert settings.fps is not None
-    return settings.fps
+def _int(value: int | None) -> int:
+    assert value is not None, "settings are resolved before they are run"
+    return value

@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -24,73 +24,66 @@ _BT709 = "colorspace=bt709:color_primaries=bt709:color_trc=bt709"
 _FILTER = f"scale=out_color_matrix=bt709:out_range=tv,setparams=range=tv:{_BT709}"
 
 
-def write_video(path: Path, frames: Iterable[Tensor], fps: int, comment: str | None = None) -> None:
-    """Write all frames through an `encoder`; arguments and errors are its."""
-    with encoder(path, fps, comment) as add:
-        for frame in frames:
-            add(frame)
-
-
-@contextmanager
-def encoder(path: Path, fps: int, comment: str | None = None) -> Iterator[Callable[[Tensor], None]]:
+def write_video(
+    path: Path, frames: Iterable[Tensor], size: tuple[int, int], fps: int, comment: str | None = None
+) -> None:
     """Encode frames as they come; at the end check the file by decoding it, then give it its name.
 
     H.264, yuv420p, tagged BT.709, index first. Until the last frame is verified nothing exists under `path`.
 
     Args:
         path: where the file goes; an existing file is replaced.
+        frames: uint8, `(height, width, 3)` each. The encoder starts before the first is there.
+        size: `(height, width)`, even numbers.
         fps: frames a second.
         comment: text for the file's `comment` tag.
 
-    Yields:
-        A function that takes one frame: uint8, `(height, width, 3)`, even sizes, the same for all.
-
     Raises:
-        ConfinerError: the disk is full, or there was no frame.
-        FailedError: the encoder failed, or what it wrote does not decode to the same number of frames.
+        ConfinerError: the disk is full.
+        FailedError: the encoder failed, what it wrote does not decode to the same frames, or there was no frame.
     """
     with temporary_beside(path) as temporary, tempfile.TemporaryFile() as messages:
-        process: subprocess.Popen[bytes] | None = None
-        count, size = 0, (0, 0)
-
-        def add(frame: Tensor) -> None:
-            nonlocal process, count, size
-            if process is None:
-                size = (frame.shape[1], frame.shape[0])
-                process = _start(temporary, size, fps, comment, messages)
-            assert process.stdin is not None
-            with suppress(BrokenPipeError):  # the exit status says why
-                process.stdin.write(frame.contiguous().numpy().tobytes())
-            count += 1
-
-        try:
-            yield add
-            if process is None:
+        with _encoder(temporary, size, fps, comment, messages) as process:
+            count = _feed(process, frames, (*size, 3))
+            if count == 0:
                 raise FailedError(f"no frame to write into {path.name}", "a video has at least one frame")
-            with suppress(BrokenPipeError):
-                process.communicate()
-        except BaseException:
-            if process is not None:
-                process.kill()
-                process.communicate()
-            raise
         if process.returncode != 0:
             messages.seek(0)
             raise _encoder_error(path, process.returncode, messages.read().decode(errors="replace"))
         verify(temporary, count, size)
 
 
-def _start(
+def _feed(process: subprocess.Popen[bytes], frames: Iterable[Tensor], shape: tuple[int, ...]) -> int:
+    assert process.stdin is not None
+    count = 0
+    for count, frame in enumerate(frames, start=1):
+        assert frame.shape == shape, f"frame {count} is {tuple(frame.shape)}, not {shape}"
+        with suppress(BrokenPipeError):  # the exit status says why
+            process.stdin.write(frame.contiguous().numpy().tobytes())
+    return count
+
+
+@contextmanager
+def _encoder(
     path: Path, size: tuple[int, int], fps: int, comment: str | None, messages: IO[bytes]
-) -> subprocess.Popen[bytes]:
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that waits for frames; ended by an error in the body, else waited for."""
     tags = [] if comment is None else ["-metadata", f"comment={comment}"]
     command = [
         imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24",
-        "-s", f"{size[0]}x{size[1]}", "-r", str(fps), "-i", "-", "-an", "-c:v", "libx264", "-crf", CRF,
+        "-s", f"{size[1]}x{size[0]}", "-r", str(fps), "-i", "-", "-an", "-c:v", "libx264", "-crf", CRF,
         "-pix_fmt", "yuv420p", "-vf", _FILTER, "-movflags", "+faststart", *tags, str(path),
     ]  # fmt: skip
     # A session of its own: Ctrl-C is ours to handle.
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stderr=messages, start_new_session=True)
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=messages, start_new_session=True)
+    try:
+        yield process
+        with suppress(BrokenPipeError):
+            process.communicate()
+    except BaseException:
+        process.kill()
+        process.communicate()
+        raise
 
 
 @contextmanager
@@ -125,7 +118,7 @@ def _encoder_error(path: Path, status: int, messages: str) -> ConfinerError:
 
 
 def verify(path: Path, count: int, size: tuple[int, int]) -> None:
-    """Decode the whole file. Raises FailedError unless it has `count` frames of `(width, height)`."""
+    """Decode the whole file. Raises FailedError unless it has `count` frames of `(height, width)`."""
     found, sizes = 0, set()
     try:
         for found_size, _ in _decoded(path):
@@ -149,7 +142,7 @@ def read_video(path: Path) -> Tensor:
     try:
         frames = [
             torch.frombuffer(bytearray(pixels), dtype=torch.uint8).view(height, width, 3)
-            for (width, height), pixels in _decoded(path)
+            for (height, width), pixels in _decoded(path)
         ]
     except ValueError as error:
         raise ConfinerError(f"{path} is not a video that can be read", "name an MP4 file") from error
@@ -157,7 +150,7 @@ def read_video(path: Path) -> Tensor:
 
 
 def _decoded(path: Path) -> Iterator[tuple[tuple[int, int], bytes]]:
-    """`(width, height)` and RGB bytes of each frame. Raises ValueError where ffmpeg cannot decode the file."""
+    """`(height, width)` and RGB bytes of each frame. Raises ValueError where ffmpeg cannot decode the file."""
     command = [
         imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-i", str(path), "-fps_mode", "passthrough",
         "-f", "image2pipe", "-c:v", "ppm", "-pix_fmt", "rgb24", "-",
@@ -169,7 +162,7 @@ def _decoded(path: Path) -> Iterator[tuple[tuple[int, int], bytes]]:
         while process.stdout.readline():  # a PPM picture: P6, width and height, 255, pixels
             width, height = map(int, process.stdout.readline().split())
             process.stdout.readline()
-            yield (width, height), process.stdout.read(width * height * 3)
+            yield (height, width), process.stdout.read(width * height * 3)
     if process.returncode != 0:
         raise ValueError(f"ffmpeg ends with status {process.returncode}")
 

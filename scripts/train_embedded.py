@@ -1,6 +1,7 @@
 """Train the embedded experts from nothing: `python scripts/train_embedded.py --out train`.
 
-Stages: text, vae, decoder, latents, spatial, then control and temporal side by side, one single-threaded process each.
+Stages: text, vae, decoder, latents, spatial, then control and temporal side by side, one single-threaded process each;
+then a second round of the three UNets, each from where its first left it, over clips with more night skies.
 Every stage is seeded and checkpointed once a minute; after a kill the same command goes on where it stopped.
 """
 
@@ -11,6 +12,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from training.latents import Clips
 
 # Large tensors come and go every step; without these a third of the time goes into giving memory back.
 ALLOCATOR = {
@@ -18,7 +23,10 @@ ALLOCATOR = {
     "MALLOC_TRIM_THRESHOLD_": "4294967296",
     "MALLOC_TOP_PAD_": "134217728",
 }
-STAGES = (("text",), ("vae",), ("decoder",), ("latents",), ("spatial",), ("control", "temporal"))
+STAGES = (
+    ("text",), ("vae",), ("decoder",), ("latents",), ("spatial",), ("control", "temporal"),
+    ("spatial_second",), ("control_second", "temporal_second"),
+)  # fmt: skip
 
 
 def main() -> int:
@@ -50,9 +58,8 @@ def run_stage(stage: str, out: Path, threads: int) -> None:
     """Run one stage in this process; it reads what the stages before it left in `out`."""
     import torch
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-    from training import latents, spatial, text, vae, video
+    from training import latents, text, vae
 
     if threads:
         torch.set_num_threads(threads)
@@ -67,11 +74,44 @@ def run_stage(stage: str, out: Path, threads: int) -> None:
             print(f"decoder: {vae.psnr(trained, vae.unseen(128)):.2f} dB on held-out frames", flush=True)
         case "latents":
             latents.encode_clips(AutoencoderKL.from_pretrained(out / "vae").eval(), out)
-        case "spatial":
-            spatial.train_spatial(latents.load_clips(out), out)
-        case "control" | "temporal":
+        case "spatial" | "control" | "temporal":
+            train_unet(stage, latents.load_clips(out), out)
+        case "spatial_second" | "control_second" | "temporal_second":
+            train_unet_further(stage, latents.load_clips(out).with_more("night sky"), out)
+
+
+def train_unet(stage: str, clips: Clips, out: Path) -> None:
+    """The first round of a UNet; the video experts start from the spatial one."""
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+    from training import spatial, video
+
+    if stage == "spatial":
+        spatial.train_spatial(spatial.FIRST, spatial.build(), clips, out)
+        return
+    image = UNet2DConditionModel.from_pretrained(out / "spatial" / "unet")
+    if stage == "control":
+        video.train_control(video.CONTROL, video.build_control(image), clips, out)
+    else:
+        video.train_temporal(video.TEMPORAL, video.build_temporal(image), clips, out)
+
+
+def train_unet_further(stage: str, clips: Clips, out: Path) -> None:
+    """The second round: each UNet by itself, from where its first round left it."""
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+    from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
+
+    from training import spatial, video
+
+    match stage:
+        case "spatial_second":
             unet = UNet2DConditionModel.from_pretrained(out / "spatial" / "unet")
-            (video.train_control if stage == "control" else video.train_temporal)(latents.load_clips(out), unet, out)
+            spatial.train_spatial(spatial.SECOND, unet, clips, out)
+        case "control_second":
+            video.train_control(video.CONTROL_SECOND, video.load_control(out), clips, out)
+        case "temporal_second":
+            unet = UNet3DConditionModel.from_pretrained(out / "temporal" / "unet")
+            video.train_temporal(video.TEMPORAL_SECOND, unet, clips, out)
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def test_show_prints_the_record_as_yaml(made, name):
 
 
 def test_a_foreign_video_is_told_from_ours(folder):
-    write_video(folder / "foreign.mp4", torch.zeros(2, 16, 16, 3, dtype=torch.uint8), 8, '{"a": 1}')
+    write_video(folder / "foreign.mp4", torch.zeros(2, 16, 16, 3, dtype=torch.uint8), (16, 16), 8, '{"a": 1}')
     for words in (("show", "foreign.mp4"), ("generate", "from=foreign.mp4")):
         ending = confiner(*words)
         assert ending.code == 2

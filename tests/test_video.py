@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from confiner_cli.errors import ConfinerError, FailedError
-from confiner_cli.video import encoder, read_comment, read_video, verify, write_video
+from confiner_cli.video import read_comment, read_video, verify, write_video
 
 COLOURS = torch.tensor(
     [[0, 255, 0], [255, 0, 0], [0, 0, 255], [255, 255, 255], [0, 0, 0], [128, 128, 128], [230, 120, 20]],
@@ -20,7 +20,10 @@ COLOURS = torch.tensor(
 )
 
 
-def flat(colours=COLOURS, height=32, width=48):
+SIZE = (32, 48)
+
+
+def flat(colours=COLOURS, height=SIZE[0], width=SIZE[1]):
     """One frame of each colour."""
     return colours[:, None, None].expand(-1, height, width, 3)
 
@@ -34,20 +37,20 @@ def described(path) -> str:
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (72, 40), (64, 200)])
 def test_frames_size_and_rate_are_exact_and_tagged(tmp_path, fps, height, width):
     path = tmp_path / "video.mp4"
-    write_video(path, flat(height=height, width=width), fps)
+    write_video(path, flat(height=height, width=width), (height, width), fps)
     assert read_video(path).shape == (len(COLOURS), height, width, 3)
     words = described(path)
     assert re.search(rf"h264 .*yuv420p\(tv, bt709.*\), {width}x{height}\b.*, {fps} fps", words), words
 
 
 def test_flat_colours_come_back_within_three_levels(tmp_path):
-    write_video(tmp_path / "video.mp4", flat(), 8)
+    write_video(tmp_path / "video.mp4", flat(), SIZE, 8)
     error = (read_video(tmp_path / "video.mp4").int() - flat().int()).abs().max()
     assert error <= 3
 
 
 def test_the_index_comes_before_the_frames(tmp_path):
-    write_video(tmp_path / "video.mp4", flat(), 8, "tag")
+    write_video(tmp_path / "video.mp4", flat(), SIZE, 8, "tag")
     content = (tmp_path / "video.mp4").read_bytes()
     assert 0 < content.index(b"moov") < content.index(b"mdat")
 
@@ -57,12 +60,12 @@ def test_the_index_comes_before_the_frames(tmp_path):
     [json.dumps({"prompt": text}) for text in ("a=b;#c\\ \"d\" 'e'\n${f}", "💛" * 2_000)] + ["one\ntwo=2", "\\"],
 )
 def test_a_comment_is_read_back_as_it_was_written(tmp_path, comment):
-    write_video(tmp_path / "video.mp4", flat(), 8, comment)
+    write_video(tmp_path / "video.mp4", flat(), SIZE, 8, comment)
     assert read_comment(tmp_path / "video.mp4") == comment
 
 
 def test_without_a_comment_there_is_none(tmp_path):
-    write_video(tmp_path / "video.mp4", flat(), 8)
+    write_video(tmp_path / "video.mp4", flat(), SIZE, 8)
     assert read_comment(tmp_path / "video.mp4") is None
 
 
@@ -76,25 +79,29 @@ def test_what_is_no_video_is_refused_by_name(tmp_path):
 
 def test_an_error_between_frames_leaves_the_old_file_alone(tmp_path):
     path = tmp_path / "video.mp4"
-    write_video(path, flat(), 8)
+    write_video(path, flat(), SIZE, 8)
     before = path.read_bytes()
-    with pytest.raises(KeyboardInterrupt), encoder(path, 8) as add:
-        add(flat()[0])
+
+    def frames():
+        yield flat()[0]
         raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_video(path, frames(), SIZE, 8)
     assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("video.mp4", before)]
 
 
 def test_no_frames_and_an_encoder_that_fails_leave_no_file(tmp_path):
     with pytest.raises(FailedError, match="no frame"):
-        write_video(tmp_path / "video.mp4", [], 8)
+        write_video(tmp_path / "video.mp4", [], SIZE, 8)
     with pytest.raises(FailedError, match="ffmpeg could not write"):
-        write_video(tmp_path / "video.mp4", flat(height=31), 8)  # yuv420p has no odd sizes
+        write_video(tmp_path / "video.mp4", flat(height=31), (31, 48), 8)  # yuv420p has no odd sizes
     assert not any(tmp_path.iterdir())
 
 
 def test_verification_misses_neither_frames_nor_bytes(tmp_path):
     path = tmp_path / "video.mp4"
-    write_video(path, flat(height=64, width=64), 8)
+    write_video(path, flat(height=64, width=64), (64, 64), 8)
     verify(path, len(COLOURS), (64, 64))
     for count, size in ((len(COLOURS) - 1, (64, 64)), (len(COLOURS), (48, 64))):
         with pytest.raises(FailedError, match="decodes to"):
@@ -108,11 +115,10 @@ WRITER = """
 import sys, torch
 from pathlib import Path
 from confiner_cli.errors import ConfinerError
-from confiner_cli.video import encoder
+from confiner_cli.video import write_video
 try:
-    with encoder(Path("video.mp4"), 8) as add:
-        for number in range(int(sys.argv[1])):
-            add(torch.randint(256, (64, 64, 3), dtype=torch.uint8))
+    frames = (torch.randint(256, (64, 64, 3), dtype=torch.uint8) for _ in range(int(sys.argv[1])))
+    write_video(Path("video.mp4"), frames, (64, 64), 8)
 except ConfinerError as error:
     sys.exit(error.lines())
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -62,6 +62,12 @@ class Clips:
         texts = [self._text(self.scenes[index], rng) for index in chosen.tolist()]
         with torch.no_grad():
             return latents, self.text_encoder(tokens(self.tokenizer, texts)).last_hidden_state
+
+    def with_more(self, background: str) -> Clips:
+        """These clips, and those over one background a second time."""
+        again = [index for index, scene in enumerate(self.scenes) if scene.background == background]
+        latents = torch.cat((self.latents, self.latents[again]))
+        return replace(self, latents=latents, scenes=self.scenes + [self.scenes[index] for index in again])
 
     @staticmethod
     def _text(scene: Scene, rng: random.Random) -> str:

@@ -14,7 +14,8 @@ from training.latents import Clips
 from training.loop import Recipe, train
 from training.text import WIDTH
 
-RECIPE = Recipe("spatial", steps=1700, learning_rate=1.5e-3, seed=4)
+FIRST = Recipe("spatial", steps=1700, learning_rate=1.5e-3, seed=4)
+SECOND = Recipe("spatial_second", steps=3000, learning_rate=7e-4, seed=14)
 BATCH = 64
 CHANNELS = (64, 128)
 HEAD = 16
@@ -23,7 +24,7 @@ GROUPS = 16
 
 def build() -> UNet2DConditionModel:
     """Untrained. `attention_head_dim` is the *number* of heads here, and the heads are 16 wide."""
-    torch.manual_seed(RECIPE.seed)
+    torch.manual_seed(FIRST.seed)
     return UNet2DConditionModel(
         sample_size=8,
         block_out_channels=CHANNELS,
@@ -37,9 +38,9 @@ def build() -> UNet2DConditionModel:
     )
 
 
-def train_spatial(clips: Clips, folder: Path) -> UNet2DConditionModel:
+def train_spatial(recipe: Recipe, unet: UNet2DConditionModel, clips: Clips, folder: Path) -> None:
     """Train and save as `folder/spatial/unet`."""
-    unet, schedule = build(), scaled_linear()
+    schedule = scaled_linear()
 
     def loss(generator: torch.Generator) -> Tensor:
         clean, text = clips.draw(generator, BATCH, frames=True)
@@ -47,9 +48,8 @@ def train_spatial(clips: Clips, folder: Path) -> UNet2DConditionModel:
         x_t, v = noised(schedule, clean, t, generator)
         return mse_loss(unet(x_t, t, text).sample, v)
 
-    train(RECIPE, unet, loss, folder)
+    train(recipe, unet, loss, folder)
     unet.save_pretrained(folder / "spatial" / "unet")
-    return unet
 
 
 def stratified(count: int, generator: torch.Generator, low: int = 0, high: int = 1000) -> Tensor:

@@ -7,6 +7,7 @@ decided in the first steps, so timesteps are drawn mostly from there.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from confiner_cli.schedule import linear
+from training import spatial
 from training.latents import Clips
 from training.loop import Recipe, train
 from training.spatial import CHANNELS, GROUPS, HEAD, noised
@@ -28,14 +30,16 @@ CONTROL = Recipe(
     "control", steps=6600, learning_rate=8e-4, ema=0.998, seed=5, rates={"motion_modules": FAST, "attn2": FAST},
     other_rate=SLOW,
 )  # fmt: skip
+CONTROL_SECOND = replace(CONTROL, name="control_second", steps=5000, learning_rate=5e-4, seed=15)
 TEMPORAL = Recipe(
     "temporal", steps=4400, learning_rate=8e-4, ema=0.998, seed=6,
     rates={"temp_": FAST, "transformer_in": FAST, "attn2": FAST}, other_rate=SLOW,
 )  # fmt: skip
+TEMPORAL_SECOND = replace(TEMPORAL, name="temporal_second", steps=3300, learning_rate=5e-4, seed=16)
 CONTROL_TIMESTEPS = (999, 999, 749, 749, 499, 249)
 
 
-def build_control(spatial: UNet2DConditionModel) -> UNetMotionModel:
+def build_control(image: UNet2DConditionModel) -> UNetMotionModel:
     """The spatial UNet with motion modules whose output projections start at zero."""
     torch.manual_seed(CONTROL.seed)
     adapter = MotionAdapter(
@@ -45,12 +49,12 @@ def build_control(spatial: UNet2DConditionModel) -> UNetMotionModel:
         motion_norm_num_groups=GROUPS,
         motion_max_seq_length=32,
     )
-    unet = UNetMotionModel.from_unet2d(spatial, adapter)
+    unet = UNetMotionModel.from_unet2d(image, adapter)
     _silence(unet, "motion_modules")
     return unet
 
 
-def build_temporal(spatial: UNet2DConditionModel) -> UNet3DConditionModel:
+def build_temporal(image: UNet2DConditionModel) -> UNet3DConditionModel:
     """A 3D UNet that holds every tensor of the spatial one; its temporal layers start as the identity."""
     torch.manual_seed(TEMPORAL.seed)
     unet = UNet3DConditionModel(
@@ -63,7 +67,7 @@ def build_temporal(spatial: UNet2DConditionModel) -> UNet3DConditionModel:
         attention_head_dim=HEAD,
         norm_num_groups=GROUPS,
     )
-    missing, unexpected = unet.load_state_dict(spatial.state_dict(), strict=False)
+    missing, unexpected = unet.load_state_dict(image.state_dict(), strict=False)
     assert not unexpected and all("temp_" in key or "transformer_in" in key for key in missing)
     _silence(unet, "temp_attentions", "transformer_in")
     return unet
@@ -89,9 +93,15 @@ def temporal_timesteps(count: int, generator: torch.Generator) -> Tensor:
     return low + (torch.rand(count, generator=generator) * (1000 - low)).long()
 
 
-def train_control(clips: Clips, spatial: UNet2DConditionModel, folder: Path) -> UNetMotionModel:
+def load_control(folder: Path) -> UNetMotionModel:
+    """What `train_control` left in `folder`."""
+    adapter = MotionAdapter.from_pretrained(folder / "control" / "motion_adapter")
+    return UNetMotionModel.from_unet2d(UNet2DConditionModel.from_pretrained(folder / "control" / "unet"), adapter)
+
+
+def train_control(recipe: Recipe, unet: UNetMotionModel, clips: Clips, folder: Path) -> None:
     """Train on AnimateDiff's schedule; save `folder/control/unet` (2D part) and `folder/control/motion_adapter`."""
-    unet, schedule = build_control(spatial), linear(0.00085, 0.012)
+    schedule = linear(0.00085, 0.012)
 
     def loss(generator: torch.Generator) -> Tensor:
         clean, text = clips.draw(generator, BATCH)
@@ -100,18 +110,17 @@ def train_control(clips: Clips, spatial: UNet2DConditionModel, folder: Path) -> 
         per_frame = text.repeat_interleave(clean.shape[2], dim=0)
         return mse_loss(unet(x_t, t, per_frame).sample, v)
 
-    train(CONTROL, unet, loss, folder)
+    train(recipe, unet, loss, folder)
     unet.save_motion_modules(folder / "control" / "motion_adapter")
     tensors = unet.state_dict()
-    base = UNet2DConditionModel.from_config(spatial.config)
+    base = spatial.build()
     base.load_state_dict({key: tensors[key] for key in base.state_dict()})
     base.save_pretrained(folder / "control" / "unet")
-    return unet
 
 
-def train_temporal(clips: Clips, spatial: UNet2DConditionModel, folder: Path) -> UNet3DConditionModel:
+def train_temporal(recipe: Recipe, unet: UNet3DConditionModel, clips: Clips, folder: Path) -> None:
     """Train on LaVie's schedule; save as `folder/temporal/unet`."""
-    unet, schedule = build_temporal(spatial), linear()
+    schedule = linear()
 
     def loss(generator: torch.Generator) -> Tensor:
         clean, text = clips.draw(generator, BATCH)
@@ -119,6 +128,5 @@ def train_temporal(clips: Clips, spatial: UNet2DConditionModel, folder: Path) ->
         x_t, v = noised(schedule, clean, t, generator)
         return mse_loss(unet(x_t, t, text).sample, v)
 
-    train(TEMPORAL, unet, loss, folder)
+    train(recipe, unet, loss, folder)
     unet.save_pretrained(folder / "temporal" / "unet")
-    return unet

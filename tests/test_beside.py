@@ -1,0 +1,106 @@
+"""A stream consumed beside its maker arrives whole and in order; whoever fails, the other hears of it and ends."""
+
+import threading
+import time
+
+import pytest
+
+from confiner_cli.beside import WAITING, beside
+
+SECONDS = 30.0
+
+
+def test_items_arrive_in_order_in_another_thread():
+    seen = []
+
+    def consume(items):
+        seen.extend((threading.get_ident(), item) for item in items)
+
+    with beside(consume) as feed:
+        for number in range(3 * WAITING):
+            feed.add(number)
+        feed.end()
+    assert [number for _, number in seen] == list(range(3 * WAITING))
+    assert {thread for thread, _ in seen}.isdisjoint({threading.get_ident()})
+
+
+def test_the_consumer_finishes_while_the_body_goes_on():
+    finished = threading.Event()
+
+    def consume(items):
+        list(items)
+        finished.set()
+
+    with beside(consume) as feed:
+        feed.add(1)
+        assert not finished.wait(0.2)
+        feed.end()
+        assert finished.wait(SECONDS)
+
+
+def test_leaving_waits_for_the_consumer():
+    finished = []
+
+    def consume(items):
+        list(items)
+        time.sleep(0.3)
+        finished.append(True)
+
+    with beside(consume) as feed:
+        feed.end()
+    assert finished
+
+
+def test_a_consumer_that_fails_is_heard_by_the_maker_even_where_the_queue_is_full():
+    def consume(items):
+        next(items)
+        raise OSError("No space left")
+
+    with pytest.raises(OSError, match="No space left"), beside(consume) as feed:
+        for number in range(10**9):
+            feed.add(number)
+
+
+def test_a_consumer_that_fails_after_the_last_item_is_heard_on_leaving():
+    def consume(items):
+        list(items)
+        raise OSError("the trailer")
+
+    with pytest.raises(OSError, match="the trailer"), beside(consume) as feed:
+        feed.end()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_a_maker_that_fails_ends_the_consumer_and_keeps_its_own_error(error):
+    met = []
+
+    def consume(items):
+        try:
+            list(items)
+        except Exception as inside:
+            met.append(inside)
+            raise
+
+    with pytest.raises(error, match="the maker's"), beside(consume) as feed:
+        feed.add(1)
+        raise error("the maker's")
+    assert len(met) == 1
+
+
+def test_a_slow_consumer_holds_the_maker_back():
+    go = threading.Event()
+
+    def consume(items):
+        go.wait(SECONDS)
+        list(items)
+
+    with beside(consume) as feed:
+        added = []
+        maker = threading.Thread(target=lambda: [added.append(feed.add(n)) for n in range(2 * WAITING)])
+        maker.start()
+        time.sleep(0.5)
+        assert len(added) == WAITING
+        go.set()
+        maker.join(SECONDS)
+        feed.end()
+    assert len(added) == 2 * WAITING
