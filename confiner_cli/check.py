@@ -63,6 +63,10 @@ def _or(chosen: int | None, native: int) -> int:
 
 
 def _check_sizes(settings: Settings) -> None:
+    for name in ("num_frames", "fps", "seed", "height", "width"):  # Python callers meet no schema
+        value = getattr(settings, name)
+        if type(value) is not int:
+            raise ConfinerError(f"{name}={value!r} is not a whole number", f"{name}= takes a whole number")
     _in_range("num_frames", settings.num_frames, 1, math.inf)
     _in_range("fps", settings.fps, 1, 240)
     _in_range("seed", settings.seed, 0, LARGEST_SEED)

@@ -56,6 +56,14 @@ def test_many_prompts_of_one_set_differ_and_repeat(quick):
     assert not torch.equal(first, second)
 
 
+@pytest.mark.parametrize(
+    "settings", [{"num_frames": "8"}, {"fps": 7.5}, {"seed": True}, {"height": None, "width": "x"}]
+)
+def test_a_value_of_another_type_is_refused_by_name(quick, settings):
+    with pytest.raises(ConfinerError, match="is not a whole number"):
+        quick.generate(TEXT, **settings)
+
+
 def test_prompts_are_verbatim_also_from_python(quick):
     video = quick.generate("${oc.env:HOME}, 'a' = ???", negative_prompt="${seed}", num_frames=1)
     assert (video.settings.prompt, video.settings.negative_prompt) == ("${oc.env:HOME}, 'a' = ???", "${seed}")
