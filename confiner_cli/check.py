@@ -99,9 +99,9 @@ def _check_folders(settings: Settings) -> None:
         expert = settings.experts.role(role)
         for name in ("model", "shared", "motion_adapter"):
             value = getattr(expert, name)
-            if value and not resolve(value).is_dir():
+            if value and not resolve(value).exists():
                 raise ConfinerError(
-                    f"experts.{role}.{name}={value}: there is no folder {resolve(value).absolute()}",
+                    f"experts.{role}.{name}={value}: there is no {resolve(value).absolute()}",
                     "name a folder in diffusers' layout; `confiner experts` lists the sets there are",
                 )
 

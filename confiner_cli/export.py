@@ -49,6 +49,11 @@ def export(name: str, folder: Path) -> Iterator[Path]:
 
 
 def _export_expert(role: str, expert: ExpertSettings, folder: Path) -> None:
+    if expert.family not in PIPELINES:
+        raise ConfinerError(
+            f"diffusers has no pipeline for the {role} expert's family, {expert.family}",
+            f"sets of {', '.join(PIPELINES)} can be exported",
+        )
     index = PIPELINES[expert.family]
     sources = [resolve(model) for model in (expert.model, expert.shared) if model]
     for part, kind in index.items():

@@ -18,8 +18,11 @@ from confiner_cli.experts.families import FAMILIES
 from confiner_cli.experts.loading import load_decoder, load_expert
 from confiner_cli.settings import ExpertSettings
 
-ROLE_OF = {"animatediff": "control", "stable_diffusion": "spatial", "modelscope": "temporal"}
-NETWORKS_OF = {"animatediff": ("unet", "motion_adapter"), "stable_diffusion": ("unet",), "modelscope": ("unet",)}
+ROLE_OF = {"animatediff": "control", "stable_diffusion": "spatial", "modelscope": "temporal", "lavie": "temporal"}
+NETWORKS_OF = {
+    "animatediff": ("unet", "motion_adapter"), "stable_diffusion": ("unet",), "modelscope": ("unet",), "lavie": (),
+}  # fmt: skip
+"""Parts that are folders; LaVie's network is a file, see test_lavie_checkpoint.py."""
 WEIGHTS = [(family, part) for family, parts in NETWORKS_OF.items() for part in (*parts, "text_encoder")]
 CPU = torch.device("cpu")
 T = 400
@@ -28,7 +31,7 @@ T = 400
 def settings_of(family: str, networks: Path, **changes) -> ExpertSettings:
     return ExpertSettings(
         family=family,
-        model=str(networks / ROLE_OF[family]),
+        model=str(networks / ("lavie" if family == "lavie" else ROLE_OF[family])),
         shared=str(networks / "shared"),
         beta_schedule="linear",
         beta_start=0.0001,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
+from confiner_cli.experts.lavie import LaVieUNet
+
 CHANNELS = (8, 16)
 GROUPS = 4
 WIDTH = 16
@@ -27,6 +30,7 @@ def write(folder: Path) -> None:
     for role in ("control", "spatial"):
         unet_2d().save_pretrained(folder / role / "unet")
     unet_3d().save_pretrained(folder / "temporal" / "unet")
+    write_lavie(folder / "lavie")
     motion_adapter().save_pretrained(folder / "control" / "motion_adapter")
     vae().save_pretrained(folder / "shared" / "vae")
     tokenizer = spelling_tokenizer()
@@ -65,6 +69,20 @@ def motion_adapter() -> MotionAdapter:
         motion_norm_num_groups=GROUPS,
         motion_max_seq_length=16,
     )
+
+
+LAVIE = {**_unet("3D"), "block_out_channels": (32, 64), "attention_head_dim": 1}
+"""LaVie's heads are 32 channels wide at least."""
+
+
+def write_lavie(folder: Path) -> None:
+    """A checkpoint as it is published, a pickle with one rotary table under many names, and its config."""
+    folder.mkdir()
+    tensors = LaVieUNet(**LAVIE).state_dict()
+    table = next(value for key, value in tensors.items() if key.endswith("rotary_emb.freqs"))
+    tensors = {key: table if key.endswith("rotary_emb.freqs") else value for key, value in tensors.items()}
+    torch.save({"ema": tensors}, folder / "lavie_base.pt")
+    (folder / "config.json").write_text(json.dumps(LAVIE), encoding="utf-8")
 
 
 def vae() -> AutoencoderKL:

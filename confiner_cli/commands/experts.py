@@ -1,4 +1,4 @@
-"""`confiner experts`: the sets there are; `confiner experts export SET DIR`: their pipeline folders."""
+"""`confiner experts`: the sets there are, their pipeline folders, and checkpoints in a safer format."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ usage: confiner experts                   list the sets of experts
        confiner experts export SET DIR    write DIR/control, DIR/spatial and DIR/temporal: pipeline folders that
                                           diffusers' AnimateDiffPipeline, StableDiffusionPipeline and
                                           TextToVideoSDPipeline load with from_pretrained
+       confiner experts convert FILE      write LaVie's checkpoint, a .pt, as .safetensors beside it, which is
+                                          preferred from then on
 """
 
 
 def main(arguments: list[str]) -> int:
-    """List, or export."""
+    """List, export or convert."""
     if "-h" in arguments or "--help" in arguments:
         print(HELP, end="")
         return 0
@@ -26,6 +28,13 @@ def main(arguments: list[str]) -> int:
 
         for folder in export(arguments[1], Path(arguments[2]).expanduser().absolute()):
             print(folder)
+        return 0
+    if arguments[0] == "convert" and len(arguments) == 2:
+        from confiner_cli.experts.lavie_checkpoint import convert
+
+        source = Path(arguments[1]).expanduser().absolute()
+        convert(source, source.with_suffix(".safetensors"))
+        print(source.with_suffix(".safetensors"))
         return 0
     raise ConfinerError(f"cannot read: experts {' '.join(arguments)}", "confiner experts export tiny DIR")
 

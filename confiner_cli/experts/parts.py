@@ -29,7 +29,7 @@ class Parts:
 
     Attributes:
         role: `control`, `spatial` or `temporal`, for messages.
-        folders: searched in order for a part's subfolder.
+        folders: searched in order for a part's subfolder; the first may be a checkpoint's file.
         named: parts that lie elsewhere, as pairs of a part's name and its own folder.
         device: where networks live.
         dtype: what they compute in.
@@ -51,6 +51,21 @@ class Parts:
         raise ConfinerError(
             f"the {self.role} expert has no {name}: looked for {' and '.join(map(str, candidates))}",
             f"experts.{self.role}.model= takes a folder in diffusers' layout, with {name}/ inside",
+        )
+
+    def checkpoint(self, name: str) -> Path:
+        """A file that holds a whole network: the model where it is a file, else `name` in one of the folders.
+
+        A `.safetensors` beside a `.pt` is preferred. Raises ConfinerError where there is none.
+        """
+        given = [source if source.is_file() else source / f"{name}.pt" for source in self.folders]
+        candidates = [path for one in given for path in dict.fromkeys((one.with_suffix(".safetensors"), one))]
+        for path in candidates:
+            if path.is_file():
+                return path
+        raise ConfinerError(
+            f"the {self.role} expert has no checkpoint: looked for {' and '.join(map(str, candidates))}",
+            f"experts.{self.role}.model= takes the file, or the folder with {name}.pt or {name}.safetensors in it",
         )
 
     def model(self, name: str, kind: type[Module]) -> Module:
