@@ -34,9 +34,13 @@ train: $(VENV)/.development  ## train the embedded experts from nothing into tra
 clean:  ## remove the environment and caches (not outputs/, not train/)
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache dist
 
-$(VENV)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt .
+SOURCES := $(shell find confiner_cli configs -type f -not -name '*.pyc')
+
+# Where the development environment is, it follows the sources by itself.
+$(VENV)/.installed: pyproject.toml constraints.txt $(SOURCES)
+	@if [ -f $(VENV)/.development ]; then $(MAKE) --no-print-directory $(VENV)/.development; else set -ex; \
+	  $(PYTHON) -m venv $(VENV); \
+	  $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt .; fi
 	@touch $@
 
 $(VENV)/.development: pyproject.toml constraints.txt

@@ -13,11 +13,15 @@ from torch import Tensor
 
 from confiner_cli.check import resolved
 from confiner_cli.config import compose, settings_of
+from confiner_cli.errors import ConfinerError
 from confiner_cli.generate import refined, structures
+from confiner_cli.overrides import for_hydra
 from confiner_cli.production import Meter, Production, prepare
 from confiner_cli.record import recipe
 from confiner_cli.settings import Settings
 from confiner_cli.video import write_video
+
+KEYWORDS = ("negative_prompt", "seed", "num_frames", "height", "width", "fps", "device", "dtype")
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class Video:
         settings: everything that decided it, the seed included.
         evaluations: denoiser calls by role.
         passes: what they cost, by role: a guided call is two.
+        notices: one-line remarks about the prompt, such as words that the experts have never learnt.
     """
 
     frames: Tensor
@@ -37,6 +42,7 @@ class Video:
     settings: Settings
     evaluations: dict[str, int]
     passes: dict[str, int]
+    notices: tuple[str, ...] = ()
 
     def save(self, path: str | Path) -> Path:
         """Write an MP4 that says how it was made, whole or not at all, and return its path."""
@@ -64,13 +70,19 @@ class Confiner:
 
         Args:
             prompt: what the video shows, verbatim.
-            overrides: as on the command line, for instance `"scheduler=confiner_18"`.
-            settings: top-level settings, for instance `seed=7`, `num_frames=8`, `negative_prompt="..."`.
+            overrides: as on the command line, for instance `"scheduler=confiner_18"`; they come after those of `load`.
+            settings: those of `KEYWORDS`, for instance `seed=7`, `num_frames=8`, `negative_prompt="..."`.
 
         Raises:
             ConfinerError: a value that cannot be used, or a failure with a cure.
         """
-        composed = settings_of(compose([*self.overrides, *overrides])) if overrides else self.settings
+        if unknown := [name for name in settings if name not in KEYWORDS]:
+            raise ConfinerError(
+                f"there is no keyword {unknown[0]}=",
+                f"keywords are {', '.join(KEYWORDS)}; others: generate(prompt, 'a.b=c')",
+            )
+        words = for_hydra(overrides, multirun=False)
+        composed = settings_of(compose([*self.overrides, *words])) if words else self.settings
         chosen = resolved(replace(composed, prompt=prompt, **settings))
         production, meter = prepare(chosen), Meter()
 
@@ -81,7 +93,7 @@ class Confiner:
         finished = list(refined(production.plan, drafts, watch))
         frames = _frames(production, finished)
         structure = _frames(production, drafts)[: len(frames)] if production.plan.visits else frames
-        return Video(frames, structure, chosen, dict(meter.evaluations), dict(meter.passes))
+        return Video(frames, structure, chosen, dict(meter.evaluations), dict(meter.passes), production.notices)
 
 
 def _frames(production: Production, parts: list[Tensor]) -> Tensor:
@@ -94,7 +106,7 @@ def load(experts: str = "tiny", *overrides: str) -> Confiner:
     Raises:
         ConfinerError: weights that are missing or damaged, or a device that is not there.
     """
-    chosen = (f"experts={experts}", *overrides)
+    chosen = tuple(for_hydra((f"experts={experts}", *overrides), multirun=False))
     settings = settings_of(compose(chosen))
     prepare(resolved(replace(settings, prompt="-")))
     return Confiner(chosen, settings)

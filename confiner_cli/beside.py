@@ -39,6 +39,11 @@ class Feed(Generic[Item]):
         """Say, once, that there is no more. The consumer finishes meanwhile."""
         self._put(_Sign.END)
 
+    def check(self) -> None:
+        """Raise what the consumer failed of, if it has failed already."""
+        if self._consumer.done():
+            self._consumer.result()
+
     def wait(self) -> None:
         """Wait until the consumer is done with what it was told the end of."""
         self._consumer.result()

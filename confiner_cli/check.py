@@ -91,10 +91,10 @@ def _check_length(settings: Settings) -> None:
 
 def _check_folders(settings: Settings) -> None:
     from confiner_cli.experts.parts import resolve
+    from confiner_cli.knowledge import read_knowledge
 
-    knows = settings.experts.knows
-    if knows and not resolve(knows).is_file():
-        raise ConfinerError(f"experts.knows={knows}: there is no such file", "experts.knows=null")
+    if settings.experts.knows is not None:
+        read_knowledge(settings.experts.knows)
     for role in dict.fromkeys((*used_roles(settings.scheduler), "spatial")):  # the VAE lies with the spatial expert
         expert = settings.experts.role(role)
         for name in ("model", "shared", "motion_adapter"):
@@ -118,7 +118,7 @@ def _check_expert(key: str, expert: ExpertSettings) -> None:
     _one_of(f"{key}.prediction_type", expert.prediction_type, ("epsilon", "v_prediction", "sample"))
     _in_range(f"{key}.guidance_scale", expert.guidance_scale, 0, 100)
     _in_range(f"{key}.max_frames", expert.max_frames, 1, math.inf)
-    _in_range(f"{key}.num_train_timesteps", expert.num_train_timesteps, 1, 100_000)
+    _in_range(f"{key}.num_train_timesteps", expert.num_train_timesteps, 2, 100_000)
     if not 0 < expert.beta_start <= expert.beta_end < 1:
         raise ConfinerError(
             f"{key}.beta_start={expert.beta_start} and beta_end={expert.beta_end} are no noise schedule",

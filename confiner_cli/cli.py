@@ -7,6 +7,7 @@ import os
 import sys
 
 from confiner_cli.errors import ConfinerError, Terminated, named_error
+from confiner_cli.signals import stoppable
 
 COMMANDS = {
     "generate": "make a video, or many with -m",
@@ -30,7 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run `confiner`; returns 0 done, 1 our failure, 2 yours to fix, 130 interrupted, 143 terminated."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        return dispatch(arguments)
+        with stoppable():
+            return dispatch(arguments)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

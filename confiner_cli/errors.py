@@ -6,6 +6,9 @@ DISK_FULL = ("No space left", "File too large", "Disk quota exceeded")
 """What the system says where a file cannot grow; ffmpeg and safetensors only pass the words on."""
 
 
+SMALLER = "fewer frames (num_frames=) or a smaller height= and width="
+
+
 class ConfinerError(Exception):
     """Something that has a cure. `hint` says what to do; `exit_code` is 2 where the user can do it."""
 
@@ -54,11 +57,19 @@ def named_error(error: Exception) -> ConfinerError:
     if isinstance(error, ConfinerError):
         return error
     if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported for a name
-        return ConfinerError("the GPU is out of memory", "fewer frames (num_frames=) or a smaller height= and width=")
+        return ConfinerError("the GPU is out of memory", SMALLER)
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        return ConfinerError("there is not enough memory", SMALLER)
     if any(sign in str(error) for sign in DISK_FULL):
         return ConfinerError(
             f"no room left on the disk: {error}", "free some space, or set output.dir= to another disk"
         )
+    if isinstance(error, OSError) and error.filename is not None:
+        return ConfinerError(
+            f"cannot use {error.filename}: {error.strerror}", "name a path that you can read and write"
+        )
+    if "Could not determine home directory" in str(error):
+        return ConfinerError("a path begins with ~ and a name that is no user's", "write the path out")
     return FailedError(
         f"{type(error).__name__}: {error}", "this is our failure: HYDRA_FULL_ERROR=1 shows the traceback"
     )

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from confiner_cli.config import compose, settings_of
 from confiner_cli.errors import ConfinerError
-from confiner_cli.experts.parts import resolve
+from confiner_cli.experts.loading import parts_of
 from confiner_cli.settings import ROLES, ExpertSettings
 
 _CLIP = {"tokenizer": ["transformers", "CLIPTokenizer"], "text_encoder": ["transformers", "CLIPTextModel"]}
@@ -55,15 +57,10 @@ def _export_expert(role: str, expert: ExpertSettings, folder: Path) -> None:
             f"sets of {', '.join(PIPELINES)} can be exported",
         )
     index = PIPELINES[expert.family]
-    sources = [resolve(model) for model in (expert.model, expert.shared) if model]
-    for part, kind in index.items():
-        if not isinstance(kind, list) or kind[0] is None or part == "scheduler":
-            continue
-        source = next((source / part for source in sources if (source / part).is_dir()), None)
-        if source is None:
-            raise ConfinerError(
-                f"the {role} expert has no {part} in {sources[0]}", "only sets whose weights are here can be exported"
-            )
+    parts = parts_of(role, expert, torch.device("cpu"), torch.float32)
+    kinds = {part: kind for part, kind in index.items() if isinstance(kind, list) and kind[0] and part != "scheduler"}
+    sources = {part: parts.folder(part) for part in kinds}
+    for part, source in sources.items():
         shutil.copytree(source, folder / part)
     (folder / "scheduler").mkdir()
     _write(folder / "scheduler" / "scheduler_config.json", _scheduler(expert, index["scheduler"][1]))

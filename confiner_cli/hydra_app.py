@@ -22,7 +22,7 @@ from confiner_cli.check import resolved
 from confiner_cli.config import config_dir, readable_errors, register, settings_of
 from confiner_cli.errors import ConfinerError, named_error
 from confiner_cli.prompts import quoted
-from confiner_cli.record import Place
+from confiner_cli.record import Place, in_use
 from confiner_cli.settings import Settings
 
 
@@ -62,12 +62,12 @@ def _sweep(flags: list[str], words: list[str]) -> int:
 def _hydra(arguments: list[str], task: Callable[[DictConfig], None]) -> None:
     register()
     sys.argv = ["confiner", *arguments]
-    with readable_errors(), _raising():
+    with readable_errors(), raising():
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="generate")(task)()
 
 
 @contextmanager
-def _raising() -> Iterator[None]:
+def raising() -> Iterator[None]:
     """Hydra raises its errors instead of printing them; the person's own setting is put back afterwards."""
     chosen = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -125,9 +125,15 @@ def _sweep_root(words: list[str]) -> Iterator[Path]:
     place = Place.of("multirun", _chosen_root(words))
     new = [folder for folder in (place.root, *place.root.parents) if not folder.exists()]
     root = place.make()
+    claim = root / ".sweep"
+    try:
+        claim.touch(exist_ok=False)
+    except FileExistsError as error:
+        raise in_use(root) from error
     try:
         yield root
     finally:
+        claim.unlink(missing_ok=True)
         if not any(root.glob("*/run.json")):
             (root / "multirun.yaml").unlink(missing_ok=True)  # Hydra's
             with suppress(OSError):
@@ -162,7 +168,13 @@ def _table(root: Path) -> int:
         seconds = facts.get("seconds", {}).get("total")
         shown = facts["status"] + (f": {facts['error']}" if "error" in facts else "")
         number = path.parent.name.partition("-")[0]
-        table.add_row(number, shown, facts["prompt"], "" if seconds is None else f"{seconds:.1f}", path.parent.name)
+        table.add_row(
+            number,
+            shown,
+            " ".join(facts["prompt"].split()),
+            "" if seconds is None else f"{seconds:.1f}",
+            path.parent.name,
+        )
     console = Console(stderr=True, markup=False, highlight=False, width=None if sys.stderr.isatty() else 160)
     console.print(table)
     console.print(f"{len(jobs) - failed} of {len(jobs)} done in {root}", soft_wrap=True)

@@ -15,6 +15,7 @@ from confiner_cli.settings import Settings
 
 GROUPS = ("experts", "scheduler", "long_video")
 OURS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir", "hydra.mode")
+_PATH = re.compile(r"output\.dir|experts\.knows|experts\.\w+\.(?:model|shared|motion_adapter)")
 _WORD = re.compile(r"(?P<mark>~|\+{0,2})(?P<key>[^=~+@][^=@]*)(?:@[^=]*)?(?:=(?P<value>.*))?", re.DOTALL)
 
 
@@ -107,7 +108,14 @@ def _translated(word: Word, multirun: bool, chosen: set[str]) -> list[str]:
             return [f"prompt={quoted(text)}" for text in read_prompts(value)]
         case "from":
             return list(recorded(Path(value).expanduser(), chosen))
+    if _PATH.fullmatch(word.key) and not _meant_for_hydra(value, multirun):
+        return [f"{word.mark}{word.key}={quoted(value)}"]
     return [word.text]
+
+
+def _meant_for_hydra(value: str, multirun: bool) -> bool:
+    """Whether a path is more than a path: null, quoted, an interpolation, or a sweep's list."""
+    return value in ("", "null") or value[0] in "'\"[" or "${" in value or (multirun and "," in value)
 
 
 def _joined(words: Sequence[str]) -> list[str]:
@@ -131,7 +139,13 @@ def recorded(path: Path, chosen: set[str]) -> Iterator[str]:
     replaced = {*chosen, "output"} | ({"height", "width", "num_frames", "fps"} if "experts" in chosen else set())
     if replaced & {"prompt_file", "prompts_file"}:
         replaced.add("prompt")
+    known = set(known_keys(Settings))
     for key, value in _leaves(config):
+        if key not in known:  # a file from elsewhere must not reach Hydra's own settings
+            raise ConfinerError(
+                f"the record of {path} has a setting that confiner does not have: {key}",
+                "was it made by another version? give its settings by hand",
+            )
         parents = {key.rsplit(".", depth)[0] for depth in range(key.count(".") + 1)}
         if not replaced & parents:
             yield f"{key}={_value(value)}"

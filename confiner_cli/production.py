@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -15,9 +13,9 @@ from torch import Tensor
 from confiner_cli.check import used_roles
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.loading import device_of, dtype_of, load_decoder, load_experts
-from confiner_cli.experts.parts import resolve
 from confiner_cli.experts.vae import Decoder
 from confiner_cli.generate import Plan
+from confiner_cli.knowledge import read_knowledge
 from confiner_cli.settings import Settings
 from confiner_cli.timeline import Timeline
 from confiner_cli.walk import Step
@@ -80,15 +78,8 @@ def _latent_shape(settings: Settings, decoder: Decoder) -> tuple[int, int, int]:
 
 
 def _unknown_words(settings: Settings) -> Iterator[str]:
-    if settings.experts.knows is None:
-        return
-    knows = json.loads(resolve(settings.experts.knows).read_text(encoding="utf-8"))
-    words = dict.fromkeys(re.findall(r"[^\W_]+", settings.prompt.lower()))
-    unknown = [word for word in words if word not in knows["words"]]
-    if unknown:
-        examples = ", ".join(f'"{example}"' for example in knows["examples"])
-        shown = ", ".join(unknown[:5])
-        yield f"the {settings.experts.name} experts have never learnt {shown}: {knows['summary']}; try {examples}"
+    if settings.experts.knows is not None:
+        yield from read_knowledge(settings.experts.knows).notices(settings.experts.name, settings.prompt)
 
 
 @dataclass

@@ -18,6 +18,8 @@ def verbatim(text: str, name: str = "prompt", empty: bool = False) -> str:
     Raises:
         ConfinerError: it is empty (unless `empty`), longer than 2,000 characters, or has control characters in it.
     """
+    if not isinstance(text, str):  # Python callers meet no schema
+        raise ConfinerError(f"{name}={text!r} is not a text", f'{name}="..."')
     text = text.replace("\r\n", "\n").strip()
     if not text and not empty:
         raise ConfinerError(f"{name} is empty", 'say what the video shows: prompt="a red heart rising over the sea"')

@@ -17,6 +17,7 @@ from confiner_cli.errors import ConfinerError
 from confiner_cli.settings import Settings
 from confiner_cli.video import temporary_beside
 
+BLOCK = 512
 PACKAGES = ("confiner", "torch", "diffusers", "transformers", "hydra-core", "imageio-ffmpeg")
 
 
@@ -89,7 +90,7 @@ class Record:
             with (folder / "run.json").open("x", encoding="utf-8") as file:
                 json.dump(self.known, file, indent=2)
         except FileExistsError as error:
-            raise ConfinerError(f"output.dir={folder} is in use by another run", "name a new folder") from error
+            raise in_use(folder) from error
         for name, text in snapshots.items():
             (folder / ".hydra").mkdir(exist_ok=True)
             (folder / ".hydra" / name).write_text(text, encoding="utf-8")
@@ -97,8 +98,24 @@ class Record:
     def update(self, **facts: Any) -> None:
         """Replace run.json, whole, with these facts added."""
         self.known.update(facts)
-        with temporary_beside(self.folder / "run.json") as temporary:
-            temporary.write_text(json.dumps(self.known, indent=2), encoding="utf-8")
+        path, text = self.folder / "run.json", json.dumps(self.known, indent=2).encode()
+        try:
+            with temporary_beside(path) as temporary:
+                temporary.write_bytes(text)
+        except OSError:
+            # A full disk has no room for a second file, but the blocks of the first are ours already.
+            if path.stat().st_blocks * BLOCK < len(text):
+                raise
+            with path.open("r+b") as file:
+                file.write(text)
+                file.truncate()
+
+    def end(self, status: str, **facts: Any) -> None:
+        """The last update and event: how the run ended, what is known of it, and the files that are finished."""
+        self.update(status=status, **facts, files=self.files())
+        self.event(status)
+        if status != "done":
+            self.log(status)
 
     def event(self, event: str, **facts: Any) -> None:
         """Append one line to events.jsonl."""
@@ -116,6 +133,11 @@ class Record:
         return {path.name: sha256(path) for path in found if not path.name.startswith(".")}
 
 
+def in_use(folder: Path) -> ConfinerError:
+    """What to say where another process has claimed the folder first."""
+    return ConfinerError(f"output.dir={folder} is in use by another run", "name a new folder")
+
+
 def recipe(settings: Settings) -> str:
     """What decides the frames, as ASCII JSON: the comment of the video file, which `from=` reads."""
     config = {key: value for key, value in asdict(settings).items() if key != "output"}
@@ -127,7 +149,9 @@ def read_run(folder: Path) -> dict[str, Any]:
     """The run.json of a run folder. Raises ConfinerError where there is none."""
     try:
         facts: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        if not isinstance(facts, dict):
+            raise TypeError("a record is an object")
+    except (OSError, ValueError, TypeError) as error:
         raise ConfinerError(
             f"{folder} is not a run folder: no run.json that can be read", "name a run folder or an MP4"
         ) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import resource
-import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -20,6 +19,7 @@ from confiner_cli.beside import Feed, beside
 from confiner_cli.collect import KeptLatents, ShownFrames
 from confiner_cli.contact_sheet import write_contact_sheet
 from confiner_cli.errors import Terminated, named_error
+from confiner_cli.experts.loading import device_of
 from confiner_cli.generate import refined, structures
 from confiner_cli.production import Meter, Production, prepare
 from confiner_cli.prompts import slug
@@ -41,25 +41,18 @@ def run(settings: Settings, place: Place, snapshots: Mapping[str, str]) -> Path:
         ConfinerError: with the status `failed` in run.json, or before there is a folder.
         KeyboardInterrupt, Terminated: with the status `interrupted`.
     """
-    record = Record(place.make(f"{slug(settings.prompt)}-s{settings.seed}"), settings, snapshots)
-    started = monotonic()
+    record, meter = Record(place.make(f"{slug(settings.prompt)}-s{settings.seed}"), settings, snapshots), Meter()
+    device = device_of(settings.device)
     record.event("started")
-    with _status(record), _terminable():
+    with _ending(record, meter, device):
+        started = monotonic()
         production = prepare(settings)
-        record.update(device=_device_name(production.device))
+        meter.seconds["load"] = monotonic() - started
+        record.update(device=_device_name(device))
         for notice in production.notices:
             progress.say(f"notice: {notice}")
             record.log(notice)
-        meter = Meter()
-        meter.seconds["load"] = monotonic() - started
         _produce(settings, production, meter, record)
-        meter.seconds["total"] = monotonic() - started
-        record.update(
-            status="done", evaluations=_by_role(meter.evaluations), passes=_by_role(meter.passes),
-            seconds={stage: round(value, 3) for stage, value in meter.seconds.items()},
-            peak_memory_bytes=_peak_memory(production.device), files=record.files(),
-        )  # fmt: skip
-        record.event("done")
     _summary(record)
     return record.folder / "video.mp4"
 
@@ -72,9 +65,9 @@ def _produce(settings: Settings, production: Production, meter: Meter, record: R
         beside(_writer(settings, record, "structure.mp4")) as preview,
         beside(_writer(settings, record, "video.mp4", comment)) as video,
     ):
-        drafts = kept.pass_on("structure", structures(production.plan, _watch(meter, record)))
-        previewed = _previewed(production, meter, drafts, shown, preview)
-        windows = refined(production.plan, previewed, _watch(meter, record))
+        watch = _watch(meter, record, preview)
+        drafts = kept.pass_on("structure", structures(production.plan, watch))
+        windows = refined(production.plan, _previewed(production, meter, drafts, shown, preview), watch)
         for window in kept.pass_on("refined", windows):
             for frame in shown.pass_on("result", meter.decode(production.decoder(window))):
                 video.add(frame)
@@ -88,7 +81,7 @@ def _produce(settings: Settings, production: Production, meter: Meter, record: R
 def _previewed(
     production: Production, meter: Meter, drafts: Iterable[Tensor], shown: ShownFrames, preview: Feed[Tensor]
 ) -> Iterator[Tensor]:
-    """Pass structures on and show them; the preview is whole before the last of them is passed on."""
+    """Pass structures on and show them; with the last of them the preview ends, and its file appears soon after."""
     frames_left = production.plan.timeline.num_frames
     count = len(production.plan.timeline.structures)
     for number, draft in enumerate(drafts, start=1):
@@ -113,10 +106,13 @@ def _writer(
     return write
 
 
-def _watch(meter: Meter, record: Record) -> Callable[[str, Iterator[Step], int], Iterator[Step]]:
+def _watch(meter: Meter, record: Record, preview: Feed[Tensor]) -> Callable[[str, Iterator[Step], int], Iterator[Step]]:
+    """Count, show and record the steps; and stop early where the preview could not be written."""
+
     def watch(stage: str, steps: Iterator[Step], total: int) -> Iterator[Step]:
         record.event("stage", stage=stage, evaluations=total)
         for number, step in enumerate(progress.watch(stage, meter.watch(stage, steps), total), start=1):
+            preview.check()
             record.event("visit", stage=stage, number=number, role=step.visit.role, t=step.visit.t)
             yield step
 
@@ -124,35 +120,33 @@ def _watch(meter: Meter, record: Record) -> Callable[[str, Iterator[Step], int],
 
 
 @contextmanager
-def _status(record: Record) -> Iterator[None]:
-    """Whatever ends the run early is written into run.json; errors that have a cure are given it."""
+def _ending(record: Record, meter: Meter, device: torch.device) -> Iterator[None]:
+    """However the run ends, run.json says how and what it has cost; errors that have a cure are given it."""
+    started = monotonic()
+
+    def costs() -> dict[str, Any]:
+        meter.seconds["total"] = monotonic() - started
+        return {
+            "evaluations": _by_role(meter.evaluations), "passes": _by_role(meter.passes),
+            "seconds": {stage: round(value, 3) for stage, value in meter.seconds.items()},
+            "peak_memory_bytes": _peak_memory(device),
+        }  # fmt: skip
+
     try:
         yield
+        record.end("done", **costs())
     except (KeyboardInterrupt, Terminated):
         with suppress(OSError):
-            record.update(status="interrupted")
-            record.log("interrupted")
+            record.end("interrupted", **costs())
         raise
     except Exception as error:
         named = named_error(error)
         with suppress(OSError):  # a full disk may have no room for this either
-            record.update(status="failed", error=str(named), hint=named.hint)
+            record.end("failed", error=str(named), hint=named.hint, **costs())
             record.log(named.lines())
         if named is error:
             raise
         raise named from error
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    def terminate(number: int, frame: Any) -> None:
-        raise Terminated
-
-    previous = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 def _summary(record: Record) -> None:

@@ -10,6 +10,7 @@ import json
 import random
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import torch
@@ -40,6 +41,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--from", dest="source", type=Path, default=Path("train"))
     source = parser.parse_args().source
+    if missing := [name for name in NETWORKS if not (source / name).is_dir()]:
+        sys.exit(f"error: {source} has no {', '.join(missing)}\nhint: make train makes them")
     for name, place in NETWORKS.items():
         copy(source / name, TARGET / place)
     knows = {"summary": SUMMARY, "examples": EXAMPLES, "words": words()}

@@ -64,6 +64,27 @@ def test_a_value_of_another_type_is_refused_by_name(quick, settings):
         quick.generate(TEXT, **settings)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "settings", "words"),
+    [
+        ((), {"scheduler": "confiner_18"}, "no keyword scheduler="),
+        ((), {"sed": 1}, "no keyword sed="),
+        ((), {"negative_prompt": None}, "negative_prompt=None is not a text"),
+        (("seed=1", "seed=2"), {}, "seed= is given 2 times"),
+        (("sed=1",), {}, "no setting 'sed'"),
+    ],
+)
+def test_what_the_command_refuses_is_refused_here(quick, overrides, settings, words):
+    with pytest.raises(ConfinerError, match=words):
+        quick.generate(TEXT, *overrides, **settings)
+
+
+def test_overrides_are_verbatim_and_notices_come_along(quick):
+    video = quick.generate("a corgi", "negative_prompt=${oc.env:HOME}, a (b)", seed=1, num_frames=1)
+    assert video.settings.negative_prompt == "${oc.env:HOME}, a (b)"
+    assert "never learnt corgi" in video.notices[0]
+
+
 def test_prompts_are_verbatim_also_from_python(quick):
     video = quick.generate("${oc.env:HOME}, 'a' = ???", negative_prompt="${seed}", num_frames=1)
     assert (video.settings.prompt, video.settings.negative_prompt) == ("${oc.env:HOME}, 'a' = ???", "${seed}")

@@ -100,6 +100,15 @@ REFUSED = [
     ([PROMPT, "output.dir=a,b", "-m"], "one folder"),
     ([PROMPT, "hydra.sweep.dir=elsewhere", "-m"], "output.dir="),
     ([PROMPT, "-m", "--cfg", "job"], "--cfg"),
+    (["-m", "seed=1,2"], 'prompt="'),
+    ([PROMPT, "device=meta"], "device=auto"),
+    ([PROMPT, "experts.knows=blank.txt"], "words, summary and examples"),
+    ([PROMPT, "experts.control.num_train_timesteps=1"], "takes 2 to"),
+    ([PROMPT, "experts.spatial.model=" + "x" * 300], "File name too long"),
+    ([PROMPT, "experts.spatial.model=~nobody-here/x"], "write the path out"),
+    (["from=" + "x" * 300], "File name too long"),
+    (["from=number"], "number"),
+    (["from=list"], "list"),
 ]
 REFUSED_COMMANDS = [
     (["generte", PROMPT], "did you mean confiner generate?"),
@@ -111,6 +120,13 @@ REFUSED_COMMANDS = [
     (["experts", "explode"], "experts export tiny DIR"),
     (["experts", "export", "tinny", "new"], "did you mean tiny?"),
     (["experts", "export", "tiny", "full"], "not empty"),
+    (["experts", "export", "tiny", "blank.txt/below"], "blank.txt"),
+    (["show", "x" * 300], "File name too long"),
+    (["show", "~nobody-here/x"], "write the path out"),
+    (["show", "number"], "number"),
+    (["show", "list"], "list"),
+    (["-sc", "frobnicate"], "install=bash"),
+    (["-sc"], "install=bash"),
 ]
 
 
@@ -118,6 +134,9 @@ REFUSED_COMMANDS = [
 def folder(tmp_path, monkeypatch):
     """A working folder with things to stumble over; no weight may be read in it."""
     (tmp_path / "full").mkdir()
+    for name, text in (("number", "3"), ("list", "[]")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text(text)
     (tmp_path / "full" / "mine.txt").write_text("mine")
     (tmp_path / "latin.txt").write_bytes("Füchse".encode("latin-1"))
     (tmp_path / "blank.txt").write_text(" \n\n")

@@ -1,5 +1,7 @@
 """`from=` makes a recorded video again; `show` prints the record."""
 
+import json
+
 import pytest
 import torch
 import yaml
@@ -76,6 +78,27 @@ def test_a_foreign_video_is_told_from_ours(folder):
         assert ending.code == 2
         assert ending.err.startswith("error: foreign.mp4 does not say how it was made\nhint: ")
     assert [path.name for path in folder.iterdir()] == ["foreign.mp4"]
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"+hydra.callbacks": {"x": {"_target_": "logging.FileHandler", "filename": "precious.txt", "mode": "w"}}},
+        {"hydra": {"run": {"dir": "elsewhere"}}},
+        {"hydra/job_logging": "default"},
+        {"experts": {"spatial": {"_target_": "os.mkdir", "name": "ran"}}},
+        {"~seed": 1},
+    ],
+)
+def test_a_record_from_elsewhere_reaches_no_setting_but_ours(folder, setting):
+    (folder / "precious.txt").write_text("precious")
+    record = {"prompt": "a heart", "config": {"experts": {}, "prompt": "a heart", **setting}}
+    frames = torch.zeros(2, 16, 16, 3, dtype=torch.uint8)
+    write_video(folder / "planted.mp4", frames, (16, 16), 8, json.dumps(record))
+    ending = generate("from=planted.mp4", "seed=1")
+    assert ending.code == 2 and "a setting that confiner does not have" in ending.err, ending
+    assert {path.name for path in folder.iterdir()} == {"planted.mp4", "precious.txt"}
+    assert (folder / "precious.txt").read_text() == "precious"
 
 
 def test_a_refused_job_can_be_shown_but_not_made_again(folder):

@@ -5,8 +5,8 @@ import re
 import pytest
 from command_line import PROMPT, SMALLEST, facts_of, generate
 
-from confiner_cli import run
-from confiner_cli.errors import Terminated
+from confiner_cli import hydra_app, run
+from confiner_cli.errors import ConfinerError, Terminated
 from confiner_cli.experts import loading
 
 
@@ -95,6 +95,21 @@ def test_an_interruption_ends_the_sweep_with_its_table(folder, monkeypatch, stop
     assert ending.code == code
     assert table(ending.err) == [["0", "done"], ["1", "interrupted"]]
     assert [path.name[:2] for path in sorted((folder / "all").glob("*/"))] == ["0-", "1-"]
+
+
+def test_of_two_sweeps_into_one_folder_the_second_is_refused_while_the_first_runs(folder, monkeypatch):
+    write, seen = run.write_contact_sheet, []
+
+    def meanwhile(path, *arguments):
+        monkeypatch.setattr(run, "write_contact_sheet", write)
+        with pytest.raises(ConfinerError, match=r"in use|not empty"), hydra_app._sweep_root(["output.dir=all"]):
+            seen.append("let in")
+        seen.append("refused")
+        write(path, *arguments)
+
+    monkeypatch.setattr(run, "write_contact_sheet", meanwhile)
+    assert generate("-m", PROMPT, *SMALLEST, "output.dir=all").code == 0
+    assert seen == ["refused"] and not (folder / "all" / ".sweep").exists()
 
 
 def test_a_single_job_is_a_sweep_too():

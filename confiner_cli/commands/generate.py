@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import Namespace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ usage: confiner generate prompt="..." [key=value ...] [-m]
   -m                   sweep: key=a,b,c   prompt="..." prompt="..."   prompts_file=FILE (one prompt a line)
   --cfg job            print the config and stop            --hydra-help       Hydra's own flags
 """
+_PROMPTED = re.compile(r"\+{0,2}(prompt=|hydra\.sweeper\.params)").match
 FLAGS = {
     "multirun": "--multirun", "run": "--run", "resolve": "--resolve", "hydra_help": "--hydra-help",
     "shell_completion": "--shell-completion",
@@ -44,6 +46,8 @@ def main(arguments: list[str]) -> int:
     from confiner_cli.overrides import for_hydra
 
     words = for_hydra(options.overrides, sweep)
+    if sweep and not options.config_dir and not options.config_name and not any(map(_PROMPTED, words)):
+        raise ConfinerError("prompt is empty", 'say what the videos show: prompt="a red heart rising" prompt="..."')
     flags = [flag for name, flag in FLAGS.items() if getattr(options, name)]
     for name, flag in VALUED.items():
         value = getattr(options, name)

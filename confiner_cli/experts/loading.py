@@ -23,6 +23,7 @@ from confiner_cli.settings import ExpertSettings
 
 DTYPES = MappingProxyType({"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16})
 CACHED_EXPERTS = 6
+DEVICES = ("cpu", "cuda", "mps")
 
 # What matters of a failed load is in our own error; progress is ours to show.
 diffusers_logging.set_verbosity_error()
@@ -81,6 +82,8 @@ def device_of(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type not in DEVICES:
+            raise RuntimeError(f"{device.type} is none of {', '.join(DEVICES)}")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ConfinerError(
