@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
 STEPS_BETWEEN_LINES = 50
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+"""Where networks are trained. What is random is drawn on the CPU, so that it is the same everywhere."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,10 @@ class Recipe:
 def train(recipe: Recipe, module: nn.Module, loss: Callable[[torch.Generator], Tensor], folder: Path) -> nn.Module:
     """Run `recipe.steps` steps of AdamW (cosine decay, EMA) and return the module with its averaged weights.
 
-    `loss` gets a generator that is keyed by (seed, step) and draws everything random of its step from it.
+    `loss` gets a generator that is keyed by (seed, step) and draws everything random of its step from it. It meets the
+    module on `DEVICE`; the module that is returned is on the CPU again.
     """
+    module.to(DEVICE)
     path = folder / f"{recipe.name}.checkpoint.pt"
     optimiser = torch.optim.AdamW(_groups(recipe, module), lr=recipe.learning_rate, betas=(0.9, 0.99))
     average = {key: value.detach().clone() for key, value in module.state_dict().items()}
@@ -65,7 +69,12 @@ def train(recipe: Recipe, module: nn.Module, loss: Callable[[torch.Generator], T
             _save(path, module, optimiser, average, step)
             saved = time.monotonic()
     module.load_state_dict(average)
-    return module.eval()
+    return module.cpu().eval()
+
+
+def on_device(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """The tensors where the module is."""
+    return tuple(tensor.to(DEVICE) for tensor in tensors)
 
 
 def _schedule(step: int, recipe: Recipe) -> float:

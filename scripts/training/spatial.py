@@ -11,7 +11,7 @@ from torch.nn.functional import mse_loss
 
 from confiner_cli.schedule import NoiseSchedule, scaled_linear
 from training.latents import Clips
-from training.loop import Recipe, train
+from training.loop import Recipe, on_device, train
 from training.text import WIDTH
 
 FIRST = Recipe("spatial", steps=1700, learning_rate=1.5e-3, seed=4)
@@ -46,6 +46,7 @@ def train_spatial(recipe: Recipe, unet: UNet2DConditionModel, clips: Clips, fold
         clean, text = clips.draw(generator, BATCH, frames=True)
         t = stratified(BATCH, generator)
         x_t, v = noised(schedule, clean, t, generator)
+        x_t, v, t, text = on_device(x_t, v, t, text)
         return mse_loss(unet(x_t, t, text).sample, v)
 
     train(recipe, unet, loss, folder)

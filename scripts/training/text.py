@@ -17,7 +17,7 @@ from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
-from training.loop import Recipe, train
+from training.loop import DEVICE, Recipe, train
 from world.captions import caption
 from world.scene import ATTRIBUTES, Scene, combinations, held_out
 
@@ -108,8 +108,8 @@ def train_text(folder: Path) -> tuple[CLIPTokenizer, CLIPTextModel]:
     def loss(generator: torch.Generator) -> Tensor:
         rng = random.Random(int(torch.randint(2**62, (1,), generator=generator)))
         scenes, texts = random_captions(rng, BATCH, 0.0)
-        logits, wanted = reader(tokens(tokenizer, texts)), labels(scenes)
-        return torch.stack([cross_entropy(logits[name], wanted[name]) for name in ATTRIBUTES]).sum()
+        logits, wanted = reader(tokens(tokenizer, texts).to(DEVICE)), labels(scenes)
+        return torch.stack([cross_entropy(logits[name], wanted[name].to(DEVICE)) for name in ATTRIBUTES]).sum()
 
     train(RECIPE, reader, loss, folder)
     print("text: attributes right on fresh captions", accuracy(reader, tokenizer), flush=True)

@@ -10,7 +10,7 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import Tensor
 from torch.nn.functional import l1_loss, mse_loss
 
-from training.loop import Recipe, train
+from training.loop import DEVICE, Recipe, train
 from world.render import FRAMES, render_frame
 from world.scene import combinations, held_out, placed
 
@@ -56,9 +56,9 @@ def train_vae(folder: Path) -> AutoencoderKL:
     vae = build().to(memory_format=torch.channels_last)
 
     def loss(generator: torch.Generator) -> Tensor:
-        pixels = frames(generator, BATCH)
+        pixels = frames(generator, BATCH).to(DEVICE)
         posterior = vae.encode(pixels).latent_dist
-        latents = posterior.mean + posterior.std * torch.randn(posterior.mean.shape, generator=generator)
+        latents = posterior.mean + posterior.std * torch.randn(posterior.mean.shape, generator=generator).to(DEVICE)
         decoded = vae.decode(latents).sample
         divergence: Tensor = posterior.kl().mean()
         return reconstruction_loss(decoded, pixels) + KL_WEIGHT * divergence
@@ -81,7 +81,7 @@ def train_decoder(folder: Path) -> AutoencoderKL:
     vae.quant_conv.requires_grad_(False)
 
     def loss(generator: torch.Generator) -> Tensor:
-        pixels = frames(generator, BATCH)
+        pixels = frames(generator, BATCH).to(DEVICE)
         with torch.no_grad():
             latents = vae.encode(pixels).latent_dist.mean
         return reconstruction_loss(vae.decode(latents).sample, pixels)

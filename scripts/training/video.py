@@ -20,7 +20,7 @@ from torch.nn.functional import mse_loss
 from confiner_cli.schedule import linear
 from training import spatial
 from training.latents import Clips
-from training.loop import Recipe, train
+from training.loop import Recipe, on_device, train
 from training.spatial import CHANNELS, GROUPS, HEAD, noised
 from training.text import WIDTH
 
@@ -107,6 +107,7 @@ def train_control(recipe: Recipe, unet: UNetMotionModel, clips: Clips, folder: P
         clean, text = clips.draw(generator, BATCH)
         t = control_timesteps(BATCH, generator)
         x_t, v = noised(schedule, clean, t, generator)
+        x_t, v, t, text = on_device(x_t, v, t, text)
         per_frame = text.repeat_interleave(clean.shape[2], dim=0)
         return mse_loss(unet(x_t, t, per_frame).sample, v)
 
@@ -126,6 +127,7 @@ def train_temporal(recipe: Recipe, unet: UNet3DConditionModel, clips: Clips, fol
         clean, text = clips.draw(generator, BATCH)
         t = temporal_timesteps(BATCH, generator)
         x_t, v = noised(schedule, clean, t, generator)
+        x_t, v, t, text = on_device(x_t, v, t, text)
         return mse_loss(unet(x_t, t, text).sample, v)
 
     train(recipe, unet, loss, folder)
