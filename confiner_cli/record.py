@@ -70,8 +70,8 @@ class Place:
 class Record:
     """Writes what is known of a run into its folder."""
 
-    def __init__(self, folder: Path, settings: Settings, snapshots: Mapping[str, str]) -> None:
-        """Claim the folder with a first run.json (status running).
+    def __init__(self, folder: Path, settings: Settings, snapshots: Mapping[str, str], **facts: Any) -> None:
+        """Claim the folder with a first run.json (status running, and the facts).
 
         Raises:
             ConfinerError: another run has claimed it first.
@@ -85,6 +85,7 @@ class Record:
             "config": asdict(settings),
             "versions": versions(),
             "started": _now(),
+            **facts,
         }
         try:
             with (folder / "run.json").open("x", encoding="utf-8") as file:

@@ -41,14 +41,14 @@ def run(settings: Settings, place: Place, snapshots: Mapping[str, str]) -> Path:
         ConfinerError: with the status `failed` in run.json, or before there is a folder.
         KeyboardInterrupt, Terminated: with the status `interrupted`.
     """
-    record, meter = Record(place.make(f"{slug(settings.prompt)}-s{settings.seed}"), settings, snapshots), Meter()
-    device = device_of(settings.device)
+    device, meter = device_of(settings.device), Meter()
+    folder = place.make(f"{slug(settings.prompt)}-s{settings.seed}")
+    record = Record(folder, settings, snapshots, device=_device_name(device))
     record.event("started")
     with _ending(record, meter, device):
         started = monotonic()
         production = prepare(settings)
         meter.seconds["load"] = monotonic() - started
-        record.update(device=_device_name(device))
         for notice in production.notices:
             progress.say(f"notice: {notice}")
             record.log(notice)
