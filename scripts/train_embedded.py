@@ -1,7 +1,8 @@
 """Train the embedded experts from nothing: `python scripts/train_embedded.py --out train`.
 
 Stages: text, vae, decoder, latents, spatial, then control and temporal side by side, one single-threaded process each;
-then a second round of the three UNets, each from where its first left it, over clips with more night skies.
+then a second round of the three UNets and a third of the video experts, each from where its last left it, over clips
+with more night skies.
 Every stage is seeded and checkpointed once a minute; after a kill the same command goes on where it stopped.
 """
 
@@ -25,7 +26,7 @@ ALLOCATOR = {
 }
 STAGES = (
     ("text",), ("vae",), ("decoder",), ("latents",), ("spatial",), ("control", "temporal"),
-    ("spatial_second",), ("control_second", "temporal_second"),
+    ("spatial_second",), ("control_second", "temporal_second"), ("control_third", "temporal_third"),
 )  # fmt: skip
 
 
@@ -76,7 +77,7 @@ def run_stage(stage: str, out: Path, threads: int) -> None:
             latents.encode_clips(AutoencoderKL.from_pretrained(out / "vae").eval(), out)
         case "spatial" | "control" | "temporal":
             train_unet(stage, latents.load_clips(out), out)
-        case "spatial_second" | "control_second" | "temporal_second":
+        case _:
             train_unet_further(stage, latents.load_clips(out).with_more("night sky"), out)
 
 
@@ -97,7 +98,7 @@ def train_unet(stage: str, clips: Clips, out: Path) -> None:
 
 
 def train_unet_further(stage: str, clips: Clips, out: Path) -> None:
-    """The second round: each UNet by itself, from where its first round left it."""
+    """The second and third round: each UNet by itself, from where its last round left it."""
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
     from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
 
@@ -107,11 +108,13 @@ def train_unet_further(stage: str, clips: Clips, out: Path) -> None:
         case "spatial_second":
             unet = UNet2DConditionModel.from_pretrained(out / "spatial" / "unet")
             spatial.train_spatial(spatial.SECOND, unet, clips, out)
-        case "control_second":
-            video.train_control(video.CONTROL_SECOND, video.load_control(out), clips, out)
-        case "temporal_second":
+        case "control_second" | "control_third":
+            recipe = video.CONTROL_SECOND if stage == "control_second" else video.CONTROL_THIRD
+            video.train_control(recipe, video.load_control(out), clips, out)
+        case "temporal_second" | "temporal_third":
+            recipe = video.TEMPORAL_SECOND if stage == "temporal_second" else video.TEMPORAL_THIRD
             unet = UNet3DConditionModel.from_pretrained(out / "temporal" / "unet")
-            video.train_temporal(video.TEMPORAL_SECOND, unet, clips, out)
+            video.train_temporal(recipe, unet, clips, out)
 
 
 if __name__ == "__main__":

@@ -31,11 +31,13 @@ CONTROL = Recipe(
     other_rate=SLOW,
 )  # fmt: skip
 CONTROL_SECOND = replace(CONTROL, name="control_second", steps=5000, learning_rate=5e-4, seed=15)
+CONTROL_THIRD = replace(CONTROL_SECOND, name="control_third", seed=25)
 TEMPORAL = Recipe(
     "temporal", steps=4400, learning_rate=8e-4, ema=0.998, seed=6,
     rates={"temp_": FAST, "transformer_in": FAST, "attn2": FAST}, other_rate=SLOW,
 )  # fmt: skip
 TEMPORAL_SECOND = replace(TEMPORAL, name="temporal_second", steps=3300, learning_rate=5e-4, seed=16)
+TEMPORAL_THIRD = replace(TEMPORAL_SECOND, name="temporal_third", steps=4000, seed=26)
 CONTROL_TIMESTEPS = (999, 999, 749, 749, 499, 249)
 
 
@@ -88,8 +90,8 @@ def control_timesteps(count: int, generator: torch.Generator) -> Tensor:
 
 
 def temporal_timesteps(count: int, generator: torch.Generator) -> Tensor:
-    """Half uniform, half in the noisier half, where the motion is decided."""
-    low = 500 * torch.randint(2, (count,), generator=generator)
+    """A third uniform, a third in the noisier half, a third in the noisiest quarter: there motion and colour are made."""
+    low = torch.tensor((0, 500, 750))[torch.randint(3, (count,), generator=generator)]
     return low + (torch.rand(count, generator=generator) * (1000 - low)).long()
 
 
