@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from confiner_cli.check import resolved
+from confiner_cli.check import loaded_roles, resolved
 from confiner_cli.config import compose, settings_of
+from confiner_cli.downloads import fetch
 from confiner_cli.errors import ConfinerError
 from confiner_cli.generate import refined, structures
 from confiner_cli.overrides import for_hydra
@@ -21,7 +22,7 @@ from confiner_cli.record import recipe
 from confiner_cli.settings import Settings
 from confiner_cli.video import write_video
 
-KEYWORDS = ("negative_prompt", "seed", "num_frames", "height", "width", "fps", "device", "dtype")
+KEYWORDS = ("negative_prompt", "seed", "num_frames", "height", "width", "fps", "device", "dtype", "memory")
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ class Confiner:
         words = for_hydra(overrides, multirun=False)
         composed = settings_of(compose([*self.overrides, *words])) if words else self.settings
         chosen = resolved(replace(composed, prompt=prompt, **settings))
+        fetch(chosen, loaded_roles(chosen.scheduler))
         production, meter = prepare(chosen), Meter()
 
         def watch(stage: str, steps: Any, total: int) -> Any:
@@ -108,5 +110,7 @@ def load(experts: str = "tiny", *overrides: str) -> Confiner:
     """
     chosen = tuple(for_hydra((f"experts={experts}", *overrides), multirun=False))
     settings = settings_of(compose(chosen))
-    prepare(resolved(replace(settings, prompt="-")))
+    chosen_settings = resolved(replace(settings, prompt="-"))
+    fetch(chosen_settings, loaded_roles(chosen_settings.scheduler))
+    prepare(chosen_settings)
     return Confiner(chosen, settings)

@@ -11,7 +11,10 @@ from typing import Any
 
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.families import FAMILIES
+from confiner_cli.experts.source import needs
+from confiner_cli.knowledge import read_knowledge
 from confiner_cli.prompts import verbatim
+from confiner_cli.refinement import HOP_NOISE, PATTERNS, patterns
 from confiner_cli.settings import (
     ROLES,
     ExpertSettings,
@@ -22,6 +25,8 @@ from confiner_cli.settings import (
 )
 
 PIXELS_PER_LATENT = 8
+DTYPES = ("auto", "bf16", "fp16", "fp32", "bfloat16", "float16", "float32")
+MEMORIES = ("auto", "high", "balanced", "low")
 LARGEST_SEED = 2**63 - 1
 
 
@@ -42,13 +47,15 @@ def resolved(settings: Settings) -> Settings:
         fps=_or(settings.fps, settings.experts.fps),
     )
     _check_sizes(chosen)
-    _one_of("dtype", chosen.dtype, ("auto", "float32", "float16", "bfloat16"))
+    _one_of("dtype", chosen.dtype, DTYPES)
+    _one_of("memory", chosen.memory, MEMORIES)
+    if chosen.frame_batch is not None:
+        _in_range("frame_batch", chosen.frame_batch, 1, math.inf)
     for role in ROLES:
         _check_expert(f"experts.{role}", chosen.experts.role(role))
     _check_scheduler(chosen)
     _check_length(chosen)
-    _check_folders(chosen)
-    _check_device(chosen.device)
+    _check_places(chosen)
     return chosen
 
 
@@ -56,6 +63,11 @@ def used_roles(scheduler: SchedulerSettings) -> tuple[str, ...]:
     """The experts that a scheduler asks, control first."""
     refining = ("spatial", "temporal") if scheduler.refinement.num_inference_steps else ()
     return tuple(role for role in ROLES if role == scheduler.structure.expert or role in refining)
+
+
+def loaded_roles(scheduler: SchedulerSettings) -> tuple[str, ...]:
+    """The roles of which something is loaded: those that are asked, and the spatial one, which brings the VAE."""
+    return tuple(dict.fromkeys((*used_roles(scheduler), "spatial")))
 
 
 def _or(chosen: int | None, native: int) -> int:
@@ -89,27 +101,17 @@ def _check_length(settings: Settings) -> None:
         )
 
 
-def _check_folders(settings: Settings) -> None:
-    from confiner_cli.experts.parts import resolve
-    from confiner_cli.knowledge import read_knowledge
-
+def _check_places(settings: Settings) -> None:
     if settings.experts.knows is not None:
         read_knowledge(settings.experts.knows)
-    for role in dict.fromkeys((*used_roles(settings.scheduler), "spatial")):  # the VAE lies with the spatial expert
-        expert = settings.experts.role(role)
-        for name in ("model", "shared", "motion_adapter"):
-            value = getattr(expert, name)
-            if value and not resolve(value).exists():
+    for role in loaded_roles(settings.scheduler):
+        for name, need in needs(role, settings.expert(role)):
+            place = need.source.path
+            if place is not None and not place.exists():
                 raise ConfinerError(
-                    f"experts.{role}.{name}={value}: there is no {resolve(value).absolute()}",
-                    "name a folder in diffusers' layout; `confiner experts` lists the sets there are",
+                    f"experts.{role}.{name}: there is no {place.absolute()}",
+                    "name a folder in diffusers' layout, a file, or owner/name[@revision] on the hub",
                 )
-
-
-def _check_device(name: str) -> None:
-    from confiner_cli.experts.loading import device_of  # slow to import, so this comes last
-
-    device_of(name)
 
 
 def _check_expert(key: str, expert: ExpertSettings) -> None:
@@ -131,6 +133,7 @@ def _check_scheduler(settings: Settings) -> None:
     _one_of("scheduler.structure.expert", scheduler.structure.expert, ROLES)
     last = min(settings.experts.role(role).num_train_timesteps for role in used_roles(scheduler)) - 1
     _check_structure(scheduler.structure, last)
+    _check_distilled(scheduler.structure, settings.experts.role(scheduler.structure.expert))
     _check_refinement(scheduler.refinement, last)
     interval = scheduler.guidance_interval
     if len(interval) != 2 or not 0 <= interval[0] <= interval[1] <= 1:
@@ -146,10 +149,18 @@ def _check_structure(structure: StructureSettings, last: int) -> None:
     _one_of(f"{key}.timestep_spacing", structure.timestep_spacing, ("trailing", "leading"))
 
 
-def _check_refinement(refinement: RefinementSettings, last: int) -> None:
-    from confiner_cli.generate import HOP_NOISE, patterns
-    from confiner_cli.refinement import PATTERNS
+def _check_distilled(structure: StructureSettings, expert: ExpertSettings) -> None:
+    steps, made_for = structure.num_inference_steps, expert.distilled_steps
+    if made_for and steps not in made_for:
+        nearest = min(made_for, key=lambda count: abs(count - steps))
+        raise ConfinerError(
+            f"scheduler.structure.num_inference_steps={steps}: the {structure.expert} expert was distilled for "
+            f"{', '.join(map(str, made_for))} steps only",
+            f"scheduler.structure.num_inference_steps={nearest}",
+        )
 
+
+def _check_refinement(refinement: RefinementSettings, last: int) -> None:
     key = "scheduler.refinement"
     steps = refinement.num_inference_steps
     _in_range(f"{key}.num_inference_steps", steps, 0, last)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from confiner_cli.errors import NotFiniteError
 from confiner_cli.noise import frames_noise
-from confiner_cli.refinement import Pair, refine, visits
+from confiner_cli.refinement import HOP_NOISE, Pair, patterns, refine, visits
 from confiner_cli.settings import SchedulerSettings
 from confiner_cli.structure import SPACINGS, Grid, sample
 from confiner_cli.timeline import Span, Timeline
@@ -23,8 +23,6 @@ from confiner_cli.walk import Denoiser, Step, Visit
 
 Watch = Callable[[str, Iterator[Step], int], Iterable[Step]]
 """Wraps a walk: gets the stage's name, the steps and how many there will be, and passes the steps on."""
-
-HOP_NOISE = {"fresh": 1.0, "predicted": 0.0}
 
 
 @dataclass(frozen=True)
@@ -73,11 +71,6 @@ class Plan:
     def hop_noise(self, window: Span, visit: int) -> Tensor:
         """Fresh noise of a window for the arrival at a visit; keyed by the video's frames, so windows agree."""
         return frames_noise(self.shape, window.frames, self.seed, "refinement", visit)
-
-
-def patterns(pattern: str | Iterable[str], steps: int) -> list[str]:
-    """One pattern's name for each step: a single one is used for all."""
-    return [pattern] * steps if isinstance(pattern, str) else list(pattern)
 
 
 def structures(plan: Plan, watch: Watch) -> Iterator[Tensor]:

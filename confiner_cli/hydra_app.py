@@ -18,7 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from confiner_cli.check import resolved
+from confiner_cli.check import loaded_roles, resolved
 from confiner_cli.config import config_dir, readable_errors, register, settings_of
 from confiner_cli.errors import ConfinerError, named_error
 from confiner_cli.prompts import quoted
@@ -105,8 +105,13 @@ def sweep_job(config: DictConfig) -> None:
 
 def _video(config: DictConfig, place: Callable[[Settings], Place]) -> Path:
     settings = resolved(settings_of(config))
-    from confiner_cli.run import run  # slow to import; wrong values are told before
+    # Slow to import: wrong values are told before.
+    from confiner_cli.downloads import fetch
+    from confiner_cli.experts.device import device_of
+    from confiner_cli.run import run
 
+    device_of(settings.device)
+    fetch(settings, loaded_roles(settings.scheduler))
     return run(settings, place(settings), _snapshots(config))
 
 

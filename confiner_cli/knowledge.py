@@ -6,9 +6,10 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from confiner_cli.errors import ConfinerError
-from confiner_cli.experts.parts import resolve
+from confiner_cli.experts.source import source
 
 SHOWN = 5
 
@@ -36,7 +37,7 @@ def read_knowledge(path: str) -> Knowledge:
         ConfinerError: there is no such file, or it says something else.
     """
     try:
-        facts = json.loads(resolve(path).read_text(encoding="utf-8"))
+        facts = json.loads((source(path).path or Path(path)).read_text(encoding="utf-8"))
         return Knowledge(frozenset(facts["words"]), str(facts["summary"]), tuple(facts["examples"]))
     except OSError as error:
         raise ConfinerError(f"experts.knows={path} cannot be read: {error.strerror}", "experts.knows=null") from error

@@ -13,7 +13,7 @@ from confiner_cli.errors import ConfinerError
 from confiner_cli.prompts import quoted, read_prompt, read_prompts, verbatim
 from confiner_cli.settings import Settings
 
-GROUPS = ("experts", "scheduler", "long_video")
+GROUPS = ("experts", "experts/control", "experts/spatial", "experts/temporal", "scheduler", "long_video")
 OURS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir", "hydra.mode")
 _PATH = re.compile(r"output\.dir|experts\.knows|experts\.\w+\.(?:model|shared|motion_adapter)")
 _WORD = re.compile(r"(?P<mark>~|\+{0,2})(?P<key>[^=~+@][^=@]*)(?:@[^=]*)?(?:=(?P<value>.*))?", re.DOTALL)
@@ -42,7 +42,7 @@ def for_hydra(words: Sequence[str], multirun: bool) -> list[str]:
     for word in parsed:
         _check_key(word)
     _check_repeats(parsed, multirun)
-    chosen = {word.key for word in parsed}
+    chosen = {word.key.replace("/", ".") for word in parsed}
     result: list[str] = []
     for word in parsed:
         result += _translated(word, multirun, chosen)
@@ -63,7 +63,7 @@ def _check_key(word: Word) -> None:
         raise ConfinerError(f"cannot remove {word.key}: every setting has a value", f"{word.key}= another value")
     if word.value is None:
         raise ConfinerError(f"cannot read {word.text!r}", 'settings are written key=value, prompts prompt="..."')
-    known = {*known_keys(Settings), "from", "prompt_file", "prompts_file"}
+    known = {*known_keys(Settings), *GROUPS, "from", "prompt_file", "prompts_file"}
     if word.key not in known and not word.key.startswith("hydra"):
         raise ConfinerError(
             f"there is no setting {word.key!r}",

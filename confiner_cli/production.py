@@ -12,10 +12,12 @@ from torch import Tensor
 
 from confiner_cli.check import used_roles
 from confiner_cli.errors import ConfinerError
-from confiner_cli.experts.loading import device_of, dtype_of, load_decoder, load_experts
+from confiner_cli.experts.device import device_of, dtype_of, free_memory
+from confiner_cli.experts.loading import load_decoder, load_experts
 from confiner_cli.experts.vae import Decoder
 from confiner_cli.generate import Plan
-from confiner_cli.knowledge import read_knowledge
+from confiner_cli.need import memory_of
+from confiner_cli.notices import notices
 from confiner_cli.settings import Settings
 from confiner_cli.timeline import Timeline
 from confiner_cli.walk import Step
@@ -39,16 +41,17 @@ class Production:
 
 
 def prepare(settings: Settings) -> Production:
-    """Load the experts that checked settings need (from the cache where they are) and give them the prompt.
+    """Make ready the experts that checked settings need and give them the prompt.
 
     Raises:
         ConfinerError: a device that is not there, weights that are missing or damaged, a size that the VAE cannot make.
     """
     device = device_of(settings.device)
     dtype = dtype_of(settings.dtype, device)
+    memory = memory_of(settings, free_memory(device), dtype.itemsize)
     roles = used_roles(settings.scheduler)
-    experts = load_experts(((role, settings.experts.role(role)) for role in roles), device, dtype)
-    decoder = load_decoder(settings.experts.spatial, device, dtype)
+    experts = load_experts(((role, settings.expert(role)) for role in roles), device, dtype, memory)
+    decoder = load_decoder(settings.expert("spatial"), device, dtype, memory)
     low, high = settings.scheduler.guidance_interval
     denoisers = {
         role: expert.given(settings.prompt, settings.negative_prompt, (low, high)) for role, expert in experts.items()
@@ -61,9 +64,7 @@ def prepare(settings: Settings) -> Production:
         shape=_latent_shape(settings, decoder),
         seed=settings.seed,
     )
-    unread = {expert.text.unread(settings.prompt) for expert in experts.values()} - {""}
-    notices = [f"the text encoder does not read the end of the prompt: {text!r}" for text in unread]
-    return Production(plan, decoder, device, (*_unknown_words(settings), *notices))
+    return Production(plan, decoder, device, tuple(notices(settings, experts)))
 
 
 def _latent_shape(settings: Settings, decoder: Decoder) -> tuple[int, int, int]:
@@ -75,11 +76,6 @@ def _latent_shape(settings: Settings, decoder: Decoder) -> tuple[int, int, int]:
                 f"{name}={value // decoder.factor * decoder.factor}",
             )
     return (decoder.channels, settings.height // decoder.factor, settings.width // decoder.factor)
-
-
-def _unknown_words(settings: Settings) -> Iterator[str]:
-    if settings.experts.knows is not None:
-        yield from read_knowledge(settings.experts.knows).notices(settings.experts.name, settings.prompt)
 
 
 @dataclass

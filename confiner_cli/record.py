@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import suppress
@@ -14,6 +13,7 @@ from platform import python_version
 from typing import Any
 
 from confiner_cli.errors import ConfinerError
+from confiner_cli.experts.fingerprint import sha256
 from confiner_cli.settings import Settings
 from confiner_cli.video import temporary_beside
 
@@ -157,12 +157,6 @@ def read_run(folder: Path) -> dict[str, Any]:
             f"{folder} is not a run folder: no run.json that can be read", "name a run folder or an MP4"
         ) from error
     return facts
-
-
-def sha256(path: Path) -> str:
-    """The hash of a file's content, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def versions() -> dict[str, str]:

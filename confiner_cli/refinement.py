@@ -5,12 +5,16 @@ A pattern says who visits at one timestep; the visits of all steps together are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from confiner_cli.walk import Denoiser, Step, Visit, walk
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+HOP_NOISE = {"fresh": 1.0, "predicted": 0.0}
 
 
 @dataclass(frozen=True)
@@ -76,15 +80,20 @@ PATTERNS: dict[str, Callable[[Pair, int, int], list[Visit]]] = {
 }
 
 
+def patterns(pattern: str | Iterable[str], steps: int) -> list[str]:
+    """One pattern's name for each step: a single one is used for all."""
+    return [pattern] * steps if isinstance(pattern, str) else list(pattern)
+
+
 def timesteps(te: int, steps: int) -> list[int]:
     """`round(te * (steps - i) / steps)` for i = 0 .. steps - 1: uniform from te, ending clean."""
     return [round(te * (steps - step) / steps) for step in range(steps)]
 
 
-def visits(pair: Pair, te: int, patterns: Sequence[str]) -> list[Visit]:
+def visits(pair: Pair, te: int, names: Sequence[str]) -> list[Visit]:
     """All visits of a refinement, with one pattern's name for each step."""
-    steps = len(patterns)
-    plan = zip(patterns, timesteps(te, steps), range(steps, 0, -1), strict=True)
+    steps = len(names)
+    plan = zip(names, timesteps(te, steps), range(steps, 0, -1), strict=True)
     return [visit for name, t, left in plan for visit in PATTERNS[name](pair, t, left)]
 
 

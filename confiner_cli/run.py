@@ -19,7 +19,7 @@ from confiner_cli.beside import Feed, beside
 from confiner_cli.collect import KeptLatents, ShownFrames
 from confiner_cli.contact_sheet import write_contact_sheet
 from confiner_cli.errors import Terminated, named_error
-from confiner_cli.experts.loading import device_of
+from confiner_cli.experts.device import device_of
 from confiner_cli.generate import refined, structures
 from confiner_cli.production import Meter, Production, prepare
 from confiner_cli.prompts import slug
@@ -52,6 +52,7 @@ def run(settings: Settings, place: Place, snapshots: Mapping[str, str]) -> Path:
         for notice in production.notices:
             progress.say(f"notice: {notice}")
             record.log(notice)
+        record.update(notices=list(production.notices))
         _produce(settings, production, meter, record)
     _summary(record)
     return record.folder / "video.mp4"

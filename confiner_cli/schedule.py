@@ -7,25 +7,12 @@ arXiv 2408.13423, section 3.3).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-
-class Level(NamedTuple):
-    """How much of a noised sample is signal and how much is noise; signal in (0, 1], noise in [0, 1)."""
-
-    signal: float
-    noise: float
-
-    def mix(self, clean: Tensor, eps: Tensor) -> Tensor:
-        """`signal * clean + noise * eps`: eq. 6 of the paper, and every DDIM and Euler step (any shape)."""
-        return self.signal * clean + self.noise * eps
-
-
-CLEAN = Level(signal=1.0, noise=0.0)
-"""A destination of its own, not the first entry of a table (whose noise is 0.03 for Stable Diffusion)."""
+from confiner_cli.level import CLEAN as CLEAN  # what a walk ends at, for those who begin from a schedule
+from confiner_cli.level import Level
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Names are diffusers' where diffusers has one; sizes are height x width in pixels
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 MISSING: Any = "???"
@@ -13,17 +13,41 @@ ROLES = ("control", "spatial", "temporal")
 
 
 @dataclass(frozen=True)
+class LoraSettings:
+    """One LoRA: where it is, as models are named, and how strongly it acts."""
+
+    path: str = MISSING
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
 class ExpertSettings:
     """One expert: where its weights are, which schedule it was trained on, how strongly it is guided.
 
-    `model` is a folder in diffusers' layout, or `embedded:NAME`; `shared` is a second folder for parts that several
-    experts have in common. The schedule stated here is the authority, whatever a folder's scheduler_config.json says.
+    A model is a folder in diffusers' layout, a single file, `owner/name[@revision][:file]` on the hub, or
+    `embedded:NAME`. The schedule stated here is the authority, whatever a folder's scheduler_config.json says.
+
+    Attributes:
+        family: which kind of network it is: a file in `experts/families/`.
+        model: where its parts are.
+        shared: where the parts are that the model does not have.
+        motion_adapter: AnimateDiff's own place; `{steps}` stands for the structure's number of steps.
+        architecture: which published network it is, where it is one.
+        loras: adapters merged into its UNet and text encoder.
+        beta_schedule, beta_start, beta_end, num_train_timesteps, prediction_type: as in diffusers' schedulers.
+        guidance_scale: 1 is no guidance.
+        max_frames: how many frames it takes at once.
+        distilled_steps: the numbers of steps that it was distilled for, if it was: it can make a structure in no other.
+        least_steps: fewer steps of a structure are too few for it.
+        licence, size: of the weights, as published.
     """
 
     family: str = MISSING
     model: str = MISSING
     shared: str | None = None
     motion_adapter: str | None = None
+    architecture: str | None = None
+    loras: list[LoraSettings] = field(default_factory=list)
     beta_schedule: str = MISSING
     beta_start: float = MISSING
     beta_end: float = MISSING
@@ -31,6 +55,10 @@ class ExpertSettings:
     prediction_type: str = "epsilon"
     guidance_scale: float = 1.0
     max_frames: int = 16
+    distilled_steps: list[int] = field(default_factory=list)
+    least_steps: int = 1
+    licence: str = ""
+    size: str = ""
 
 
 @dataclass(frozen=True)
@@ -123,7 +151,16 @@ class Settings:
     fps: int | None = None
     device: str = "auto"
     dtype: str = "auto"
+    memory: str = "auto"
+    frame_batch: int | None = None
     experts: ExpertSetSettings = field(default_factory=ExpertSetSettings)
     scheduler: SchedulerSettings = field(default_factory=SchedulerSettings)
     long_video: LongVideoSettings = field(default_factory=LongVideoSettings)
     output: OutputSettings = field(default_factory=OutputSettings)
+
+    def expert(self, role: str) -> ExpertSettings:
+        """The expert of a role, its motion adapter being the one for the structure's number of steps."""
+        chosen, steps = self.experts.role(role), self.scheduler.structure.num_inference_steps
+        if chosen.motion_adapter is None:
+            return chosen
+        return replace(chosen, motion_adapter=chosen.motion_adapter.replace("{steps}", str(steps)))

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from torch import Tensor
-
-from confiner_cli.schedule import CLEAN, Level, NoiseSchedule
+from confiner_cli.level import CLEAN, Level
 from confiner_cli.walk import Denoiser, Step, Visit, walk
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from confiner_cli.schedule import NoiseSchedule
 
 
 @dataclass(frozen=True)

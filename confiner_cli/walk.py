@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from torch import Tensor
+from confiner_cli.level import CLEAN, Level
 
-from confiner_cli.schedule import CLEAN, Estimate, Level, NoiseSchedule
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from confiner_cli.schedule import Estimate, NoiseSchedule
 
 
 class Denoiser(Protocol):

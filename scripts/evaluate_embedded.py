@@ -22,7 +22,7 @@ import transformers
 
 from confiner_cli import api
 from confiner_cli.errors import ConfinerError
-from confiner_cli.experts.parts import EMBEDDED
+from confiner_cli.experts.source import EMBEDDED
 from evaluation.prompts import Prompt, draw
 from evaluation.results import OtherResultsError, Results
 from evaluation.rows import FLOOR, ROWS

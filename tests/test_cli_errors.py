@@ -117,7 +117,7 @@ REFUSED_COMMANDS = [
     (["show", "nowhere.mp4"], "nowhere.mp4"),
     (["show", "latin.txt"], "latin.txt"),
     (["show", "full"], "full"),
-    (["experts", "explode"], "experts export tiny DIR"),
+    (["experts", "explode"], "export tiny DIR"),
     (["experts", "export", "tinny", "new"], "did you mean tiny?"),
     (["experts", "export", "tiny", "full"], "not empty"),
     (["experts", "export", "tiny", "blank.txt/below"], "blank.txt"),

@@ -16,6 +16,7 @@ from confiner_cli.cli import main
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.families import FAMILIES
 from confiner_cli.experts.loading import load_decoder, load_expert
+from confiner_cli.experts.memory import MEMORY, RESIDENCE
 from confiner_cli.settings import ExpertSettings
 
 ROLE_OF = {"animatediff": "control", "stable_diffusion": "spatial", "modelscope": "temporal", "lavie": "temporal"}
@@ -41,7 +42,12 @@ def settings_of(family: str, networks: Path, **changes) -> ExpertSettings:
 
 
 def load(family: str, settings: ExpertSettings, dtype: torch.dtype = torch.float32):
-    return load_expert(ROLE_OF[family], settings, CPU, dtype)
+    return load_expert(ROLE_OF[family], settings, CPU, dtype, MEMORY["high"])
+
+
+def load_all(family: str, settings: ExpertSettings):
+    """Loaded, and called once: networks are read when they are needed."""
+    return load(family, settings).given("a heart")(sample(), T)
 
 
 def sample(num_frames: int = 3, batch: int = 1) -> torch.Tensor:
@@ -161,7 +167,9 @@ def test_precision_is_the_experts_own_business(family, expert, tiny_networks):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 def test_the_device_is_the_experts_own_business(family, expert, tiny_networks):
-    there = load_expert(ROLE_OF[family], settings_of(family, tiny_networks), torch.device("cuda"), torch.float32)
+    there = load_expert(
+        ROLE_OF[family], settings_of(family, tiny_networks), torch.device("cuda"), torch.float32, MEMORY["high"]
+    )
     exact, found = (chosen.given("a heart")(sample(), T) for chosen in (expert, there))
     assert found.clean.device == found.noise.device == CPU
     assert distance(exact, found) < 1e-3 * exact.clean.abs().max()
@@ -169,7 +177,10 @@ def test_the_device_is_the_experts_own_business(family, expert, tiny_networks):
 
 def test_a_network_is_loaded_once_whatever_its_guidance(family, tiny_networks):
     settings = settings_of(family, tiny_networks)
-    assert load(family, settings).network is load(family, replace(settings, guidance_scale=7.0)).network
+    load_all(family, settings)
+    before = dict(RESIDENCE.modules)
+    load_all(family, replace(settings, guidance_scale=7.0))
+    assert before and dict(RESIDENCE.modules) == before
 
 
 @pytest.mark.parametrize(("family", "part"), [*WEIGHTS, *((family, "tokenizer") for family in NETWORKS_OF)])
@@ -178,7 +189,7 @@ def test_a_missing_part_is_named_with_its_role(family, part, tiny_networks, tmp_
     for folder in networks.rglob(part):
         shutil.rmtree(folder)
     with pytest.raises(ConfinerError, match=f"the {ROLE_OF[family]} expert has no {part}") as caught:
-        load(family, settings_of(family, networks))
+        load_all(family, settings_of(family, networks))
     assert caught.value.exit_code == 2
 
 
@@ -189,7 +200,7 @@ def test_damaged_weights_are_named_with_their_part(family, part, damage, tiny_ne
     for path in networks.glob(f"*/{part}/*.safetensors"):
         spoil(path, damage)
     with pytest.raises(ConfinerError, match=rf"{part} in .* cannot be loaded") as caught:
-        load(family, settings_of(family, networks))
+        load_all(family, settings_of(family, networks))
     assert caught.value.exit_code == 2
 
 
@@ -212,9 +223,9 @@ def copied(networks: Path, folder: Path) -> Path:
 
 @pytest.mark.parametrize("num_frames", [1, 5])
 def test_decoding_a_few_frames_at_a_time_is_decoding_them_all(num_frames, tiny_networks):
-    whole = load_decoder(settings_of("stable_diffusion", tiny_networks), CPU, torch.float32)
-    frames = torch.stack(list(replace(whole, chunk=64)(sample(num_frames))))
-    pieces = torch.stack(list(replace(whole, chunk=2)(sample(num_frames))))
+    whole = load_decoder(settings_of("stable_diffusion", tiny_networks), CPU, torch.float32, MEMORY["high"])
+    frames = torch.stack(list(replace(whole, batch=64)(sample(num_frames))))
+    pieces = torch.stack(list(replace(whole, batch=2)(sample(num_frames))))
     assert frames.shape == (num_frames, 4 * whole.factor, 6 * whole.factor, 3) and frames.dtype == torch.uint8
     assert (frames.int() - pieces.int()).abs().max() <= 1
 

@@ -11,8 +11,9 @@ from safetensors.torch import load_file, save_file
 
 from confiner_cli.cli import main
 from confiner_cli.errors import ConfinerError
+from confiner_cli.experts.checkpoint import read_tensors
 from confiner_cli.experts.families import lavie
-from confiner_cli.experts.lavie_checkpoint import convert, load_unet, read_tensors
+from confiner_cli.experts.lavie_checkpoint import convert, load_unet
 from confiner_cli.experts.parts import Parts
 
 CPU = torch.device("cpu")
@@ -26,10 +27,10 @@ def published(tmp_path):
 
 
 def answer(*sources, dtype=torch.float32):
-    network = lavie.load(Parts("temporal", sources, CPU, dtype))
+    unet = lavie.load(Parts("temporal", sources, CPU, dtype))
     generator = torch.Generator().manual_seed(0)
     x_t, text = (torch.randn(shape, generator=generator).to(dtype) for shape in ((1, 4, 3, 4, 6), (1, 5, tiny.WIDTH)))
-    return network(x_t, 500, text)
+    return lavie.predict(unet, x_t, 500, text)
 
 
 def test_folder_file_and_bare_state_dict_are_the_same_network(published, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,12 +78,12 @@ LAVIE = {**_unet("3D"), "block_out_channels": (32, 64), "attention_head_dim": 1}
 
 def write_lavie(folder: Path) -> None:
     """A checkpoint as it is published, a pickle with one rotary table under many names, and its config."""
-    folder.mkdir()
+    folder.mkdir(parents=True, exist_ok=True)
     tensors = LaVieUNet(**LAVIE).state_dict()
     table = next(value for key, value in tensors.items() if key.endswith("rotary_emb.freqs"))
     tensors = {key: table if key.endswith("rotary_emb.freqs") else value for key, value in tensors.items()}
     torch.save({"ema": tensors}, folder / "lavie_base.pt")
-    (folder / "config.json").write_text(json.dumps(LAVIE), encoding="utf-8")
+    (folder / "config.json").write_text(json.dumps({"_class_name": "LaVieUNet", **LAVIE}), encoding="utf-8")
 
 
 def vae() -> AutoencoderKL:
@@ -97,19 +98,20 @@ def vae() -> AutoencoderKL:
     )
 
 
-def spelling_tokenizer() -> CLIPTokenizer:
-    """CLIP's tokenizer without merges: every character is a token."""
+def spelling_tokenizer(merges: Sequence[tuple[str, str]] = ()) -> CLIPTokenizer:
+    """CLIP's tokenizer with few merges, or none: every character is a token."""
     letters = sorted(ByteLevel.alphabet())
-    words = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
-    return CLIPTokenizer({word: index for index, word in enumerate(words)}, [], model_max_length=TOKENS)
+    merged = [one + other for one, other in merges]
+    words = [*letters, *(letter + "</w>" for letter in letters), *merged, "<|startoftext|>", "<|endoftext|>"]
+    return CLIPTokenizer({word: index for index, word in enumerate(words)}, [*merges], model_max_length=TOKENS)
 
 
-def text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
+def text_encoder(tokenizer: CLIPTokenizer, width: int = WIDTH) -> CLIPTextModel:
     """One layer, with weights large enough that texts differ."""
     config = CLIPTextConfig(
         vocab_size=len(tokenizer),
-        hidden_size=WIDTH,
-        intermediate_size=2 * WIDTH,
+        hidden_size=width,
+        intermediate_size=2 * width,
         num_hidden_layers=1,
         num_attention_heads=2,
         max_position_embeddings=TOKENS,

@@ -1,53 +1,121 @@
-"""`confiner experts`: the sets there are, their pipeline folders, and checkpoints in a safer format."""
+"""`confiner experts`: the sets there are and what is missing of them; fetched, checked, exported, converted."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from confiner_cli.errors import ConfinerError
+from confiner_cli.settings import Settings
 
 HELP = """\
-usage: confiner experts                   list the sets of experts
+usage: confiner experts                   list the sets of experts, with licences, sizes and what is missing
+       confiner experts download SET      fetch what is missing of a set
+       confiner experts check SET         hash its files, hold every tensor's name and shape against its network, and
+                                          ask each network once
        confiner experts export SET DIR    write DIR/control, DIR/spatial and DIR/temporal: pipeline folders that
                                           diffusers' AnimateDiffPipeline, StableDiffusionPipeline and
                                           TextToVideoSDPipeline load with from_pretrained
        confiner experts convert FILE      write LaVie's checkpoint, a .pt, as .safetensors beside it, which is
-                                          preferred from then on
+                                          preferred from then on; FILE may be on the hub: YaohuiW/LaVie:lavie_base.pt
+
+download and check take settings as `confiner generate` does: experts/spatial=epicrealism scheduler=confiner_18
 """
 
 
 def main(arguments: list[str]) -> int:
-    """List, export or convert."""
+    """Do one of these; the exit code is `cli.main`'s."""
     if "-h" in arguments or "--help" in arguments:
         print(HELP, end="")
         return 0
-    if not arguments:
-        return _list()
-    if arguments[0] == "export" and len(arguments) == 3:
-        from confiner_cli.export import export
+    match arguments:
+        case []:
+            _list()
+        case ["download", name, *overrides]:
+            _download(name, overrides)
+        case ["check", name, *overrides]:
+            _check(name, overrides)
+        case ["export", name, folder]:
+            from confiner_cli.export import export
 
-        for folder in export(arguments[1], Path(arguments[2]).expanduser().absolute()):
-            print(folder)
-        return 0
-    if arguments[0] == "convert" and len(arguments) == 2:
-        from confiner_cli.experts.lavie_checkpoint import convert
+            for path in export(name, Path(folder).expanduser().absolute()):
+                print(path)
+        case ["convert", file]:
+            _convert(file)
+        case _:
+            raise ConfinerError(
+                f"cannot read: experts {' '.join(arguments)}",
+                "confiner experts download SET, check SET, export tiny DIR or convert FILE",
+            )
+    return 0
 
-        source = Path(arguments[1]).expanduser().absolute()
-        convert(source, source.with_suffix(".safetensors"))
-        print(source.with_suffix(".safetensors"))
-        return 0
-    raise ConfinerError(f"cannot read: experts {' '.join(arguments)}", "confiner experts export tiny DIR")
 
-
-def _list() -> int:
-    import yaml
-
+def _names() -> Iterator[str]:
     from confiner_cli.config import config_dir
 
-    for path in sorted((config_dir() / "experts").glob("*.yaml")):
-        node = yaml.safe_load(path.read_text(encoding="utf-8"))
-        size = f"{node['height']}x{node['width']}, {node['num_frames']} frames, {node['fps']} fps"
-        print(f"{path.stem:<16}{node['description']}\n{'':<16}{size}")
-        for role in ("control", "spatial", "temporal"):
-            print(f"{'':<16}{role:<9} {node[role]['family']}, {node[role]['model']}")
-    return 0
+    yield from sorted(path.stem for path in (config_dir() / "experts").glob("*.yaml"))
+
+
+def _list() -> None:
+    from confiner_cli.config import compose, settings_of
+    from confiner_cli.experts import hub
+    from confiner_cli.experts.source import needs
+    from confiner_cli.settings import ROLES
+
+    for name in _names():
+        settings = settings_of(compose([f"experts={name}"]))
+        chosen = settings.experts
+        print(f"{name:<16}{chosen.description}")
+        print(f"{'':<16}{chosen.height}x{chosen.width}, {chosen.num_frames} frames, {chosen.fps} fps")
+        for role in ROLES:
+            expert = settings.expert(role)
+            facts = ", ".join(text for text in (expert.family, expert.licence, expert.size) if text)
+            print(f"{'':<16}{role:<9} {facts}")
+            for _, need in needs(role, expert):
+                place = hub.found(need)
+                named = "" if need.source.path else f"{need.source}: "
+                print(f"{'':<26}{named}{'missing' if place is None else place}")
+
+
+def _download(name: str, overrides: list[str]) -> None:
+    from confiner_cli.downloads import fetch
+    from confiner_cli.experts import hub
+    from confiner_cli.experts.source import needs
+    from confiner_cli.settings import ROLES
+
+    settings = _settings(name, overrides)
+    fetch(settings, ROLES)
+    for place in dict.fromkeys(hub.cached(need) for role in ROLES for _, need in needs(role, settings.expert(role))):
+        print(place)
+
+
+def _check(name: str, overrides: list[str]) -> None:
+    settings = _settings(name, overrides)
+    from confiner_cli.inspection import inspect
+    from confiner_cli.settings import ROLES
+
+    for role in ROLES:
+        for line in inspect(role, settings):
+            print(f"{role:<9} {line}", flush=True)
+
+
+def _convert(file: str) -> None:
+    from confiner_cli.experts import hub
+    from confiner_cli.experts.lavie_checkpoint import convert
+    from confiner_cli.experts.source import Need, source
+
+    path = hub.cached(Need(source(file), ()))
+    path = path if path.is_symlink() else path.absolute()
+    convert(path, path.with_suffix(".safetensors"))
+    print(path.with_suffix(".safetensors"))
+
+
+def _settings(name: str, overrides: list[str]) -> Settings:
+    from dataclasses import replace
+
+    from confiner_cli.check import resolved
+    from confiner_cli.config import compose, settings_of
+    from confiner_cli.overrides import for_hydra
+
+    words = for_hydra([f"experts={name}", *overrides], multirun=False)
+    return resolved(replace(settings_of(compose(words)), prompt="-"))

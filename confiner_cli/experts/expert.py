@@ -18,7 +18,8 @@ from confiner_cli.walk import Denoiser
 class Expert:
     """One of the three roles, ready to be given prompts.
 
-    `guidance_scale` 1 means no guidance: one pass, and the negative prompt has no effect.
+    `guidance_scale` 1 means no guidance: one pass, and the negative prompt has no effect. `guidance_together` makes
+    guidance one pass of two samples instead of two passes of one.
     """
 
     role: str
@@ -29,6 +30,7 @@ class Expert:
     guidance_scale: float
     device: torch.device
     dtype: torch.dtype
+    guidance_together: bool = False
 
     def given(
         self, prompt: str, negative_prompt: str = "", guidance_interval: tuple[float, float] = (0.0, 1.0)
@@ -38,12 +40,16 @@ class Expert:
         if self.guidance_scale == 1.0:
             return conditional
         unconditional = Prompted(self, self.text(negative_prompt), self.schedule)
-        return Guided(conditional, unconditional, self.guidance_scale, *guidance_interval)
+        together = conditional.beside(unconditional) if self.guidance_together else None
+        return Guided(conditional, unconditional, self.guidance_scale, *guidance_interval, together=together)
 
 
 @dataclass(frozen=True, eq=False)
 class Prompted:
-    """An expert with one text: a denoiser without guidance. Device and precision are changed here and nowhere else."""
+    """An expert with one text, or one for each sample of a batch: a denoiser without guidance.
+
+    Device and precision are changed here and nowhere else.
+    """
 
     expert: Expert
     states: Tensor
@@ -56,6 +62,10 @@ class Prompted:
         states = self.states.expand(x_t.shape[0], -1, -1)
         prediction = expert.network(x_t.to(expert.device, expert.dtype), t, states).to(x_t)
         return estimate(expert.prediction_type, x_t, prediction, self.schedule.level(t))
+
+    def beside(self, other: Prompted) -> Prompted:
+        """The denoiser of a batch of two, this text's sample and the other's."""
+        return replace(self, states=torch.cat((self.states, other.states)))
 
     def on(self, schedule: NoiseSchedule) -> Prompted:
         """The same network and text, the prediction read on another schedule."""

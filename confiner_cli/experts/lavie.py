@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
+from diffusers.loaders.peft import PeftAdapterMixin
 from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, silu
@@ -83,7 +84,7 @@ class _Plan:
         return Transformer(self.widths[level], self.heads[level], self.text_width, self.groups)
 
 
-class LaVieUNet(nn.Module):
+class LaVieUNet(nn.Module, PeftAdapterMixin):  # type: ignore[misc]
     """The denoiser of LaVie's base model.
 
     Its state dict has the keys of `lavie_base.pt`; without those that hold `_temp` they are Stable Diffusion 1.x's.

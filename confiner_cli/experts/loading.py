@@ -1,106 +1,128 @@
-"""From settings to loaded experts. Each network is loaded once a process and kept in a bounded cache."""
+"""From settings to experts. Each network is loaded when it is first called, once a process, and kept."""
 
 from __future__ import annotations
 
-import functools
 import importlib
+import json
 from collections.abc import Iterable
-from pathlib import Path
-from types import MappingProxyType
+from functools import partial
+from types import ModuleType
 
 import torch
 from diffusers.utils import logging as diffusers_logging
+from torch import Tensor, nn
 from transformers.utils import logging as transformers_logging
 
 from confiner_cli.errors import ConfinerError
-from confiner_cli.experts import families
+from confiner_cli.experts import families, hub
 from confiner_cli.experts.expert import Expert
-from confiner_cli.experts.parts import Network, Parts, resolve
-from confiner_cli.experts.text import TextEncoder, load_text
-from confiner_cli.experts.vae import Decoder, load_vae
+from confiner_cli.experts.lora import adapt_unet
+from confiner_cli.experts.memory import Handle, Memory
+from confiner_cli.experts.parts import COMMON, Network, Parts
+from confiner_cli.experts.source import needs
+from confiner_cli.experts.text import text_encoder
+from confiner_cli.experts.vae import Decoder, decoder
 from confiner_cli.schedule import BETA_SCHEDULES
 from confiner_cli.settings import ExpertSettings
 
-DTYPES = MappingProxyType({"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16})
-CACHED_EXPERTS = 6
-DEVICES = ("cpu", "cuda", "mps")
+STATED = ("beta_schedule", "beta_start", "beta_end", "prediction_type")
 
 # What matters of a failed load is in our own error; progress is ours to show.
 diffusers_logging.set_verbosity_error()
+diffusers_logging.disable_progress_bar()
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
 
 
-def load_expert(role: str, settings: ExpertSettings, device: torch.device, dtype: torch.dtype) -> Expert:
-    """Load one expert. Raises ConfinerError where a part is missing or damaged."""
-    parts = parts_of(role, settings, device, dtype)
+def load_expert(
+    role: str, settings: ExpertSettings, device: torch.device, dtype: torch.dtype, memory: Memory
+) -> Expert:
+    """One expert, its weights found and their files whole, its networks loaded when they are called.
+
+    Raises:
+        ConfinerError: a part is missing or damaged, or the model's folder states another schedule.
+    """
+    parts, family = parts_of(role, settings, device, dtype), family_of(settings)
+    family.files(parts)
+    if family.STATES_SCHEDULE:
+        _compare(role, settings, parts)
     betas = BETA_SCHEDULES[settings.beta_schedule]
     return Expert(
         role=role,
-        network=_network(settings.family, parts),
-        text=_text(parts.folder("tokenizer").parent, parts.folder("text_encoder").parent, device, dtype),
+        network=_network(settings.family, family, parts, memory),
+        text=text_encoder(parts, memory),
         schedule=betas(settings.beta_start, settings.beta_end, settings.num_train_timesteps),
         prediction_type=settings.prediction_type,
         guidance_scale=settings.guidance_scale,
         device=device,
         dtype=dtype,
+        guidance_together=memory.guidance_together,
     )
 
 
-def load_decoder(settings: ExpertSettings, device: torch.device, dtype: torch.dtype) -> Decoder:
+def load_experts(
+    settings: Iterable[tuple[str, ExpertSettings]], device: torch.device, dtype: torch.dtype, memory: Memory
+) -> dict[str, Expert]:
+    """The experts of the given roles."""
+    return {role: load_expert(role, chosen, device, dtype, memory) for role, chosen in settings}
+
+
+def load_decoder(settings: ExpertSettings, device: torch.device, dtype: torch.dtype, memory: Memory) -> Decoder:
     """The VAE of an expert set, which lies with its spatial expert."""
-    return _decoder(parts_of("spatial", settings, device, dtype))
+    return decoder(parts_of("spatial", settings, device, dtype), memory)
 
 
-# Cached by what is read from disk and nothing else: a sweep over guidance scales loads no weights twice.
-@functools.lru_cache(maxsize=CACHED_EXPERTS)
-def _network(family: str, parts: Parts) -> Network:
-    network: Network = importlib.import_module(f"{families.__name__}.{family}").load(parts)
-    return network
-
-
-@functools.lru_cache(maxsize=CACHED_EXPERTS)
-def _decoder(parts: Parts) -> Decoder:
-    return load_vae(parts)
-
-
-@functools.lru_cache(maxsize=CACHED_EXPERTS)
-def _text(tokenizer: Path, encoder: Path, device: torch.device, dtype: torch.dtype) -> TextEncoder:
-    return load_text(Parts("text", (tokenizer, encoder), device, dtype))
+def family_of(settings: ExpertSettings) -> ModuleType:
+    """The functions of an expert's family."""
+    return importlib.import_module(f"{families.__name__}.{settings.family}")
 
 
 def parts_of(role: str, settings: ExpertSettings, device: torch.device, dtype: torch.dtype) -> Parts:
-    """Where the parts of an expert lie: in its model's folder, then in the one that it shares with others."""
-    folders = [resolve(model) for model in (settings.model, settings.shared) if model]
-    named = [("motion_adapter", resolve(settings.motion_adapter))] if settings.motion_adapter else []
-    return Parts(role, tuple(folders), device, dtype, tuple(named))
+    """Where the parts of an expert lie: in its model's place, then in the one that it shares with others.
+
+    Raises:
+        ConfinerError: a model is on the hub and not in the cache.
+    """
+    places = [(name, hub.cached(need)) for name, need in needs(role, settings)]
+    folders = tuple(place for name, place in places if name in ("model", "shared"))
+    named = tuple((name, place) for name, place in places if name == "motion_adapter")
+    loras = zip((place for name, place in places if name == "loras"), settings.loras, strict=True)
+    scaled = tuple((place, lora.scale) for place, lora in loras)
+    return Parts(role, folders, device, dtype, named, settings.architecture or COMMON, scaled)
 
 
-def device_of(name: str) -> torch.device:
-    """The device that `name` means; `auto` is the first GPU, else the CPU."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        if device.type not in DEVICES:
-            raise RuntimeError(f"{device.type} is none of {', '.join(DEVICES)}")
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ConfinerError(
-            f"device={name!r} cannot be used here", "use device=cpu, device=cuda or device=auto"
-        ) from error
-    return device
+def _network(name: str, family: ModuleType, parts: Parts, memory: Memory) -> Network:
+    def load() -> nn.Module:
+        return adapt_unet(family.load(parts), parts.loras)
+
+    # By what is read from disk and nothing else: a sweep over guidance scales loads no weights twice.
+    unet = Handle((name, parts), parts.role, parts.device, memory, load)
+    predict: Network = partial(_predict, family, unet)
+    if family.FRAMES_APART and memory.frame_batch is not None:
+        return partial(_by_frames, predict, memory.frame_batch)
+    return predict
 
 
-def dtype_of(name: str, device: torch.device) -> torch.dtype:
-    """The precision that `name` means; `auto` is float32 on a CPU and float16 on a GPU."""
-    if name == "auto":
-        return torch.float32 if device.type == "cpu" else torch.float16
-    return DTYPES[name]
+def _predict(family: ModuleType, unet: Handle, x_t: Tensor, t: int, text: Tensor) -> Tensor:
+    prediction: Tensor = family.predict(unet(), x_t, t, text)
+    return prediction
 
 
-def load_experts(
-    settings: Iterable[tuple[str, ExpertSettings]], device: torch.device, dtype: torch.dtype
-) -> dict[str, Expert]:
-    """Load the given roles."""
-    return {role: load_expert(role, chosen, device, dtype) for role, chosen in settings}
+def _by_frames(predict: Network, count: int, x_t: Tensor, t: int, text: Tensor) -> Tensor:
+    """A few frames at a time: the same prediction in less memory."""
+    return torch.cat([predict(frames, t, text) for frames in torch.split(x_t, count, dim=2)], dim=2)
+
+
+def _compare(role: str, settings: ExpertSettings, parts: Parts) -> None:
+    """Hold our schedule against the one that a pipeline folder states."""
+    path = parts.folders[0] / "scheduler" / "scheduler_config.json"
+    if not path.is_file():
+        return
+    stated = json.loads(path.read_text(encoding="utf-8"))
+    for name in STATED:
+        ours, theirs = getattr(settings, name), stated.get(name, getattr(settings, name))
+        if ours != theirs:
+            raise ConfinerError(
+                f"experts.{role}.{name}={ours}, but {path} says {theirs}",
+                f"experts.{role}.{name}={theirs} if the folder is right about its own weights",
+            )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -10,6 +11,9 @@ from transformers.models.clip.modeling_clip import CLIPTextModel
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
 from confiner_cli.errors import ConfinerError
+from confiner_cli.experts.fingerprint import fingerprint
+from confiner_cli.experts.lora import adapt_text
+from confiner_cli.experts.memory import Handle, Memory
 from confiner_cli.experts.parts import Parts
 
 
@@ -18,14 +22,14 @@ class TextEncoder:
     """A tokenizer and an encoder that belong together."""
 
     tokenizer: CLIPTokenizer
-    encoder: CLIPTextModel
+    encoder: Handle
 
     @torch.inference_mode()
     def __call__(self, text: str) -> Tensor:
         """Hidden states `(1, token, width)`, padded and cut to the tokenizer's length as diffusers' pipelines do."""
         length = self.tokenizer.model_max_length
         ids = self.tokenizer(text, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
-        states: Tensor = self.encoder(ids.input_ids.to(self.encoder.device)).last_hidden_state
+        states: Tensor = self.encoder()(ids.input_ids.to(self.encoder.device)).last_hidden_state
         return states
 
     def unread(self, text: str) -> str:
@@ -35,8 +39,8 @@ class TextEncoder:
         return str(self.tokenizer.decode(ids[room:])).strip()
 
 
-def load_text(parts: Parts) -> TextEncoder:
-    """Load `tokenizer/` and `text_encoder/`."""
+def text_encoder(parts: Parts, memory: Memory) -> TextEncoder:
+    """The tokenizer, and the encoder, which is loaded when it is first called; equal files are loaded once."""
     folder = parts.folder("tokenizer")
     try:
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
@@ -45,4 +49,9 @@ def load_text(parts: Parts) -> TextEncoder:
             f"the {parts.role} tokenizer in {folder} cannot be loaded: {error}",
             "the folder needs a CLIP tokenizer's tokenizer.json, or vocab.json and merges.txt",
         ) from error
-    return TextEncoder(tokenizer, parts.model("text_encoder", CLIPTextModel))
+    key = ("text", fingerprint(parts.files("text_encoder")), parts.device, parts.dtype, parts.loras)
+    return TextEncoder(tokenizer, Handle(key, "text", parts.device, memory, partial(_load, parts)))
+
+
+def _load(parts: Parts) -> torch.nn.Module:
+    return adapt_text(parts.model("text_encoder", CLIPTextModel), parts.loras)

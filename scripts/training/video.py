@@ -90,7 +90,7 @@ def control_timesteps(count: int, generator: torch.Generator) -> Tensor:
 
 
 def temporal_timesteps(count: int, generator: torch.Generator) -> Tensor:
-    """A third uniform, a third in the noisier half, a third in the noisiest quarter: there motion and colour are made."""
+    """A third uniform, a third in the noisier half, a third in the noisiest quarter: there motion and colour form."""
     low = torch.tensor((0, 500, 750))[torch.randint(3, (count,), generator=generator)]
     return low + (torch.rand(count, generator=generator) * (1000 - low)).long()
 

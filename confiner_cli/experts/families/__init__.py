@@ -1,8 +1,15 @@
 """The families of experts, one file each, named in YAML by `family: <file name>`.
 
-A family is a function `load(parts) -> Network`. Its network is called with a sample
-`(batch, channel, frame, height, width)`, a timestep and hidden states `(batch, token, width)`, and returns the raw
-prediction in the sample's shape: how frames are laid out inside is the family's own business.
+A family is four functions over its UNet, a module that nothing else knows the class of:
+
+- `build(configs)`: the UNet without weights, from the configs of its parts (`unet`, `motion_adapter`) by name;
+- `files(parts)`: the weight files that it is made of, where `parts` says;
+- `load(parts)`: the UNet with its weights;
+- `predict(unet, x_t, t, text)`: the raw prediction for a sample `(batch, channel, frame, height, width)`, a timestep
+  and hidden states `(batch, token, width)`, in the sample's shape. How frames are laid out inside is its own business.
+
+`FRAMES_APART` says whether each frame is predicted without the others; `STATES_SCHEDULE` whether the
+`scheduler_config.json` of a pipeline folder is about the schedule that this network was trained on.
 """
 
 from __future__ import annotations

@@ -1,22 +1,62 @@
-"""AnimateDiff experts (UNetMotionModel): a Stable Diffusion UNet with a motion adapter."""
+"""AnimateDiff experts (UNetMotionModel): a Stable Diffusion UNet with a motion adapter, which may be a single file."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.models.unets.unet_motion_model import MotionAdapter, UNetMotionModel
-from torch import Tensor
+from torch import Tensor, nn
 
-from confiner_cli.experts.parts import Network, Parts
+from confiner_cli.experts.checkpoint import fill, read_tensors
+from confiner_cli.experts.parts import Configs, Parts
+
+FRAMES_APART = False
+STATES_SCHEDULE = False  # a pipeline folder's is its base model's
+POSITIONS = "down_blocks.0.motion_modules.0.transformer_blocks.0.pos_embed.pe"
 
 
-def load(parts: Parts) -> Network:
-    """Load `unet/` and `motion_adapter/` and put the one into the other."""
+def build(configs: Configs) -> nn.Module:
+    """A UNet and the motion modules in it."""
+    base = UNet2DConditionModel.from_config(configs["unet"])
+    unet: nn.Module = UNetMotionModel.from_unet2d(base, MotionAdapter.from_config(configs["motion_adapter"]))
+    return unet
+
+
+def files(parts: Parts) -> tuple[Path, ...]:
+    """Those of the base and of the adapter."""
+    return (*parts.files("unet"), *parts.files("motion_adapter"))
+
+
+def load(parts: Parts) -> nn.Module:
+    """Load `unet/` and `motion_adapter/` and put the one into the other, without a second copy of either."""
     base = parts.model("unet", UNet2DConditionModel)
-    adapter = parts.model("motion_adapter", MotionAdapter)
-    unet = UNetMotionModel.from_unet2d(base, adapter).eval().requires_grad_(False)
+    place = parts.place("motion_adapter")
+    adapter = parts.model("motion_adapter", MotionAdapter) if place.is_dir() else _bare(parts, place, base.config)
+    with torch.device("meta"):
+        unet = build({"unet": base.config, "motion_adapter": adapter.config})
+    unet.load_state_dict({**base.state_dict(), **adapter.state_dict()}, assign=True)
+    return unet.eval().requires_grad_(False)
 
-    def network(x_t: Tensor, t: int, text: Tensor) -> Tensor:
-        prediction: Tensor = unet(x_t, t, text.repeat_interleave(x_t.shape[2], dim=0)).sample
-        return prediction
 
-    return network
+def predict(unet: nn.Module, x_t: Tensor, t: int, text: Tensor) -> Tensor:
+    """The UNet's own layout is ours; it wants the text once a frame."""
+    prediction: Tensor = unet(x_t, t, text.repeat_interleave(x_t.shape[2], dim=0)).sample
+    return prediction
+
+
+def _bare(parts: Parts, path: Path, base: Mapping[str, Any]) -> MotionAdapter:
+    """An adapter published as a file without a config: what there is to know of it is in its tensors and its base."""
+    tensors = read_tensors(path, parts.device)
+    with torch.device("meta"):
+        adapter = MotionAdapter(
+            block_out_channels=base["block_out_channels"],
+            motion_layers_per_block=base["layers_per_block"],
+            motion_norm_num_groups=base["norm_num_groups"],
+            motion_max_seq_length=tensors[POSITIONS].shape[1] if POSITIONS in tensors else 32,
+            use_motion_mid_block=any(key.startswith("mid_block.") for key in tensors),
+        )
+    return fill(adapter, tensors, path, "motion adapter for this UNet").to(parts.dtype)

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from pathlib import Path
 
+from torch import Tensor, nn
+
+from confiner_cli.experts.lavie import LaVieUNet
 from confiner_cli.experts.lavie_checkpoint import load_unet
-from confiner_cli.experts.parts import Network, Parts
+from confiner_cli.experts.parts import Configs, Parts
+
+FRAMES_APART = False
+STATES_SCHEDULE = False  # there is none to state it
+CHECKPOINT = "lavie_base"
 
 
-def load(parts: Parts) -> Network:
+def build(configs: Configs) -> nn.Module:
+    """The UNet of a diffusers UNet config's keys; the published one's where there are none."""
+    return LaVieUNet(**{key: value for key, value in configs["unet"].items() if not key.startswith("_")})
+
+
+def files(parts: Parts) -> tuple[Path, ...]:
+    """The checkpoint."""
+    return (parts.checked("checkpoint", parts.checkpoint(CHECKPOINT)),)
+
+
+def load(parts: Parts) -> nn.Module:
     """Load the checkpoint that the model's folder holds, or that the model is."""
-    unet = load_unet(parts.checkpoint("lavie_base")).to(parts.device, parts.dtype)
+    return load_unet(parts.checkpoint(CHECKPOINT)).to(parts.device, parts.dtype)
 
-    def network(x_t: Tensor, t: int, text: Tensor) -> Tensor:
-        prediction: Tensor = unet(x_t, t, text).sample
-        return prediction
 
-    return network
+def predict(unet: nn.Module, x_t: Tensor, t: int, text: Tensor) -> Tensor:
+    """The UNet's own layout is ours."""
+    prediction: Tensor = unet(x_t, t, text).sample
+    return prediction

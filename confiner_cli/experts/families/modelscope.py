@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from diffusers.loaders.peft import PeftAdapterMixin
 from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
-from torch import Tensor
+from torch import Tensor, nn
 
-from confiner_cli.experts.parts import Network, Parts
+from confiner_cli.experts.parts import Configs, Parts
+
+FRAMES_APART = False
+STATES_SCHEDULE = True
 
 
-def load(parts: Parts) -> Network:
-    """Load `unet/` of a text-to-video folder."""
-    unet = parts.model("unet", UNet3DConditionModel)
+class UNet3D(UNet3DConditionModel, PeftAdapterMixin):  # type: ignore[misc]
+    """diffusers' UNet, which can be given LoRAs as its other UNets can."""
 
-    def network(x_t: Tensor, t: int, text: Tensor) -> Tensor:
-        prediction: Tensor = unet(x_t, t, text).sample
-        return prediction
 
-    return network
+def build(configs: Configs) -> nn.Module:
+    """The UNet of a text-to-video folder."""
+    unet: nn.Module = UNet3D.from_config(configs["unet"])
+    return unet
+
+
+def files(parts: Parts) -> tuple[Path, ...]:
+    """Those of `unet/`."""
+    return parts.files("unet")
+
+
+def load(parts: Parts) -> nn.Module:
+    """Load `unet/`."""
+    unet: nn.Module = parts.model("unet", UNet3D)
+    return unet
+
+
+def predict(unet: nn.Module, x_t: Tensor, t: int, text: Tensor) -> Tensor:
+    """The UNet's own layout is ours."""
+    prediction: Tensor = unet(x_t, t, text).sample
+    return prediction

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from torch import Tensor
+from torch import Tensor, nn
 
-from confiner_cli.experts.parts import Network, Parts
+from confiner_cli.experts.parts import Configs, Parts
+
+FRAMES_APART = True
+STATES_SCHEDULE = True
 
 
-def load(parts: Parts) -> Network:
-    """Load `unet/` of a Stable Diffusion folder."""
-    unet = parts.model("unet", UNet2DConditionModel)
+def build(configs: Configs) -> nn.Module:
+    """The UNet of a Stable Diffusion folder."""
+    unet: nn.Module = UNet2DConditionModel.from_config(configs["unet"])
+    return unet
 
-    def network(x_t: Tensor, t: int, text: Tensor) -> Tensor:
-        batch, _, count, _, _ = x_t.shape
-        frames = x_t.transpose(1, 2).flatten(0, 1)
-        prediction: Tensor = unet(frames, t, text.repeat_interleave(count, dim=0)).sample
-        return prediction.reshape(batch, count, *prediction.shape[1:]).transpose(1, 2)
 
-    return network
+def files(parts: Parts) -> tuple[Path, ...]:
+    """Those of `unet/`."""
+    return parts.files("unet")
+
+
+def load(parts: Parts) -> nn.Module:
+    """Load `unet/`."""
+    unet: nn.Module = parts.model("unet", UNet2DConditionModel)
+    return unet
+
+
+def predict(unet: nn.Module, x_t: Tensor, t: int, text: Tensor) -> Tensor:
+    """Predict all frames of all samples as one batch."""
+    batch, _, count, _, _ = x_t.shape
+    frames = x_t.transpose(1, 2).flatten(0, 1)
+    prediction: Tensor = unet(frames, t, text.repeat_interleave(count, dim=0)).sample
+    return prediction.reshape(batch, count, *prediction.shape[1:]).transpose(1, 2)

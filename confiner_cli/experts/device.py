@@ -1,0 +1,51 @@
+"""Which device and precision the networks compute in."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+import torch
+
+from confiner_cli.errors import ConfinerError
+
+DEVICES = ("cpu", "cuda", "mps")
+DTYPES = MappingProxyType({
+    "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16,
+    "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16,
+})  # fmt: skip
+
+
+def device_of(name: str) -> torch.device:
+    """The device that `name` means; `auto` is the first GPU, else the CPU.
+
+    Raises:
+        ConfinerError: it is not there.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        if device.type not in DEVICES:
+            raise RuntimeError(f"{device.type} is none of {', '.join(DEVICES)}")
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ConfinerError(
+            f"device={name!r} cannot be used here", "use device=cpu, device=cuda or device=auto"
+        ) from error
+    return device
+
+
+def dtype_of(name: str, device: torch.device) -> torch.dtype:
+    """The precision that `name` means; `auto` is float32 on a CPU, else bfloat16 where that is in hardware."""
+    if name != "auto":
+        return DTYPES[name]
+    if device.type == "cpu":
+        return torch.float32
+    return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported(False) else torch.float16
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that are free on a GPU; None where nothing has to be decided by them."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None

@@ -1,0 +1,109 @@
+"""What a network costs, by the table, is what is counted in it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import astuple
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+import count_costs
+from confiner_cli.costs import TABLE, costs
+
+PUBLISHED = {
+    ("sd15", 1, 512, 512): 803.3, ("sd15", 16, 256, 256): 2881.7, ("sd15", 16, 320, 512): 7591.4,
+    ("sd15", 16, 512, 512): 12852.4, ("animatediff", 16, 320, 512): 10651.7, ("animatediff", 16, 512, 512): 17748.9,
+    ("modelscope", 16, 256, 256): 4887.1, ("modelscope", 16, 320, 512): 12581.4,
+    ("modelscope", 16, 512, 512): 20826.9, ("lavie", 16, 256, 256): 3088.5, ("lavie", 16, 320, 512): 8109.7,
+    ("lavie", 16, 512, 512): 13682.1,
+}  # fmt: skip
+"""GFLOP of a forward pass, two operations a multiply-add, counted in the published models and apart from this code."""
+TINY = [name for name in costs() if name.startswith("tiny_")]
+HELD_OUT = (5, 192, 64)
+UNETS = sorted(count_costs.UNETS)
+
+
+@pytest.mark.parametrize(("name", "num_frames", "height", "width"), PUBLISHED)
+def test_full_size_networks_cost_what_was_counted_in_the_published_ones(name, num_frames, height, width):
+    found = costs()[name].flops(num_frames, height, width) / 1e9
+    assert found == pytest.approx(PUBLISHED[name, num_frames, height, width], rel=1e-4)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_the_table_says_of_the_embedded_networks_what_a_count_says(name):
+    watched, cost = count_costs.subject(name), costs()[name]
+    flops, live = count_costs.count(watched, HELD_OUT)
+    assert cost.parameters == watched.parameters
+    assert cost.flops(*HELD_OUT) == pytest.approx(flops, rel=1e-5)
+    assert cost.activation_bytes(*HELD_OUT) == pytest.approx(live, rel=1e-4)
+
+
+def test_fused_attention_costs_the_operations_that_torch_counts_without_it():
+    watched = count_costs.subject("tiny_control")
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        watched.forward(*watched.inputs(HELD_OUT))
+    assert costs()["tiny_control"].flops(*HELD_OUT) == pytest.approx(counter.get_total_flops(), rel=1e-5)
+
+
+def test_memory_is_that_of_the_tensors_that_are_alive_together():
+    weight, x = (torch.empty(1000, dtype=torch.float16, device="meta") for _ in range(2))
+    with count_costs.Live([x], [weight]) as live:
+        y = x + weight  # 2 of 2,000 bytes
+        view = y[:10]
+        z = y * 2  # 3
+        del y
+        assert live.now == live.peak == 6000  # the view keeps its base
+        del view, z
+        assert live.now == 2000
+        weight.mul_(2)
+    assert (live.now, live.peak) == (2000, 6000)
+
+
+@pytest.mark.parametrize("name", UNETS)
+def test_more_frames_and_pixels_cost_more(name):
+    cost, sizes = (
+        costs()[name],
+        [(1, 64, 64), (2, 64, 64), (2, 64, 128), (16, 256, 256), (16, 320, 512), (24, 512, 512)],
+    )
+    for ask in (cost.flops, cost.activation_bytes):
+        found = [ask(*size) for size in sizes]
+        assert found[0] > 0 and found == sorted(set(found))
+
+
+def test_frames_that_a_network_sees_apart_cost_the_same_each():
+    for name in ("sd15", "sd15_vae", "tiny_spatial", "tiny_vae"):
+        assert costs()[name].flops(16, 320, 512) == pytest.approx(16 * costs()[name].flops(1, 320, 512))
+
+
+def test_a_side_of_a_frame_is_like_the_other():
+    assert costs()["lavie"].flops(16, 320, 512) == costs()["lavie"].flops(16, 512, 320)
+
+
+def test_what_a_prompt_costs_depends_on_no_size():
+    assert costs()["sd15_text"].flops(1, 64, 64) == costs()["sd15_text"].flops(24, 512, 512) > 0
+
+
+def test_the_tables_file_is_what_the_script_writes_of_it():
+    table = json.loads(TABLE.read_text(encoding="utf-8"))["networks"]
+    assert count_costs.text_of(table) == TABLE.read_text(encoding="utf-8")
+    assert set(table) == {*count_costs.UNETS, *count_costs.VAES, *count_costs.TEXTS} == set(costs())
+    assert all(error < 1e-3 for entry in table.values() for error in entry["residual"].values())
+
+
+def test_costs_are_values():
+    with pytest.raises(TypeError):
+        costs()["lavie"] = costs()["sd15"]
+    assert all(isinstance(number, int) for cost in costs().values() for part in astuple(cost)[1:] for number in part)
+
+
+def test_costs_are_known_without_torch_and_numpy():
+    program = (
+        "import sys; from confiner_cli.costs import costs; costs()['lavie'].flops(16, 320, 512);"
+        "sys.exit(' '.join({'torch', 'numpy', 'diffusers', 'hydra'} & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,115 @@
+"""The full-size networks that we build have the keys and shapes of the published weights. Nothing takes memory.
+
+`data/manifests/` lists the published tensors, a line each: the key, then the shape.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_motion_model import MotionAdapter
+from torch import nn
+from transformers.models.clip.configuration_clip import CLIPTextConfig
+from transformers.models.clip.modeling_clip import CLIPTextModel
+
+import confiner_cli
+from confiner_cli.experts import families
+
+DATA = Path(__file__).parent / "data"
+ARCHITECTURES = Path(confiner_cli.__file__).parent / "experts" / "architectures"
+MANIFESTS = {
+    "stable_diffusion": ("sd15", ("sd15_unet",)),
+    "animatediff": ("sd15", ("sd15_unet", "animatediff_motion_adapter_mid")),
+    "modelscope": ("modelscope", ("modelscope_unet",)),
+    "lavie": ("lavie", ("lavie_base",)),
+}
+PARAMETERS = {
+    "stable_diffusion": 859_520_964, "animatediff": 1_312_730_244, "modelscope": 1_411_233_860, "lavie": 909_124_116,
+}  # fmt: skip
+LAVIE_FREQUENCIES = 16
+"""The published model counts its one shared rotary table as a parameter; ours is a buffer."""
+
+
+def config(architecture: str, part: str) -> dict:
+    """A part's own config, or Stable Diffusion 1.5's where it has none."""
+    own = ARCHITECTURES / architecture / part / "config.json"
+    path = own if own.is_file() else ARCHITECTURES / "sd15" / part / "config.json"
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def unet(family: str) -> nn.Module:
+    architecture = MANIFESTS[family][0]
+    configs = {part: config(architecture, part) for part in ("unet", "motion_adapter")}
+    with torch.device("meta"):
+        return importlib.import_module(f"{families.__name__}.{family}").build(configs)
+
+
+def published(name: str) -> dict[str, list[int]]:
+    if name == "lavie_base":
+        entries = json.loads((DATA / "lavie" / "lavie_base_manifest.json").read_text(encoding="utf-8"))
+        return {key: entry["shape"] for key, entry in entries.items()}
+    lines = (DATA / "manifests" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    return {key: [int(side) for side in shape] for key, *shape in map(str.split, lines)}
+
+
+def shapes(module: nn.Module) -> dict[str, list[int]]:
+    return {key: list(value.shape) for key, value in module.state_dict().items()}
+
+
+def parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+@pytest.mark.parametrize("family", MANIFESTS)
+def test_a_full_size_unet_has_the_published_keys_and_shapes_and_parameters(family):
+    built, wanted = unet(family), {}
+    for name in MANIFESTS[family][1]:
+        part = published(name)
+        assert part and not part.keys() & wanted.keys()
+        wanted |= part
+    assert shapes(built) == wanted
+    assert parameters(built) + (LAVIE_FREQUENCIES if family == "lavie" else 0) == PARAMETERS[family]
+
+
+def test_every_family_is_held_against_a_manifest():
+    assert set(MANIFESTS) == set(families.FAMILIES)
+
+
+@pytest.mark.parametrize(("name", "mid"), [("mid", True), ("nomid", False)])
+def test_a_motion_adapter_has_the_published_keys_and_shapes_with_and_without_a_middle(name, mid):
+    wanted = published(f"animatediff_motion_adapter_{name}")
+    (length,) = {shape[1] for key, shape in wanted.items() if key.endswith("pos_embed.pe")}
+    settings = {**config("sd15", "motion_adapter"), "use_motion_mid_block": mid, "motion_max_seq_length": length}
+    with torch.device("meta"):
+        adapter = MotionAdapter.from_config(settings)
+    assert shapes(adapter) == wanted
+    assert any(key.startswith("mid_block.") for key in wanted) == mid
+
+
+def test_the_architectures_adapter_is_diffusers_own_default():
+    with torch.device("meta"):
+        ours, default = MotionAdapter.from_config(config("sd15", "motion_adapter")), MotionAdapter()
+    assert shapes(ours) == shapes(default)
+
+
+def test_the_vae_is_stable_diffusions_in_size():
+    with torch.device("meta"):
+        vae = AutoencoderKL.from_config(config("sd15", "vae"))
+    assert parameters(vae) == 83_653_863
+    assert 2 ** (len(vae.config.block_out_channels) - 1) == 8
+
+
+@pytest.mark.parametrize(("architecture", "wanted"), [("sd15", 123_060_480), ("modelscope", 340_387_840)])
+def test_a_text_encoder_is_its_unets_in_size_and_width(architecture, wanted):
+    """CLIP ViT-L for Stable Diffusion, OpenCLIP ViT-H without its last layer for ModelScope."""
+    settings = CLIPTextConfig(**config(architecture, "text_encoder"))
+    with torch.device("meta"):
+        encoder = CLIPTextModel(settings)
+    assert parameters(encoder) == wanted
+    assert settings.hidden_size == config(architecture, "unet")["cross_attention_dim"]
+    assert settings.max_position_embeddings == 77
