@@ -11,7 +11,8 @@ from confiner_cli.signals import stoppable
 
 COMMANDS = {
     "generate": "make a video, or many with -m",
-    "experts": "list the sets of experts, or export one: confiner experts export tiny DIR",
+    "plan": "what a video would take, before anything is loaded",
+    "experts": "list the sets of experts; download, check, export or convert them",
     "show": "print how a video was made: confiner show FILE_OR_DIR",
 }
 HELP = """\

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def fetch(settings: Settings, roles: Iterable[str]) -> None:
     for place, download in found.items():
         licence = f", {licences[place]}" if licences[place] else ""
         progress.say(f"downloading {place}: {len(download.files)} files, {download.size / GB:.2f} GB{licence}")
-        download.start()
+        deque(progress.transfer(download.arriving(), download.size), maxlen=0)
 
 
 def _check_disk(size: int) -> None:

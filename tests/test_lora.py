@@ -75,9 +75,7 @@ def test_a_lora_for_the_text_encoder_changes_the_text(tiny_networks, tmp_path):
     for key in keys:
         name, kind = key.rsplit(".", 1)
         shape = (2, 16) if kind == "A" else (16, 2)
-        tensors[f"text_encoder.{name}.lora_{kind}.weight"] = torch.randn(
-            shape, generator=torch.Generator().manual_seed(1)
-        )
+        tensors[f"text_encoder.{name}.lora_{kind}.weight"] = torch.randn(shape, generator=generator)
     save_file(tensors, path)
     adapted = load("stable_diffusion", replace(plain, loras=[LoraSettings(str(path))]))
     assert not torch.allclose(adapted.text("a heart"), load("stable_diffusion", plain).text("a heart"), atol=1e-3)

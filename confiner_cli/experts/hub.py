@@ -19,6 +19,7 @@ from huggingface_hub import errors as hub_errors
 
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.source import Need, Source
+from confiner_cli.experts.transfer import transferred
 from confiner_cli.experts.verified import verify
 from confiner_cli.experts.weights import choice
 
@@ -43,18 +44,25 @@ class Download:
         """Bytes of all files."""
         return sum(self.files.values())
 
-    def start(self) -> None:
-        """Download the files into the cache, several at once, and hold what came against its hash.
+    def arriving(self) -> Iterator[int]:
+        """Download the files into the cache, several at once, yielding bytes as they come; hold them against hashes.
 
         Raises:
             ConfinerError: the hub cannot be reached, refuses, or sends something else.
         """
         patterns = [glob.escape(name) for name in self.files]
-        with _readable(self.source):
-            folder = _patiently(
-                lambda: snapshot_download(self.source.repo, revision=self.source.revision, allow_patterns=patterns)
+
+        def download(bars: type) -> str:
+            return snapshot_download(
+                self.source.repo, revision=self.source.revision, allow_patterns=patterns, tqdm_class=bars
             )
-        verify(Path(folder) / name for name in self.files)
+
+        with _readable(self.source):
+            yield from transferred(lambda bars: _patiently(lambda: download(bars)))
+        places = {name: _in_cache(self.source, name) for name in self.files}
+        if absent := [name for name, place in places.items() if place is None]:
+            raise ConfinerError(f"{self.source} did not send {absent[0]}", "try again, or name another revision")
+        verify(place for place in places.values() if place is not None)
 
 
 def cache_folder() -> Path:

@@ -1,0 +1,117 @@
+"""What a run would do and cost, known before anything is loaded: visits, passes, operations, memory. No torch."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+from confiner_cli.costs import costs
+from confiner_cli.level import Level
+from confiner_cli.refinement import HOP_NOISE, Pair, patterns, visits
+from confiner_cli.settings import ExpertSettings, Settings
+from confiner_cli.structure import SPACINGS
+from confiner_cli.walk import Visit
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one role does in one stage. `flops` is None where its network is not a known one."""
+
+    stage: str
+    role: str
+    evaluations: int
+    passes: int
+    flops: float | None
+
+
+@dataclass(frozen=True)
+class Levels:
+    """A noise schedule without tensors: what the method's lists of visits need of one, to six digits."""
+
+    signal: Sequence[float]
+
+    @classmethod
+    def of(cls, expert: ExpertSettings) -> Levels:
+        """The schedule that an expert states."""
+        count, power = expert.num_train_timesteps, 2 if expert.beta_schedule == "scaled_linear" else 1
+        low, high = expert.beta_start ** (1 / power), expert.beta_end ** (1 / power)
+        betas = ((low + (high - low) * step / (count - 1)) ** power for step in range(count))
+        return cls([math.sqrt(abar) for abar in accumulate((1 - beta for beta in betas), lambda a, b: a * b)])
+
+    def __len__(self) -> int:
+        return len(self.signal)
+
+    def level(self, t: int) -> Level:
+        """The level at timestep `t`."""
+        return Level(self.signal[t], math.sqrt(1 - self.signal[t] ** 2))
+
+    def matching(self, level: Level) -> int:
+        """The timestep whose noise-to-signal ratio is nearest to that of a level."""
+        wanted = math.log(level.noise / level.signal)
+        return min(range(len(self)), key=lambda t: abs(math.log(self.level(t).noise / self.level(t).signal) - wanted))
+
+
+@dataclass(frozen=True)
+class Named:
+    """A denoiser that is only talked about."""
+
+    schedule: Any
+
+    def on(self, schedule: Any) -> Named:
+        """The same on another schedule."""
+        return Named(schedule)
+
+
+def rows(settings: Settings) -> Iterator[Row]:
+    """What each role does in each stage, and the VAE's decoding.
+
+    A guided visit inside the guidance interval is two passes.
+    """
+    for stage, stops in (("structure", _structure(settings)), ("refinement", _refinement(settings))):
+        evaluations = Counter(visit.role for visit in stops)
+        passes: Counter[str] = Counter()
+        for visit in stops:
+            passes[visit.role] += _passes(settings, visit)
+        for role, count in evaluations.items():
+            yield Row(stage, role, count, passes[role], _flops(settings, role, passes[role]))
+    assert settings.num_frames is not None and settings.height is not None and settings.width is not None
+    architecture = settings.expert("spatial").architecture or ""
+    vae = costs().get("tiny_vae" if architecture.startswith("tiny") else "sd15_vae")
+    times = 2 if settings.scheduler.refinement.num_inference_steps else 1  # the structure is shown, too
+    flops = times * vae.flops(settings.num_frames, settings.height, settings.width) if vae else None
+    yield Row("decode", "vae", times * settings.num_frames, times * settings.num_frames, flops)
+
+
+def _structure(settings: Settings) -> list[Visit]:
+    structure = settings.scheduler.structure
+    denoiser: Any = Named(Levels.of(settings.expert(structure.expert)))
+    grid = SPACINGS[structure.timestep_spacing](denoiser.schedule, structure.num_inference_steps)
+    return [Visit(structure.expert, denoiser, t) for t in grid.timesteps]
+
+
+def _refinement(settings: Settings) -> list[Visit]:
+    refinement = settings.scheduler.refinement
+    steps = refinement.num_inference_steps
+    if not steps:
+        return []
+    spatial: Any = Named(Levels.of(settings.expert("spatial")))
+    temporal: Any = Named(Levels.of(settings.expert("temporal")))
+    hop_noise = HOP_NOISE.get(refinement.hop_noise, refinement.hop_noise)
+    pair = Pair(spatial, temporal, hop_noise, refinement.timestep_matching == "snr")
+    return visits(pair, refinement.te, patterns(refinement.pattern, steps))
+
+
+def _passes(settings: Settings, visit: Visit) -> int:
+    low, high = settings.scheduler.guidance_interval
+    guided = settings.expert(visit.role).guidance_scale != 1 and low <= visit.level.noise <= high
+    return 2 if guided else 1
+
+
+def _flops(settings: Settings, role: str, passes: int) -> float | None:
+    cost = costs().get(settings.expert(role).architecture or "")
+    assert settings.num_frames is not None and settings.height is not None and settings.width is not None
+    return None if cost is None else passes * cost.flops(settings.num_frames, settings.height, settings.width)

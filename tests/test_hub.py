@@ -1,0 +1,295 @@
+"""Experts from the hub: found, fetched and checked, through a stand-in that serves small models as they are published."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+from pathlib import Path
+from types import SimpleNamespace
+
+import published
+import pytest
+import torch
+from command_line import confiner
+from safetensors.torch import load_file, save_file
+from stand_in_hub import Fault, StandInHub, in_process
+
+from confiner_cli.errors import ConfinerError
+from confiner_cli.experts import hub as ours
+from confiner_cli.experts.source import Need, source
+from confiner_cli.experts.verified import check
+
+SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+BASE = "emilianJR/epiCRealism"
+LIGHTNING = "ByteDance/AnimateDiff-Lightning"
+LAVIE = "YaohuiW/LaVie"
+MODELSCOPE = "ali-vilab/text-to-video-ms-1.7b"
+PINNED = {
+    SD15: "451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
+    BASE: "6522cf856b8c8e14638a0aaa7bd89b1b098aed17",
+    LIGHTNING: "027c893eec01df7330f5d4b733bc9485ee02e8b2",
+}
+SMALL = ("height=16", "width=24", "num_frames=2")
+UNET = "unet/diffusion_pytorch_model.fp16.safetensors"
+PARTS = ("unet", "text_encoder", "tokenizer", "vae", "scheduler")
+
+
+@pytest.fixture(scope="session")
+def repositories(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The repositories of all expert sets, small."""
+    root = tmp_path_factory.mktemp("hub")
+    published.stable_diffusion(root / SD15)
+    published.stable_diffusion(root / BASE, fp16=False)
+    published.animatediff_lightning(root / LIGHTNING)
+    published.lavie(root / LAVIE)
+    published.modelscope(root / MODELSCOPE)
+    return root
+
+
+@pytest.fixture
+def hub(repositories, tmp_path, monkeypatch):
+    """The stand-in, to which this process's hub client is turned, with an empty cache in `tmp_path`."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(ours, "PAUSES", (0.0, 0.0))
+    monkeypatch.setattr("sys.argv", ["confiner"])
+    with StandInHub(repositories) as running, in_process(running, tmp_path / "home"):
+        running.commits.update(PINNED)
+        yield running
+
+
+def need(model: str = SD15, parts=PARTS) -> Need:
+    return Need(source(model), parts)
+
+
+def fetch(wanted: Need) -> Path:
+    download = ours.missing(wanted)
+    assert download is not None
+    assert sum(download.arriving()) <= download.size
+    return ours.cached(wanted)
+
+
+def forbid_sockets(monkeypatch) -> None:
+    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("a socket was opened"))
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file <_io.Buffered:ResourceWarning")  # imageio-ffmpeg's pipes
+@pytest.mark.parametrize(("experts", "temporal"), [("lavie_sd", LAVIE), ("modelscope_sd", MODELSCOPE)])
+def test_a_set_from_the_hub_makes_a_video_and_the_next_one_without_a_socket(
+    experts, temporal, hub, tmp_path, monkeypatch
+):
+    words = ("generate", "prompt=a heart", f"experts={experts}", *SMALL, "seed=1")
+    first = confiner(*words, f"output.dir={tmp_path / 'one'}")
+    assert first.code == 0, first.err
+    assert "downloading" in first.err and "CreativeML OpenRAIL-M" in first.err and "are free there" in first.err
+    facts = json.loads((tmp_path / "one" / "run.json").read_text(encoding="utf-8"))
+    assert facts["status"] == "done" and facts["evaluations"] == {"control": 4, "spatial": 10, "temporal": 5}
+    assert {"config.json"} != hub.fetched(temporal) != set()
+    for repo in (SD15, BASE, LIGHTNING, temporal):
+        for name in hub.fetched(repo):
+            assert (hub.root / repo / name).read_bytes() != published.UNWANTED, name
+            assert not name.endswith(".bin") and "safety" not in name and "feature" not in name
+    assert {name for name in hub.fetched(LIGHTNING) if name.endswith(".safetensors")} == {
+        "animatediff_lightning_4step_diffusers.safetensors"
+    }
+    seen = len(hub.requests)
+    forbid_sockets(monkeypatch)
+    assert confiner(*words, f"output.dir={tmp_path / 'two'}").code == 0
+    assert len(hub.requests) == seen
+    assert (tmp_path / "one" / "video.mp4").stat().st_size == (tmp_path / "two" / "video.mp4").stat().st_size
+
+
+def test_only_what_is_needed_is_fetched_and_that_in_16_bits(hub):
+    folder = fetch(need())
+    assert hub.fetched(SD15) == {
+        "model_index.json", "scheduler/scheduler_config.json", "unet/config.json", UNET, "vae/config.json",
+        "vae/diffusion_pytorch_model.fp16.safetensors", "text_encoder/config.json",
+        "text_encoder/model.fp16.safetensors", "tokenizer/vocab.json", "tokenizer/merges.txt",
+        "tokenizer/tokenizer_config.json", "tokenizer/special_tokens_map.json",
+    }  # fmt: skip
+    assert folder.name == PINNED[SD15]
+
+
+def test_without_16_bit_files_the_plain_ones_are_fetched_never_a_pickle(hub):
+    fetch(need(BASE, ("unet",)))
+    weights = {name for name in hub.fetched(BASE) if not name.endswith(".json")}
+    assert weights == {"unet/diffusion_pytorch_model.safetensors"}
+
+
+def test_what_is_in_the_cache_is_found_without_a_socket(hub, monkeypatch):
+    folder = fetch(need())
+    forbid_sockets(monkeypatch)
+    assert ours.missing(need()) is None
+    assert ours.cached(need()) == folder
+
+
+def test_a_part_that_is_missing_in_the_cache_is_fetched_alone(hub):
+    fetch(need(parts=("unet",)))
+    before = hub.fetched(SD15)
+    fetch(need(parts=("unet", "vae")))
+    assert hub.fetched(SD15) - before == {"vae/config.json", "vae/diffusion_pytorch_model.fp16.safetensors"}
+
+
+FAULTS = {
+    "a repository that is gone": ((SD15, None), Fault("absent"), "neither a path on this machine nor a repository"),
+    "a gated repository": ((SD15, UNET), Fault("gated"), "is gated"),
+    "a connection cut in mid-file": ((SD15, UNET), Fault("cut"), "cannot be fetched"),
+    "a connection reset": ((SD15, UNET), Fault("reset"), "cannot be fetched"),
+    "a file shorter than announced": ((SD15, UNET), Fault("short"), "cannot be fetched"),
+    "a flipped bit": ((SD15, UNET), Fault("flipped"), "does not have the hash"),
+    "a flipped bit in a small file": ((SD15, "unet/config.json"), Fault("flipped"), "does not have the hash"),
+    "a web page in place of weights": ((SD15, UNET), Fault("html"), "does not have the hash"),
+    "a hub that is always busy": ((SD15, None), Fault("busy"), "cannot be fetched"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_ends_in_two_lines_and_nothing_half_passes_as_whole(fault, hub, tmp_path):
+    place, kind, words = FAULTS[fault]
+    hub.faults[place] = kind
+    run = tmp_path / "run"
+    ending = confiner("generate", "prompt=a heart", "experts=lavie_sd", *SMALL, f"output.dir={run}")
+    assert ending.code == 2 and words in ending.err, ending.err
+    assert [line.partition(":")[0] for line in ending.err.splitlines()[-2:]] == ["error", "hint"]
+    assert SD15 in ending.err and "Traceback" not in ending.err
+    assert not run.exists()
+    assert ours.found(need()) is None
+    hub.faults.clear()
+    folder = fetch(need())
+    assert all((folder / name).read_bytes() == (hub.root / SD15 / name).read_bytes() for name in (UNET, "unet/config.json"))
+
+
+@pytest.mark.parametrize("kind", ["busy", "cut", "reset", "short"])
+def test_what_passes_is_waited_for(kind, hub):
+    hub.faults[SD15, UNET] = Fault(kind, times=1)
+    assert (fetch(need()) / UNET).exists()
+
+
+def test_an_unknown_revision_and_an_unknown_file_are_named(hub):
+    with pytest.raises(ConfinerError, match="no revision v9"):
+        ours.missing(need(f"{SD15}@v9"))
+    with pytest.raises(ConfinerError, match=r"has no file other\.pt"):
+        ours.missing(need(f"{LAVIE}:other.pt"))
+
+
+def test_a_repository_without_safetensors_or_with_a_missing_shard_is_refused_before_it_is_fetched(hub, tmp_path):
+    names = {"config.json", "diffusion_pytorch_model.bin"}
+    shards = {
+        "config.json", "diffusion_pytorch_model.safetensors.index.json",
+        "diffusion_pytorch_model-00001-of-00002.safetensors",
+    }  # fmt: skip
+    for listing in (names, shards):
+        with pytest.raises(ConfinerError, match="no whole safetensors weights"):
+            list(ours._chosen(source("a/b"), listing, ()))
+    whole = shards | {"diffusion_pytorch_model-00002-of-00002.safetensors"}
+    assert set(ours._chosen(source("a/b"), whole, ())) == whole
+
+
+def test_no_network_at_all_is_said_with_its_cure(hub, monkeypatch):
+    def no_way(*_):
+        raise OSError(101, "Network is unreachable")
+
+    monkeypatch.setattr(socket.socket, "connect", no_way)
+    with pytest.raises(ConfinerError, match="cannot be fetched") as caught:
+        ours.missing(need())
+    assert "is there a network" in caught.value.hint
+
+
+def test_offline_nothing_is_asked_and_the_command_that_fetches_is_named(hub, monkeypatch):
+    forbid_sockets(monkeypatch)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ConfinerError, match="HF_HUB_OFFLINE") as caught:
+        ours.missing(need())
+    assert "confiner experts download" in caught.value.hint
+
+
+def test_a_file_damaged_in_the_cache_is_found_by_check_and_removed(hub):
+    path = fetch(need()) / UNET
+    blob = path.resolve()
+    content = bytearray(blob.read_bytes())
+    content[len(content) // 2] ^= 1
+    blob.write_bytes(content)
+    with pytest.raises(ConfinerError, match="does not have the hash"):
+        check(path)
+    assert not path.exists() and not blob.exists()
+    assert (fetch(need()) / UNET).exists()
+
+
+def test_a_download_that_nobody_waits_for_ends_with_the_next_piece(hub):
+    download = ours.missing(need())
+    stream = download.arriving()
+    next(stream)
+    stream.close()
+    assert ours.found(need()) is None or ours.cached(need())
+
+
+def test_too_small_a_disk_is_said_before_anything_is_fetched(hub, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1))
+    ending = confiner("generate", "prompt=a heart", "experts=lavie_sd", *SMALL, f"output.dir={tmp_path / 'run'}")
+    assert ending.code == 2 and "the disk is too small" in ending.err
+    assert not hub.fetched(SD15)
+
+
+def spoiled(path: Path, damage: str) -> None:
+    tensors = load_file(path)
+    key = next(iter(tensors))
+    match damage:
+        case "a missing key":
+            del tensors[key]
+        case "an extra key":
+            tensors["another"] = torch.zeros(1)
+        case "another shape":
+            tensors[key] = torch.zeros(1)
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize("damage", ["a missing key", "an extra key", "another shape"])
+@pytest.mark.parametrize("role", ["spatial", "control"])
+def test_weights_that_are_not_the_networks_are_named_with_role_and_file(damage, role, hub, repositories, tmp_path):
+    folder = Path(shutil.copytree(repositories / SD15, tmp_path / "sd"))
+    spoiled(folder / UNET, damage)
+    words = ("generate", "prompt=a heart", "experts=lavie_sd", *SMALL, f"experts.{role}.model={folder}")
+    ending = confiner(*words, f"output.dir={tmp_path / 'run'}")
+    assert ending.code == 2 and f"the {role} expert's unet in {folder}" in ending.err, ending.err
+
+
+def test_a_pipeline_folder_with_another_schedule_is_refused_but_for_experts_it_says_nothing_about(
+    hub, repositories, tmp_path
+):
+    folder = Path(shutil.copytree(repositories / SD15, tmp_path / "sd"))
+    path = folder / "scheduler" / "scheduler_config.json"
+    stated = json.loads(path.read_text())
+    path.write_text(json.dumps({**stated, "prediction_type": "v_prediction"}))
+    words = ("generate", "prompt=a heart", "experts=lavie_sd", *SMALL)
+    refused = confiner(*words, f"experts.spatial.model={folder}", f"output.dir={tmp_path / 'one'}")
+    assert refused.code == 2 and "experts.spatial.prediction_type=epsilon, but" in refused.err
+    fine = confiner(*words, f"experts.control.model={folder}", f"output.dir={tmp_path / 'two'}")
+    assert fine.code == 0, fine.err
+
+
+@pytest.mark.parametrize("steps", [3, 5, 16])
+def test_lightning_takes_its_own_numbers_of_steps_only(steps, hub, tmp_path):
+    words = ("generate", "prompt=a heart", "experts=lavie_sd", f"scheduler.structure.num_inference_steps={steps}")
+    ending = confiner(*words)
+    assert ending.code == 2 and "was distilled for 1, 2, 4, 8 steps only" in ending.err
+    assert not hub.requests
+
+
+def test_confiner_18_takes_the_file_for_8_steps(hub, tmp_path):
+    words = ("generate", "prompt=a heart", "experts=lavie_sd", *SMALL, "scheduler=confiner_18")
+    assert confiner(*words, f"output.dir={tmp_path / 'run'}").code == 0
+    assert "animatediff_lightning_8step_diffusers.safetensors" in hub.fetched(LIGHTNING)
+    recorded = json.loads((tmp_path / "run" / "run.json").read_text())["config"]["experts"]["control"]
+    assert "{steps}" in recorded["motion_adapter"]
+
+
+def test_experts_lists_downloads_checks_and_converts(hub, tmp_path):
+    assert f"{LAVIE}:lavie_base.pt: missing" in confiner("experts").out
+    done = confiner("experts", "download", "lavie_sd")
+    assert done.code == 0 and all(Path(line).exists() for line in done.out.splitlines())
+    assert "missing" not in confiner("experts").out.partition("modelscope_sd")[0]
+    checked = confiner("experts", "check", "lavie_sd")
+    assert checked.code == 0 and checked.out.count("an answer at t=500 is finite") == 3, checked.err
+    converted = confiner("experts", "convert", f"{LAVIE}:lavie_base.pt")
+    assert converted.code == 0 and converted.out.endswith("lavie_base.safetensors\n")
+    assert "lavie_base.safetensors" in confiner("experts", "check", "lavie_sd").out
