@@ -7,6 +7,8 @@ DISK_FULL = ("No space left", "File too large", "Disk quota exceeded")
 
 
 SMALLER = "fewer frames (num_frames=) or a smaller height= and width="
+LOWER = {"high": "memory=balanced or memory=low", "balanced": "memory=low", "auto": "memory=low"}
+"""What to try where `memory=` this was too much for a GPU."""
 
 
 class ConfinerError(Exception):
@@ -41,23 +43,33 @@ class NotFiniteError(FailedError):
     """An expert's estimate has NaN or infinity in it.
 
     Args:
+        stage: `structure` or `refinement`.
+        number: which evaluation of the stage, from 1.
         role: which expert.
         t: the timestep that it was asked at.
     """
 
-    def __init__(self, role: str, t: int) -> None:
+    def __init__(self, stage: str, number: int, role: str, t: int) -> None:
         super().__init__(
-            f"the {role} expert's estimate at timestep {t} is not finite (NaN or infinity)",
+            f"the {role} expert's estimate at timestep {t} is not finite (NaN or infinity): {stage}, evaluation {number}",
             "try dtype=float32 (or bfloat16); if it stays, the weights are damaged or the schedule is not theirs",
         )
 
 
-def named_error(error: Exception) -> ConfinerError:
-    """The error as one with a cure: out of memory, disk full, or our own failure with its type."""
+def named_error(error: Exception, stage: str = "", memory: str = "low") -> ConfinerError:
+    """The error as one with a cure: out of memory, disk full, or our own failure with its type.
+
+    Args:
+        error: what was raised.
+        stage: what the run was doing.
+        memory: the memory setting that it did it with.
+    """
     if isinstance(error, ConfinerError):
         return error
     if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported for a name
-        return ConfinerError("the GPU is out of memory", SMALLER)
+        when = f" in the stage {stage}" if stage else ""
+        cure = f"{LOWER[memory]}, or {SMALLER}" if memory in LOWER else SMALLER
+        return ConfinerError(f"the GPU is out of memory{when} (memory={memory})", cure)
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return ConfinerError("there is not enough memory", SMALLER)
     if any(sign in str(error) for sign in DISK_FULL):

@@ -78,7 +78,7 @@ def structures(plan: Plan, watch: Watch) -> Iterator[Tensor]:
     role = plan.scheduler.structure.expert
     for _ in plan.timeline.structures:
         steps = sample(plan.base_noise(), plan.denoisers[role], role, plan.grid)
-        yield _last(watch("structure", _finite(steps), len(plan.grid.timesteps)))
+        yield _last(watch("structure", _finite("structure", steps), len(plan.grid.timesteps)))
 
 
 def windows(timeline: Timeline, drafts: Iterable[Tensor]) -> Iterator[tuple[Span, Tensor]]:
@@ -104,13 +104,14 @@ def refined(plan: Plan, drafts: Iterable[Tensor], watch: Watch) -> Iterator[Tens
         def noise(visit: int, window: Span = window) -> Tensor:
             return plan.hop_noise(window, visit)
 
-        yield _last(watch("refinement", _finite(refine(draft, stops, noise)), len(stops)))
+        steps = _finite("refinement", refine(draft, stops, noise))
+        yield _last(watch("refinement", steps, len(stops)))
 
 
-def _finite(steps: Iterator[Step]) -> Iterator[Step]:
-    for step in steps:
+def _finite(stage: str, steps: Iterator[Step]) -> Iterator[Step]:
+    for number, step in enumerate(steps, start=1):
         if not torch.isfinite(step.estimate.clean).all():
-            raise NotFiniteError(step.visit.role, step.visit.t)
+            raise NotFiniteError(stage, number, step.visit.role, step.visit.t)
         yield step
 
 

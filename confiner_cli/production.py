@@ -31,12 +31,14 @@ class Production:
         plan: what decides the latents.
         decoder: turns latents into frames.
         device: where the networks live.
+        memory: which memory setting they live by.
         notices: one-line remarks about the prompt.
     """
 
     plan: Plan
     decoder: Decoder
     device: torch.device
+    memory: str
     notices: tuple[str, ...]
 
 
@@ -64,7 +66,7 @@ def prepare(settings: Settings) -> Production:
         shape=_latent_shape(settings, decoder),
         seed=settings.seed,
     )
-    return Production(plan, decoder, device, tuple(notices(settings, experts)))
+    return Production(plan, decoder, device, memory.name, tuple(notices(settings, experts)))
 
 
 def _latent_shape(settings: Settings, decoder: Decoder) -> tuple[int, int, int]:
@@ -80,26 +82,30 @@ def _latent_shape(settings: Settings, decoder: Decoder) -> tuple[int, int, int]:
 
 @dataclass
 class Meter:
-    """What a run has cost so far: evaluations (denoiser calls), passes through networks, seconds a stage."""
+    """What a run has cost so far: evaluations (denoiser calls), passes through networks, seconds a stage.
+
+    `stage` is what it is doing.
+    """
 
     evaluations: Counter[str] = field(default_factory=Counter)
     passes: Counter[str] = field(default_factory=Counter)
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    stage: str = "load"
 
     def watch(self, stage: str, steps: Iterable[Step]) -> Iterator[Step]:
         """Pass the steps on and count them."""
-        started = monotonic()
+        started, self.stage = monotonic(), stage
         for step in steps:
             self.evaluations[step.visit.role] += 1
             self.passes[step.visit.role] += step.estimate.passes
             self.seconds[stage] += monotonic() - started
             yield step
-            started = monotonic()
+            started, self.stage = monotonic(), stage
 
     def decode(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
         """Pass decoded frames on and count the seconds that decoding takes."""
-        started = monotonic()
+        started, self.stage = monotonic(), "decode"
         for frame in frames:
             self.seconds["decode"] += monotonic() - started
             yield frame
-            started = monotonic()
+            started, self.stage = monotonic(), "decode"

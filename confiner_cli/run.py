@@ -52,7 +52,7 @@ def run(settings: Settings, place: Place, snapshots: Mapping[str, str]) -> Path:
         for notice in production.notices:
             progress.say(f"notice: {notice}")
             record.log(notice)
-        record.update(notices=list(production.notices))
+        record.update(notices=list(production.notices), memory=production.memory)
         _produce(settings, production, meter, record)
     _summary(record)
     return record.folder / "video.mp4"
@@ -141,7 +141,7 @@ def _ending(record: Record, meter: Meter, device: torch.device) -> Iterator[None
             record.end("interrupted", **costs())
         raise
     except Exception as error:
-        named = named_error(error)
+        named = named_error(error, meter.stage, record.known.get("memory", "low"))
         with suppress(OSError):  # a full disk may have no room for this either
             record.end("failed", error=str(named), hint=named.hint, **costs())
             record.log(named.lines())

@@ -112,7 +112,7 @@ REFUSED = [
 ]
 REFUSED_COMMANDS = [
     (["generte", PROMPT], "did you mean confiner generate?"),
-    (["frobnicate"], "generate, experts, show"),
+    (["frobnicate"], "generate, plan, experts, show"),
     (["show"], "one file or folder"),
     (["show", "nowhere.mp4"], "nowhere.mp4"),
     (["show", "latin.txt"], "latin.txt"),
@@ -200,6 +200,7 @@ def test_the_process_ends_with_the_code_and_without_a_traceback(tmp_path):
         (["--version"], "confiner ", {"torch", "hydra", "rich"}),
         (["generate", "--help"], "confiner_18", {"torch", "hydra", "rich"}),
         (["experts"], "tiny", {"torch"}),
+        (["plan"], "in all", {"torch", "diffusers"}),
         (["generate", "prompt=a, (b) ${c}", "--cfg", "job"], "prompt: a, (b) \\${c}", {"torch", "diffusers"}),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -1,4 +1,4 @@
-"""Experts from the hub: found, fetched and checked, through a stand-in that serves small models as they are published."""
+"""Experts from the hub: found, fetched and checked, through a stand-in that serves small models as published."""
 
 from __future__ import annotations
 
@@ -156,7 +156,9 @@ def test_a_fault_ends_in_two_lines_and_nothing_half_passes_as_whole(fault, hub, 
     assert ours.found(need()) is None
     hub.faults.clear()
     folder = fetch(need())
-    assert all((folder / name).read_bytes() == (hub.root / SD15 / name).read_bytes() for name in (UNET, "unet/config.json"))
+    assert all(
+        (folder / name).read_bytes() == (hub.root / SD15 / name).read_bytes() for name in (UNET, "unet/config.json")
+    )
 
 
 @pytest.mark.parametrize("kind", ["busy", "cut", "reset", "short"])

@@ -22,12 +22,14 @@ class Memory:
     """What `memory=` chooses.
 
     Attributes:
+        name: high, balanced or low.
         leaves: whether the network of the first role leaves the device when that of the second is called.
         guidance_together: guidance is one pass of two samples, not two passes of one.
         frame_batch: frames that an expert of single frames sees at once; None is all.
         decode_batch: frames that the VAE decodes at once.
     """
 
+    name: str
     leaves: Callable[[str, str], bool]
     guidance_together: bool
     frame_batch: int | None
@@ -38,11 +40,10 @@ def _other_stage(here: str, called: str) -> bool:
     return here in STAGE and called in STAGE and STAGE[here] != STAGE[called]
 
 
-MEMORY = MappingProxyType({
-    "high": Memory(lambda here, called: False, guidance_together=True, frame_batch=None, decode_batch=8),
-    "balanced": Memory(_other_stage, guidance_together=True, frame_batch=None, decode_batch=8),
-    "low": Memory(lambda here, called: True, guidance_together=False, frame_batch=4, decode_batch=2),
-})  # fmt: skip
+HIGH = Memory("high", lambda here, called: False, guidance_together=True, frame_batch=None, decode_batch=8)
+BALANCED = Memory("balanced", _other_stage, guidance_together=True, frame_batch=None, decode_batch=8)
+LOW = Memory("low", lambda here, called: True, guidance_together=False, frame_batch=4, decode_batch=2)
+MEMORY = MappingProxyType({memory.name: memory for memory in (HIGH, BALANCED, LOW)})
 
 
 @dataclass

@@ -60,12 +60,12 @@ class Parts:
         """The folder of the part `name`, such as `unet`, or the single file that holds it.
 
         Raises:
-            ConfinerError: there is none.
+            ConfinerError: there is none, or the file is damaged.
         """
         candidates = [path for part, path in self.named if part == name]
         candidates += [path if path.is_file() else path / name for path in self.folders]
         for path in candidates:
-            if path.is_dir() or (path.is_file() and (path in dict(self.named).values() or single_file.has(path, name))):
+            if path.is_dir() or (path.is_file() and (path in dict(self.named).values() or self._has(path, name))):
                 return path
         raise ConfinerError(
             f"the {self.role} expert has no {name}: looked for {' and '.join(map(str, candidates))}",
@@ -142,6 +142,12 @@ class Parts:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise self._broken(name, place, reason, kind.__name__) from error
         return module
+
+    def _has(self, file: Path, name: str) -> bool:
+        try:
+            return single_file.has(file, name)
+        except (OSError, ValueError) as error:
+            raise self._broken(name, file, str(error)) from error
 
     def _config_folder(self, name: str) -> Path:
         """What a part in a single file is: as the same part beside it, else as its architecture's."""

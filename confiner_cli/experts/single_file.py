@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -19,7 +18,6 @@ PREFIXES = MappingProxyType({
 """What a part's tensors begin with in the original layout."""
 
 
-@functools.lru_cache
 def has(path: Path, name: str) -> bool:
     """Whether a file holds the part `name`, by the names of its tensors. Raises OSError, ValueError: it is damaged."""
     if path.suffix != ".safetensors" or name not in PREFIXES:
