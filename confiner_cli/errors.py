@@ -51,7 +51,8 @@ class NotFiniteError(FailedError):
 
     def __init__(self, stage: str, number: int, role: str, t: int) -> None:
         super().__init__(
-            f"the {role} expert's estimate at timestep {t} is not finite (NaN or infinity): {stage}, evaluation {number}",
+            f"the {role} expert's estimate at timestep {t} is not finite (NaN or infinity): {stage}, "
+            f"evaluation {number}",
             "try dtype=float32 (or bfloat16); if it stays, the weights are damaged or the schedule is not theirs",
         )
 

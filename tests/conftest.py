@@ -23,3 +23,13 @@ def exported_experts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exported")
     list(export("tiny", folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def repositories(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the repositories of all expert sets, small, as they are published."""
+    import published
+
+    root = tmp_path_factory.mktemp("hub")
+    published.write(root)
+    return root

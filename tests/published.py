@@ -21,6 +21,17 @@ from diffusers.models.unets.unet_motion_model import MotionAdapter
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+BASE = "emilianJR/epiCRealism"
+LIGHTNING = "ByteDance/AnimateDiff-Lightning"
+LAVIE = "YaohuiW/LaVie"
+MODELSCOPE = "ali-vilab/text-to-video-ms-1.7b"
+PINNED = {
+    SD15: "451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
+    BASE: "6522cf856b8c8e14638a0aaa7bd89b1b098aed17",
+    LIGHTNING: "027c893eec01df7330f5d4b733bc9485ee02e8b2",
+}
+"""The commits that our configs name."""
 UNWANTED = b"nobody should fetch this"
 MERGES = (("h", "e"), ("a", "r"), ("ar", "t</w>"))
 MODELSCOPE_WIDTH = 24
@@ -260,3 +271,12 @@ def _write_unwanted(folder: Path, *names: str) -> None:
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(UNWANTED)
+
+
+def write(root: Path) -> None:
+    """Write the repositories of all expert sets."""
+    stable_diffusion(root / SD15)
+    stable_diffusion(root / BASE, fp16=False)
+    animatediff_lightning(root / LIGHTNING)
+    lavie(root / LAVIE)
+    modelscope(root / MODELSCOPE)

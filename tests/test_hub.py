@@ -12,6 +12,7 @@ import published
 import pytest
 import torch
 from command_line import confiner
+from published import BASE, LAVIE, LIGHTNING, MODELSCOPE, PINNED, SD15
 from safetensors.torch import load_file, save_file
 from stand_in_hub import Fault, StandInHub, in_process
 
@@ -20,31 +21,9 @@ from confiner_cli.experts import hub as ours
 from confiner_cli.experts.source import Need, source
 from confiner_cli.experts.verified import check
 
-SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
-BASE = "emilianJR/epiCRealism"
-LIGHTNING = "ByteDance/AnimateDiff-Lightning"
-LAVIE = "YaohuiW/LaVie"
-MODELSCOPE = "ali-vilab/text-to-video-ms-1.7b"
-PINNED = {
-    SD15: "451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
-    BASE: "6522cf856b8c8e14638a0aaa7bd89b1b098aed17",
-    LIGHTNING: "027c893eec01df7330f5d4b733bc9485ee02e8b2",
-}
 SMALL = ("height=16", "width=24", "num_frames=2")
 UNET = "unet/diffusion_pytorch_model.fp16.safetensors"
 PARTS = ("unet", "text_encoder", "tokenizer", "vae", "scheduler")
-
-
-@pytest.fixture(scope="session")
-def repositories(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The repositories of all expert sets, small."""
-    root = tmp_path_factory.mktemp("hub")
-    published.stable_diffusion(root / SD15)
-    published.stable_diffusion(root / BASE, fp16=False)
-    published.animatediff_lightning(root / LIGHTNING)
-    published.lavie(root / LAVIE)
-    published.modelscope(root / MODELSCOPE)
-    return root
 
 
 @pytest.fixture

@@ -10,18 +10,29 @@ import sys
 from pathlib import Path
 
 import pytest
+from published import PINNED
+from stand_in_hub import StandInHub, environment
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SHELL = [block for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) if "confiner" in block]
+EXPERTS = (ROOT / "docs" / "experts.md").read_text(encoding="utf-8")
+
+
+def shell(text: str) -> list[str]:
+    """The blocks of shell commands in a page that run confiner."""
+    return [block for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) if "confiner" in block]
+
+
+SHELL = [block for block in shell(README) if "_sd" not in block]
+FROM_THE_HUB = [block for block in [*shell(README), *shell(EXPERTS)] if "_sd" in block]
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 TARGETS = re.findall(r"```sh\nmake (\S+)\n```", README)
 
 
-def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+def run(command: list[str], folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     scripts = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     # The checkout's code, also where another one is installed.
-    environment = {**os.environ, "PATH": scripts, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, **variables, "PATH": scripts, "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, cwd=folder, env=environment, text=True, capture_output=True, check=False)
 
 
@@ -38,6 +49,19 @@ def test_every_shell_command_of_the_readme_runs_in_its_order(tmp_path):
     assert len(batch) == len(prompts)
     assert all(Path(path).is_file() for path in batch)
     assert (tmp_path / "my_video" / "contact_sheet.png").is_file()
+
+
+def test_every_command_with_experts_from_the_hub_runs_if_with_fewer_frames(repositories, tmp_path):
+    """Against a stand-in for the hub that serves small models under the published names."""
+    assert len(FROM_THE_HUB) == 2
+    with StandInHub(repositories) as hub:
+        hub.commits.update(PINNED)
+        variables = environment(hub, tmp_path / "home") | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+        for block in FROM_THE_HUB:
+            small = block.replace("experts=", "num_frames=2 experts=") if "generate" in block else block
+            result = run(["bash", "-euo", "pipefail", "-c", small], tmp_path, **variables)
+            assert result.returncode == 0, (block, result.stderr)
+    assert len(list(tmp_path.rglob("video.mp4"))) == 3
 
 
 def test_the_python_of_the_readme_runs_in_six_lines_and_saves_its_videos(tmp_path):
