@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import published
 import pytest
 import torch
-from command_line import confiner
+from command_line import confiner, started
 from published import BASE, LAVIE, LIGHTNING, MODELSCOPE, PINNED, SD15
 from safetensors.torch import load_file, save_file
-from stand_in_hub import Fault, StandInHub, in_process
+from stand_in_hub import PAGE, Fault, StandInHub, environment, in_process
 
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts import hub as ours
@@ -140,9 +141,9 @@ def test_a_fault_ends_in_two_lines_and_nothing_half_passes_as_whole(fault, hub, 
     )
 
 
-@pytest.mark.parametrize("kind", ["busy", "cut", "reset", "short"])
+@pytest.mark.parametrize("kind", ["busy", "cut", "reset", "short", "busy listing"])
 def test_what_passes_is_waited_for(kind, hub):
-    hub.faults[SD15, UNET] = Fault(kind, times=1)
+    hub.faults[SD15, None if "listing" in kind else UNET] = Fault(kind.split()[0], times=1)
     assert (fetch(need()) / UNET).exists()
 
 
@@ -194,6 +195,46 @@ def test_a_file_damaged_in_the_cache_is_found_by_check_and_removed(hub):
         check(path)
     assert not path.exists() and not blob.exists()
     assert (fetch(need()) / UNET).exists()
+
+
+class Malicious:
+    """A pickle that would make a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("content", ["code", "page"])
+def test_what_a_repository_should_not_hold_is_refused_and_not_run(content, repositories, tmp_path, monkeypatch):
+    root = Path(shutil.copytree(repositories, tmp_path / "hub"))
+    if content == "code":
+        torch.save({"ema": Malicious(tmp_path / "made")}, root / LAVIE / "lavie_base.pt")
+    else:
+        (root / LIGHTNING / "animatediff_lightning_4step_diffusers.safetensors").write_bytes(PAGE)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with StandInHub(root) as hub, in_process(hub, tmp_path / "home"):
+        hub.commits.update(PINNED)
+        words = ("generate", "prompt=a heart", "experts=lavie_sd", *SMALL, f"output.dir={tmp_path / 'run'}")
+        ending = confiner(*words)
+    assert ending.code == 2 and ("holds more than tensors" if content == "code" else "a web page") in ending.err
+    assert "lavie_base.pt" in ending.err if content == "code" else "4step" in ending.err
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_download_killed_in_mid_file_leaves_nothing_that_passes_as_whole(hub, tmp_path):
+    hub.faults[SD15, UNET] = Fault("stall", times=1)
+    variables = environment(hub, tmp_path / "home")
+    process = started("experts", "download", "lavie_sd", folder=tmp_path, env=variables)
+    while UNET not in hub.fetched(SD15):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    assert ours.found(need()) is None
+    assert (fetch(need()) / UNET).read_bytes() == (hub.root / SD15 / UNET).read_bytes()
 
 
 def test_a_download_that_nobody_waits_for_ends_with_the_next_piece(hub):
