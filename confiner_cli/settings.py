@@ -33,6 +33,7 @@ class ExpertSettings:
         shared: where the parts are that the model does not have.
         motion_adapter: AnimateDiff's own place; `{steps}` stands for the structure's number of steps.
         architecture: which published network it is, where it is one.
+        pickles: weights that are published as pickles (.bin) only are taken, too, read with `weights_only`.
         loras: adapters merged into its UNet and text encoder.
         beta_schedule, beta_start, beta_end, num_train_timesteps, prediction_type: as in diffusers' schedulers.
         guidance_scale: 1 is no guidance.
@@ -47,6 +48,7 @@ class ExpertSettings:
     shared: str | None = None
     motion_adapter: str | None = None
     architecture: str | None = None
+    pickles: bool = False
     loras: list[LoraSettings] = field(default_factory=list)
     beta_schedule: str = MISSING
     beta_start: float = MISSING

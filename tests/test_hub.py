@@ -22,6 +22,7 @@ from confiner_cli.experts import hub as ours
 from confiner_cli.experts.source import Need, source
 from confiner_cli.experts.verified import check
 
+ZEROSCOPE = "cerspense/zeroscope_v2_576w"
 SMALL = ("height=16", "width=24", "num_frames=2")
 UNET = "unet/diffusion_pytorch_model.fp16.safetensors"
 PARTS = ("unet", "text_encoder", "tokenizer", "vae", "scheduler")
@@ -162,9 +163,10 @@ def test_a_repository_without_safetensors_or_with_a_missing_shard_is_refused_bef
     }  # fmt: skip
     for listing in (names, shards):
         with pytest.raises(ConfinerError, match="no whole safetensors weights"):
-            list(ours._chosen(source("a/b"), listing, ()))
+            list(ours._chosen(Need(source("a/b"), ()), listing))
     whole = shards | {"diffusion_pytorch_model-00002-of-00002.safetensors"}
-    assert set(ours._chosen(source("a/b"), whole, ())) == whole
+    assert set(ours._chosen(Need(source("a/b"), ()), whole)) == whole
+    assert set(ours._chosen(Need(source("a/b"), (), pickles=True), names)) == names
 
 
 def test_no_network_at_all_is_said_with_its_cure(hub, monkeypatch):
@@ -195,6 +197,35 @@ def test_a_file_damaged_in_the_cache_is_found_by_check_and_removed(hub):
         check(path)
     assert not path.exists() and not blob.exists()
     assert (fetch(need()) / UNET).exists()
+
+
+@pytest.fixture
+def zeroscope(repositories, tmp_path) -> Path:
+    """The repositories with ZeroScope's among them, which holds pickles only."""
+    root = Path(shutil.copytree(repositories, tmp_path / "hub"))
+    folder = root / ZEROSCOPE
+    published.modelscope(folder, fp16=False)
+    for path in folder.rglob("*.safetensors"):
+        name = path.name.replace("model.safetensors", "pytorch_model.bin").replace(
+            "diffusion_pytorch_pyt", "diffusion_pyt"
+        )
+        torch.save(load_file(path), path.with_name(name))
+        path.unlink()
+    return root
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file <_io.Buffered:ResourceWarning")  # imageio-ffmpeg's pipes
+def test_pickles_are_taken_where_a_config_allows_them_and_there_is_nothing_else(zeroscope, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("sys.argv", ["confiner"])
+    words = ("generate", "prompt=a heart", "experts=zeroscope_sd", *SMALL)
+    with StandInHub(zeroscope) as hub, in_process(hub, tmp_path / "home"):
+        hub.commits.update(PINNED)
+        refused = confiner(*words, "experts.temporal.pickles=false", f"output.dir={tmp_path / 'one'}")
+        assert refused.code == 2 and "no whole safetensors weights in unet/" in refused.err
+        done = confiner(*words, f"output.dir={tmp_path / 'two'}")
+        assert done.code == 0, done.err
+        assert not [name for name in hub.fetched(SD15) if name.endswith(".bin")]
 
 
 class Malicious:

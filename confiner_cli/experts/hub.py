@@ -95,7 +95,7 @@ def found(need: Need) -> Path | None:
     if source.file:
         return _in_cache(source, source.file)
     marker = _in_cache(source, INDEX) or _in_cache(source, "config.json")
-    return marker.parent if marker and _complete(marker.parent, need.parts) else None
+    return marker.parent if marker and _complete(marker.parent, need) else None
 
 
 def files_of(need: Need, place: Path) -> Iterator[Path]:
@@ -124,7 +124,7 @@ def missing(need: Need) -> Download | None:
     with _readable(source):
         info = _patiently(lambda: HfApi().model_info(source.repo, revision=source.revision, files_metadata=True))
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
-    return Download(source, {name: sizes[name] for name in sorted(_chosen(source, sizes, need.parts))})
+    return Download(source, {name: sizes[name] for name in sorted(_chosen(need, sizes))})
 
 
 def _in_cache(source: Source, name: str) -> Path | None:
@@ -132,26 +132,27 @@ def _in_cache(source: Source, name: str) -> Path | None:
     return Path(path) if isinstance(path, str) else None
 
 
-def _complete(folder: Path, parts: Collection[str]) -> bool:
+def _complete(folder: Path, need: Need) -> bool:
     if not (folder / INDEX).is_file():  # one part alone
-        return choice(_names(folder)) is not None
+        return choice(_names(folder), need.pickles) is not None
     index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
     listed = {name for name, kind in index.items() if isinstance(kind, list) and kind[0]}
-    return all(_whole(part, _names(folder / part)) for part in listed & set(parts))
+    return all(_whole(part, _names(folder / part), need.pickles) for part in listed & set(need.parts))
 
 
 def _names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
 
 
-def _whole(part: str, names: Collection[str]) -> bool:
+def _whole(part: str, names: set[str], pickles: bool) -> bool:
     if part == "tokenizer":
-        return any(kind <= set(names) for kind in TOKENIZERS)
-    return "scheduler_config.json" in names if part == "scheduler" else choice(names) is not None
+        return any(kind <= names for kind in TOKENIZERS)
+    return "scheduler_config.json" in names if part == "scheduler" else choice(names, pickles) is not None
 
 
-def _chosen(source: Source, names: Collection[str], parts: Collection[str]) -> Iterator[str]:
-    """The files to fetch: configs, tokenizers, and one kind of weights; never a pickle where nobody named it."""
+def _chosen(need: Need, names: Collection[str]) -> Iterator[str]:
+    """The files to fetch: configs, tokenizers, and one kind of weights; never a pickle where none was asked for."""
+    source = need.source
     if source.file:
         if source.file not in names:
             raise ConfinerError(f"{source.repo} has no file {source.file}", f"it has {', '.join(sorted(names)[:8])}")
@@ -159,24 +160,24 @@ def _chosen(source: Source, names: Collection[str], parts: Collection[str]) -> I
         yield from {source.file, beside} & set(names)
         return
     if INDEX not in names:
-        yield from _of_part(source, "", names)
+        yield from _of_part(need, "", names)
         return
     yield INDEX
-    for part in parts:
+    for part in need.parts:
         inside = {name.removeprefix(f"{part}/") for name in names if name.startswith(f"{part}/")}
         if inside:
-            yield from (f"{part}/{name}" for name in _of_part(source, part, inside))
+            yield from (f"{part}/{name}" for name in _of_part(need, part, inside))
 
 
-def _of_part(source: Source, part: str, names: Collection[str]) -> Iterator[str]:
+def _of_part(need: Need, part: str, names: Collection[str]) -> Iterator[str]:
     if part in ("tokenizer", "scheduler"):
         yield from (name for name in names if name.endswith((".json", ".txt")) and "/" not in name)
         return
-    chosen = choice(names)
+    chosen = choice(names, need.pickles)
     if chosen is None or "config.json" not in names:
         raise ConfinerError(
-            f"{source} has no whole safetensors weights{f' in {part}/' if part else ''}",
-            "pickles (.bin) and missing shards are not used: name another revision or repository",
+            f"{need.source} has no whole safetensors weights{f' in {part}/' if part else ''}",
+            "name another revision or repository; experts.<role>.pickles=true takes .bin files, read with weights_only",
         )
     yield "config.json"
     yield from chosen[1]
@@ -214,11 +215,7 @@ def _readable(source: Source) -> Iterator[None]:
             f"{source} is neither a path on this machine nor a repository on the hub (or a private one)",
             "mind the spelling; for a private one `hf auth login` or HF_TOKEN=...",
         ) from error
-    except hub_errors.EntryNotFoundError as error:
-        raise ConfinerError(
-            f"{source} lacks a file: {_first_line(error)}", "name another revision or repository"
-        ) from error
-    except (HTTPError, OSError, hub_errors.HFValidationError) as error:
+    except (HTTPError, OSError, hub_errors.HFValidationError, hub_errors.EntryNotFoundError) as error:
         raise ConfinerError(
             f"{source} cannot be fetched: {_first_line(error)}",
             f"is there a network, and a way to {constants.ENDPOINT}? what has arrived is kept: try again",

@@ -88,7 +88,8 @@ def parts_of(role: str, settings: ExpertSettings, device: torch.device, dtype: t
     named = tuple((name, place) for name, place in places if name == "motion_adapter")
     loras = zip((place for name, place in places if name == "loras"), settings.loras, strict=True)
     scaled = tuple((place, lora.scale) for place, lora in loras)
-    return Parts(role, folders, device, dtype, named, settings.architecture or COMMON, scaled)
+    architecture = settings.architecture or COMMON
+    return Parts(role, folders, device, dtype, named, architecture, settings.pickles, scaled)
 
 
 def _network(name: str, family: ModuleType, parts: Parts, memory: Memory) -> Network:

@@ -45,6 +45,7 @@ class Parts:
         device: where networks live.
         dtype: what they compute in.
         architecture: the folder of `architectures/` that says what a single file holds.
+        pickles: whether weights may be pickles where there is nothing else.
         loras: adapters for the UNet and the text encoder, with their scales.
     """
 
@@ -54,6 +55,7 @@ class Parts:
     dtype: torch.dtype
     named: tuple[tuple[str, Path], ...] = ()
     architecture: str = COMMON
+    pickles: bool = False
     loras: tuple[tuple[Path, float], ...] = ()
 
     def place(self, name: str) -> Path:
@@ -101,7 +103,7 @@ class Parts:
             ConfinerError: there is no such part, no weights in it, or a file is cut or something else.
         """
         path = self.place(name)
-        found = (path,) if path.is_file() else weight_files(path)
+        found = (path,) if path.is_file() else weight_files(path, self.pickles)
         if not found:
             raise self._broken(name, path, "it has no safetensors weights, or not all of their files")
         for file in found:
@@ -134,14 +136,15 @@ class Parts:
         """
         place = self.place(name)
         try:
-            load = single_file.load if place.is_file() else _from_folder
-            module: Module = (
-                load(place, kind, self.device, self.dtype, self._config_folder(name)).eval().requires_grad_(False)
-            )
+            if place.is_file():
+                module = single_file.load(place, kind, self.device, self.dtype, self._config_folder(name))
+            else:
+                module = _from_folder(place, kind, self.device, self.dtype, self.pickles)
         except BROKEN as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise self._broken(name, place, reason, kind.__name__) from error
-        return module
+        loaded: Module = module.eval().requires_grad_(False)
+        return loaded
 
     def _has(self, file: Path, name: str) -> bool:
         try:
@@ -169,13 +172,13 @@ def architecture(name: str, part: str) -> Path:
     return own if own.is_dir() else ARCHITECTURES / COMMON / part
 
 
-def _from_folder(folder: Path, kind: Any, device: torch.device, dtype: torch.dtype, config: Path) -> Any:
-    chosen = choice({path.name for path in folder.iterdir()})
+def _from_folder(folder: Path, kind: Any, device: torch.device, dtype: torch.dtype, pickles: bool) -> Any:
+    chosen = choice({path.name for path in folder.iterdir()}, pickles)
     if chosen is None:
         raise ValueError("it has no safetensors weights, or not all of their files")
     module, info = kind.from_pretrained(
-        folder, torch_dtype=dtype, variant=chosen[0], local_files_only=True, use_safetensors=True,
-        device_map={"": str(device)}, output_loading_info=True,
+        folder, torch_dtype=dtype, variant=chosen[0], local_files_only=True,
+        use_safetensors=not chosen[1][0].endswith(".bin"), device_map={"": str(device)}, output_loading_info=True,
     )  # fmt: skip
     if missing := sorted(info["missing_keys"]):  # they would be left at random values
         raise ValueError(f"the weights lack {len(missing)} tensors, {missing[0]} for one")

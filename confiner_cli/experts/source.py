@@ -45,18 +45,19 @@ def source(model: str) -> Source:
 
 @dataclass(frozen=True)
 class Need:
-    """A model that an expert needs, and the parts of a pipeline that it needs of it, where it is one."""
+    """A model that an expert needs, the parts of a pipeline that it needs of it, and whether they may be pickles."""
 
     source: Source
     parts: tuple[str, ...]
+    pickles: bool = False
 
 
 def needs(role: str, expert: ExpertSettings) -> Iterator[tuple[str, Need]]:
     """What an expert is made of, by the name of its setting. The VAE comes with the spatial expert."""
     shared = (*TEXT, *PICTURE) if role == "spatial" else TEXT
-    yield "model", Need(source(expert.model), (*NETWORKS, *shared))
+    yield "model", Need(source(expert.model), (*NETWORKS, *shared), expert.pickles)
     if expert.shared:
-        yield "shared", Need(source(expert.shared), shared)
+        yield "shared", Need(source(expert.shared), shared, expert.pickles)
     if expert.motion_adapter:
         yield "motion_adapter", Need(source(expert.motion_adapter), ())
     for lora in expert.loras:

@@ -13,18 +13,23 @@ from pathlib import Path
 from typing import Any
 
 STEMS = ("diffusion_pytorch_model", "model")
+PICKLED = ("diffusion_pytorch_model.bin", "pytorch_model.bin")
 VARIANTS = ("fp16", None)
 """In order of preference: the files in 16 bits, or those that have no mark."""
 LONGEST_HEADER = 100_000_000
 
 
-def choice(names: Collection[str]) -> tuple[str | None, tuple[str, ...]] | None:
-    """The variant and the names of the weight files among the names in a folder; None where they are not all there."""
+def choice(names: Collection[str], pickles: bool = False) -> tuple[str | None, tuple[str, ...]] | None:
+    """The variant and the names of the weight files among the names in a folder; None where they are not all there.
+
+    Pickles are taken only where they are allowed and there is nothing else.
+    """
     for variant in VARIANTS:
         for stem in STEMS:
             if found := tuple(_named(names, stem, variant)):
                 return variant, found
-    return None
+    pickled = tuple(name for name in PICKLED if pickles and name in names)
+    return (None, pickled) if pickled else None
 
 
 def _named(names: Collection[str], stem: str, variant: str | None) -> Iterator[str]:
@@ -40,10 +45,10 @@ def _named(names: Collection[str], stem: str, variant: str | None) -> Iterator[s
         yield from (name for name, _ in found)
 
 
-def weight_files(folder: Path) -> tuple[Path, ...]:
-    """The safetensors files of a part's folder; none where they are not all there."""
-    chosen = choice({path.name for path in folder.iterdir()})
-    return tuple(folder / name for name in chosen[1] if name.endswith(".safetensors")) if chosen else ()
+def weight_files(folder: Path, pickles: bool = False) -> tuple[Path, ...]:
+    """The weight files of a part's folder; none where they are not all there."""
+    chosen = choice({path.name for path in folder.iterdir()}, pickles)
+    return tuple(folder / name for name in chosen[1] if not name.endswith(".json")) if chosen else ()
 
 
 def read_header(path: Path) -> dict[str, Any]:
