@@ -22,7 +22,18 @@ from confiner_cli.record import recipe
 from confiner_cli.settings import Settings
 from confiner_cli.video import write_video
 
-KEYWORDS = ("negative_prompt", "seed", "num_frames", "height", "width", "fps", "device", "dtype", "memory")
+KEYWORDS = (
+    "negative_prompt",
+    "seed",
+    "num_frames",
+    "height",
+    "width",
+    "fps",
+    "device",
+    "dtype",
+    "memory",
+    "frame_batch",
+)
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,7 @@ def resolved(settings: Settings) -> Settings:
         _check_expert(f"experts.{role}", chosen.experts.role(role))
     _check_scheduler(chosen)
     _check_length(chosen)
+    _check_latent_space(chosen)
     _check_places(chosen)
     return chosen
 
@@ -75,7 +76,9 @@ def _or(chosen: int | None, native: int) -> int:
 
 
 def _check_sizes(settings: Settings) -> None:
-    for name in ("num_frames", "fps", "seed", "height", "width"):  # Python callers meet no schema
+    if not isinstance(settings.device, str):  # Python callers meet no schema
+        raise ConfinerError(f"device={settings.device!r} is no name of a device", "device='cpu' or device='cuda'")
+    for name in ("num_frames", "fps", "seed", "height", "width"):
         value = getattr(settings, name)
         if type(value) is not int:
             raise ConfinerError(f"{name}={value!r} is not a whole number", f"{name}= takes a whole number")
@@ -98,6 +101,17 @@ def _check_length(settings: Settings) -> None:
         raise ConfinerError(
             f"num_frames={settings.num_frames} is more than {settings.experts.name} takes at once: {limit}",
             f"num_frames={limit} or less",
+        )
+
+
+def _check_latent_space(settings: Settings) -> None:
+    spaces = {role: settings.experts.role(role).latent_space for role in loaded_roles(settings.scheduler)}
+    others = [role for role, space in spaces.items() if space != spaces["spatial"]]
+    if others:
+        raise ConfinerError(
+            f"experts.{others[0]} works in the latents of {spaces[others[0]]}, and experts.spatial, which brings the "
+            f"VAE, in those of {spaces['spatial']}",
+            "all experts of a set must share one latent space: choose others",
         )
 
 

@@ -15,6 +15,7 @@ COMMANDS = {
     "experts": "list the sets of experts; download, check, export or convert them",
     "show": "print how a video was made: confiner show FILE_OR_DIR",
 }
+INTERRUPTED = (130, 143)
 HELP = """\
 confiner makes videos from text by a chain of ready-made diffusion models (ConFiner, arXiv 2408.13423).
 
@@ -79,7 +80,12 @@ def dispatch(arguments: list[str]) -> int:
 
 def entry() -> None:
     """The console script."""
-    sys.exit(main())
+    code = main()
+    if code in INTERRUPTED:  # at once: threads that wait for a network would be waited for
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -49,6 +49,13 @@ def terms(num_frames: int, height: int, width: int) -> tuple[float, ...]:
     return 1, num_frames, num_frames * tiles, num_frames * tiles**2, num_frames**2 * tiles
 
 
+def companions(architecture: str) -> tuple[str, str]:
+    """The rows of the text encoder and of the VAE that a UNet works with."""
+    if architecture.startswith("tiny"):
+        return "tiny_text", "tiny_vae"
+    return ("modelscope_text" if architecture == "modelscope" else "sd15_text"), "sd15_vae"
+
+
 @functools.cache
 def costs() -> Mapping[str, Cost]:
     """The table: architectures' names (`sd15`, `lavie`, `sd15_vae`, `tiny_control`, ...) and what they cost."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from confiner_cli import progress
@@ -29,7 +30,7 @@ def fetch(settings: Settings, roles: Iterable[str]) -> None:
         for _, need in needs(role, expert):
             if download := hub.missing(need):
                 before = found.get(need.source, download)
-                found[need.source] = hub.Download(need.source, {**before.files, **download.files})
+                found[need.source] = replace(download, files={**before.files, **download.files})
                 licences.setdefault(need.source, expert.licence)
     if not found:
         return

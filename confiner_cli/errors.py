@@ -5,7 +5,7 @@ from __future__ import annotations
 DISK_FULL = ("No space left", "File too large", "Disk quota exceeded")
 """What the system says where a file cannot grow; ffmpeg and safetensors only pass the words on."""
 
-
+GPU_FULL = ("MPS backend out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDA out of memory")
 SMALLER = "fewer frames (num_frames=) or a smaller height= and width="
 LOWER = {"high": "memory=balanced or memory=low", "balanced": "memory=low", "auto": "memory=low"}
 """What to try where `memory=` this was too much for a GPU."""
@@ -57,6 +57,11 @@ class NotFiniteError(FailedError):
         )
 
 
+def first_line(error: Exception) -> str:
+    """What an error says first, or its name where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def named_error(error: Exception, stage: str = "", memory: str = "low") -> ConfinerError:
     """The error as one with a cure: out of memory, disk full, or our own failure with its type.
 
@@ -67,7 +72,7 @@ def named_error(error: Exception, stage: str = "", memory: str = "low") -> Confi
     """
     if isinstance(error, ConfinerError):
         return error
-    if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported for a name
+    if type(error).__name__ == "OutOfMemoryError" or any(sign in str(error) for sign in GPU_FULL):  # no torch here
         when = f" in the stage {stage}" if stage else ""
         cure = f"{LOWER[memory]}, or {SMALLER}" if memory in LOWER else SMALLER
         return ConfinerError(f"the GPU is out of memory{when} (memory={memory})", cure)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from confiner_cli.check import did_you_mean
 from confiner_cli.errors import ConfinerError
 from confiner_cli.prompts import quoted, read_prompt, read_prompts, verbatim
-from confiner_cli.settings import Settings
+from confiner_cli.settings import MISSING, ROLES, ExpertSettings, Settings
 
 GROUPS = ("experts", "experts/control", "experts/spatial", "experts/temporal", "scheduler", "long_video")
 OURS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir", "hydra.mode")
@@ -140,7 +140,7 @@ def recorded(path: Path, chosen: set[str]) -> Iterator[str]:
     if replaced & {"prompt_file", "prompts_file"}:
         replaced.add("prompt")
     known = set(known_keys(Settings))
-    for key, value in _leaves(config):
+    for key, value in {**_unrecorded(config), **dict(_leaves(config))}.items():
         if key not in known:  # a file from elsewhere must not reach Hydra's own settings
             raise ConfinerError(
                 f"the record of {path} has a setting that confiner does not have: {key}",
@@ -176,6 +176,16 @@ def read_record(path: Path) -> dict[str, Any]:
     return facts
 
 
+def _unrecorded(config: dict[str, Any]) -> dict[str, Any]:
+    """What an older record does not say of its experts: as if there were no such setting, not as in today's default."""
+    defaults = asdict(ExpertSettings())
+    recorded_roles = [role for role in ROLES if isinstance(config.get("experts", {}).get(role), dict)]
+    return {
+        f"experts.{role}.{key}": value
+        for role in recorded_roles for key, value in defaults.items() if value != MISSING
+    }  # fmt: skip
+
+
 def _leaves(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in node.items():
         if isinstance(value, dict):
@@ -191,4 +201,6 @@ def _value(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, list):
         return f"[{','.join(_value(item) for item in value)}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{key}:{_value(item)}' for key, item in value.items())}}}"
     return quoted(value) if isinstance(value, str) else repr(value)

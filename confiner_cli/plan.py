@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-from confiner_cli.costs import costs
+from confiner_cli.costs import companions, costs
 from confiner_cli.level import Level
 from confiner_cli.refinement import HOP_NOISE, Pair, patterns, visits
 from confiner_cli.settings import ExpertSettings, Settings
@@ -79,11 +79,9 @@ def rows(settings: Settings) -> Iterator[Row]:
         for role, count in evaluations.items():
             yield Row(stage, role, count, passes[role], _flops(settings, role, passes[role]))
     assert settings.num_frames is not None and settings.height is not None and settings.width is not None
-    architecture = settings.expert("spatial").architecture or ""
-    vae = costs().get("tiny_vae" if architecture.startswith("tiny") else "sd15_vae")
-    times = 2 if settings.scheduler.refinement.num_inference_steps else 1  # the structure is shown, too
-    flops = times * vae.flops(settings.num_frames, settings.height, settings.width) if vae else None
-    yield Row("decode", "vae", times * settings.num_frames, times * settings.num_frames, flops)
+    _, vae = companions(settings.expert("spatial").architecture or "")
+    flops = 2 * costs()[vae].flops(settings.num_frames, settings.height, settings.width)
+    yield Row("decode", "vae", 2 * settings.num_frames, 2 * settings.num_frames, flops)  # the structure is shown, too
 
 
 def _structure(settings: Settings) -> list[Visit]:

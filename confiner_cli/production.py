@@ -16,7 +16,7 @@ from confiner_cli.experts.device import device_of, dtype_of, free_memory
 from confiner_cli.experts.loading import load_decoder, load_experts
 from confiner_cli.experts.vae import Decoder
 from confiner_cli.generate import Plan
-from confiner_cli.need import memory_of
+from confiner_cli.memory_need import memory_of
 from confiner_cli.notices import notices
 from confiner_cli.settings import Settings
 from confiner_cli.timeline import Timeline

@@ -18,7 +18,7 @@ from confiner_cli.settings import Settings
 from confiner_cli.video import temporary_beside
 
 BLOCK = 512
-PACKAGES = ("confiner", "torch", "diffusers", "transformers", "hydra-core", "imageio-ffmpeg")
+PACKAGES = ("confiner", "torch", "diffusers", "transformers", "peft", "hydra-core", "imageio-ffmpeg")
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,13 @@ from torch import Tensor
 
 from confiner_cli import progress
 from confiner_cli.beside import Feed, beside
+from confiner_cli.check import loaded_roles
 from confiner_cli.collect import KeptLatents, ShownFrames
 from confiner_cli.contact_sheet import write_contact_sheet
 from confiner_cli.errors import Terminated, named_error
+from confiner_cli.experts import hub
 from confiner_cli.experts.device import device_of
+from confiner_cli.experts.source import needs
 from confiner_cli.generate import refined, structures
 from confiner_cli.production import Meter, Production, prepare
 from confiner_cli.prompts import slug
@@ -42,6 +45,8 @@ def run(settings: Settings, place: Place, snapshots: Mapping[str, str]) -> Path:
         KeyboardInterrupt, Terminated: with the status `interrupted`.
     """
     device, meter = device_of(settings.device), Meter()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)  # a sweep's jobs share the process
     folder = place.make(f"{slug(settings.prompt)}-s{settings.seed}")
     record = Record(folder, settings, snapshots, device=_device_name(device))
     record.event("started")
@@ -52,7 +57,7 @@ def run(settings: Settings, place: Place, snapshots: Mapping[str, str]) -> Path:
         for notice in production.notices:
             progress.say(f"notice: {notice}")
             record.log(notice)
-        record.update(notices=list(production.notices), memory=production.memory)
+        record.update(notices=list(production.notices), memory=production.memory, models=_models(settings))
         _produce(settings, production, meter, record)
     _summary(record)
     return record.folder / "video.mp4"
@@ -141,13 +146,20 @@ def _ending(record: Record, meter: Meter, device: torch.device) -> Iterator[None
             record.end("interrupted", **costs())
         raise
     except Exception as error:
-        named = named_error(error, meter.stage, record.known.get("memory", "low"))
+        named = named_error(error, meter.stage, record.known.get("memory", record.known["config"]["memory"]))
         with suppress(OSError):  # a full disk may have no room for this either
             record.end("failed", error=str(named), hint=named.hint, **costs())
             record.log(named.lines())
         if named is error:
             raise
         raise named from error
+
+
+def _models(settings: Settings) -> dict[str, str]:
+    """The commits of the models that came from the hub: `main` is another one tomorrow."""
+    used = [need for role in loaded_roles(settings.scheduler) for _, need in needs(role, settings.expert(role))]
+    places = {str(need.source): hub.commit_of(need, hub.cached(need)) for need in used}
+    return {source: commit for source, commit in places.items() if commit}
 
 
 def _summary(record: Record) -> None:

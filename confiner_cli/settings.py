@@ -34,6 +34,7 @@ class ExpertSettings:
         motion_adapter: AnimateDiff's own place; `{steps}` stands for the structure's number of steps.
         architecture: which published network it is, where it is one.
         pickles: weights that are published as pickles (.bin) only are taken, too, read with `weights_only`.
+        latent_space: experts of a set must share it; a VAE decodes from one only.
         loras: adapters merged into its UNet and text encoder.
         beta_schedule, beta_start, beta_end, num_train_timesteps, prediction_type: as in diffusers' schedulers.
         guidance_scale: 1 is no guidance.
@@ -49,6 +50,7 @@ class ExpertSettings:
     motion_adapter: str | None = None
     architecture: str | None = None
     pickles: bool = False
+    latent_space: str = "stable_diffusion"
     loras: list[LoraSettings] = field(default_factory=list)
     beta_schedule: str = MISSING
     beta_start: float = MISSING

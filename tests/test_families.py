@@ -11,11 +11,12 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
+from transformers.models.clip.modeling_clip import CLIPTextModel
 
 from confiner_cli.cli import main
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.families import FAMILIES
-from confiner_cli.experts.loading import load_decoder, load_expert
+from confiner_cli.experts.loading import family_of, load_decoder, load_expert
 from confiner_cli.experts.memory import MEMORY, RESIDENCE
 from confiner_cli.settings import ExpertSettings
 
@@ -219,6 +220,27 @@ def spoil(weights: Path, damage: str) -> None:
 
 def copied(networks: Path, folder: Path) -> Path:
     return Path(shutil.copytree(networks, folder / "networks"))
+
+
+def test_running_out_of_memory_while_loading_is_not_called_damage(family, tiny_networks, monkeypatch):
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(family_of(settings_of(family, tiny_networks)), "load", full)
+    RESIDENCE.modules.clear()
+    with pytest.raises(torch.OutOfMemoryError):
+        load_all(family, settings_of(family, tiny_networks))
+    monkeypatch.setattr(CLIPTextModel, "from_pretrained", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        load_all(family, settings_of(family, tiny_networks))
+
+
+def test_a_text_encoder_of_another_width_is_refused(family, tiny_networks, tmp_path):
+    networks = copied(tiny_networks, tmp_path)
+    config = networks / "shared" / "text_encoder" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "hidden_size": 99}))
+    with pytest.raises(ConfinerError, match=r"reads texts of width 16, its text encoder in .* writes 99"):
+        load(family, settings_of(family, networks))
 
 
 @pytest.mark.parametrize("num_frames", [1, 5])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import socket
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ from types import SimpleNamespace
 import published
 import pytest
 import torch
-from command_line import confiner, started
+from command_line import confiner, ended, started
 from published import BASE, LAVIE, LIGHTNING, MODELSCOPE, PINNED, SD15
 from safetensors.torch import load_file, save_file
 from stand_in_hub import PAGE, Fault, StandInHub, environment, in_process
@@ -32,7 +33,7 @@ PARTS = ("unet", "text_encoder", "tokenizer", "vae", "scheduler")
 def hub(repositories, tmp_path, monkeypatch):
     """The stand-in, to which this process's hub client is turned, with an empty cache in `tmp_path`."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(ours, "PAUSES", (0.0, 0.0))
+    monkeypatch.setattr("confiner_cli.experts.asking.PAUSES", (0.0, 0.0))
     monkeypatch.setattr("sys.argv", ["confiner"])
     with StandInHub(repositories) as running, in_process(running, tmp_path / "home"):
         running.commits.update(PINNED)
@@ -163,10 +164,10 @@ def test_a_repository_without_safetensors_or_with_a_missing_shard_is_refused_bef
     }  # fmt: skip
     for listing in (names, shards):
         with pytest.raises(ConfinerError, match="no whole safetensors weights"):
-            list(ours._chosen(Need(source("a/b"), ()), listing))
+            ours._chosen(Need(source("a/b"), ()), listing)
     whole = shards | {"diffusion_pytorch_model-00002-of-00002.safetensors"}
-    assert set(ours._chosen(Need(source("a/b"), ()), whole)) == whole
-    assert set(ours._chosen(Need(source("a/b"), (), pickles=True), names)) == names
+    assert ours._chosen(Need(source("a/b"), ()), whole) == whole
+    assert ours._chosen(Need(source("a/b"), (), pickles=True), names) == names
 
 
 def test_no_network_at_all_is_said_with_its_cure(hub, monkeypatch):
@@ -222,7 +223,7 @@ def test_pickles_are_taken_where_a_config_allows_them_and_there_is_nothing_else(
     with StandInHub(zeroscope) as hub, in_process(hub, tmp_path / "home"):
         hub.commits.update(PINNED)
         refused = confiner(*words, "experts.temporal.pickles=false", f"output.dir={tmp_path / 'one'}")
-        assert refused.code == 2 and "no whole safetensors weights in unet/" in refused.err
+        assert refused.code == 2 and "no whole safetensors weights in text_encoder/" in refused.err
         done = confiner(*words, f"output.dir={tmp_path / 'two'}")
         assert done.code == 0, done.err
         assert not [name for name in hub.fetched(SD15) if name.endswith(".bin")]
@@ -253,6 +254,78 @@ def test_what_a_repository_should_not_hold_is_refused_and_not_run(content, repos
     assert ending.code == 2 and ("holds more than tensors" if content == "code" else "a web page") in ending.err
     assert "lavie_base.pt" in ending.err if content == "code" else "4step" in ending.err
     assert not (tmp_path / "made").exists()
+
+
+def test_a_download_of_what_is_left_counts_what_is_left(hub):
+    fetch(need(parts=("unet",)))
+    download = ours.missing(need(parts=("unet", "vae")))
+    assert set(download.files) == {"vae/config.json", "vae/diffusion_pytorch_model.fp16.safetensors"}
+    assert download.size == sum((hub.root / SD15 / name).stat().st_size for name in download.files)
+
+
+@pytest.mark.parametrize("lost", ["vae/config.json", "tokenizer/tokenizer_config.json", "unet/config.json"])
+def test_a_snapshot_with_a_hole_is_not_whole_and_is_mended(lost, hub):
+    path = fetch(need()) / lost
+    path.resolve().unlink()
+    path.unlink()
+    assert ours.found(need()) is None
+    assert set(ours.missing(need()).files) == {lost}
+    assert (fetch(need()) / lost).exists()
+
+
+def test_a_damaged_index_is_found_out_and_fetched_again(hub):
+    path = fetch(need()) / "model_index.json"
+    path.resolve().write_text("{")
+    with pytest.raises(ConfinerError, match="does not have the hash"):
+        ours.missing(need())
+    assert fetch(need()).is_dir()
+
+
+@pytest.mark.parametrize("name", [UNET, "unet/config.json"])
+def test_where_the_cache_cannot_make_links_what_comes_is_hashed_all_the_same(name, hub, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_SYMLINKS", True)
+    hub.faults[SD15, name] = Fault("flipped")
+    with pytest.raises(ConfinerError, match="does not have the hash"):
+        fetch(need())
+    assert ours.found(need()) is None
+    hub.faults.clear()
+    assert not (fetch(need()) / name).is_symlink()
+
+
+def test_files_that_are_not_needed_are_not_hashed(hub):
+    folder = fetch(need())
+    (folder / "v1-5-pruned.ckpt").write_bytes(b"")
+    (folder / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"")
+    names = {path.relative_to(folder).as_posix() for path in ours.files_of(need(), folder)}
+    assert UNET in names and not [name for name in names if name.endswith((".ckpt", ".bin"))]
+
+
+def test_a_full_disk_is_no_matter_of_the_network(hub, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    download = ours.missing(need())
+    monkeypatch.setattr(ours, "snapshot_download", full)
+    with pytest.raises(OSError, match="No space left"):
+        list(download.arriving())
+
+
+def test_interrupting_a_stalled_download_ends_at_once(hub, tmp_path):
+    hub.faults[SD15, UNET] = Fault("stall")
+    process = started("experts", "download", "lavie_sd", folder=tmp_path, env=environment(hub, tmp_path / "home"))
+    while UNET not in hub.fetched(SD15):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    assert ended(process, timeout=8).code == 130
+
+
+def test_run_json_says_which_commit_main_was(hub, tmp_path):
+    words = ("generate", "prompt=a heart", "experts=lavie_sd", *SMALL, f"output.dir={tmp_path / 'run'}")
+    assert confiner(*words).code == 0
+    models = json.loads((tmp_path / "run" / "run.json").read_text())["models"]
+    assert models[f"{LAVIE}:lavie_base.pt"] == hub.commit(LAVIE)
+    assert set(models.values()) == {hub.commit(repo) for repo in (SD15, BASE, LIGHTNING, LAVIE)}
 
 
 def test_a_download_killed_in_mid_file_leaves_nothing_that_passes_as_whole(hub, tmp_path):

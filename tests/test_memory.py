@@ -15,7 +15,7 @@ from confiner_cli.errors import named_error
 from confiner_cli.experts.memory import KEPT, MEMORY, Residence
 from confiner_cli.experts.vae import Decoder
 from confiner_cli.generate import refined, structures
-from confiner_cli.need import memory_of, needed
+from confiner_cli.memory_need import memory_of, needed
 from confiner_cli.production import Meter, prepare
 
 CPU = torch.device("cpu")
@@ -135,7 +135,7 @@ def test_a_vae_that_overflows_in_16_bits_decodes_in_32():
     latents = torch.full((1, 4, 1, 8, 8), 50.0)
     assert not torch.isfinite(narrow.decode(latents[:, :, 0].half() / 0.18).sample).all()
     (frame,) = chosen(latents)
-    assert narrow.dtype == torch.float32 and frame.shape == wide[0].shape
+    assert narrow.dtype == torch.float16 and frame.shape == wide[0].shape
     assert frame.float().std() > 0
 
 

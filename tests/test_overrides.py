@@ -12,11 +12,12 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from confiner_cli.check import resolved
 from confiner_cli.config import compose, settings_of
 from confiner_cli.errors import ConfinerError
 from confiner_cli.overrides import for_hydra, recorded
 from confiner_cli.prompts import verbatim
-from confiner_cli.settings import OutputSettings
+from confiner_cli.settings import LoraSettings, OutputSettings
 
 NASTY = [
     "true", "null", "off", "2049", "1e3", "0x10", "???", "???,???", "~", "-m", "a=b", "prompt=a", "a,b", "[a,b]",
@@ -124,3 +125,48 @@ def test_what_is_chosen_anew_replaces_the_record(record):
     assert (deeper.scheduler.name, deeper.scheduler.refinement.te) == ("confiner_18", 60)
     sized = settings_of(compose(for_hydra([f"from={folder}", "experts=tiny"], multirun=False)))
     assert (sized.num_frames, sized.experts) == (None, settings_of(compose()).experts)
+
+
+def write_record(folder, settings, **changes):
+    """A run folder's record of these settings; `changes` are made to its config's spatial expert (None: left out)."""
+    config = asdict(settings)
+    for key, value in changes.items():
+        if value is None:
+            del config["experts"]["spatial"][key]
+        else:
+            config["experts"]["spatial"][key] = value
+    folder.mkdir()
+    (folder / "run.json").write_text(json.dumps({"prompt": "x", "config": config}), encoding="utf-8")
+
+
+def again(folder, *words):
+    return settings_of(compose(for_hydra([f"from={folder}", *words], multirun=False)))
+
+
+def test_a_record_with_loras_is_read_back_as_it_was(tmp_path):
+    loras = [LoraSettings("a b/it's {x}.safetensors", 0.25), LoraSettings("owner/name:file.safetensors", 1.0)]
+    made = settings_of(compose(["prompt=x"]))
+    made = replace(made, experts=replace(made.experts, spatial=replace(made.experts.spatial, loras=loras)))
+    write_record(tmp_path / "run", made)
+    assert again(tmp_path / "run").experts.spatial.loras == loras
+
+
+def test_what_an_older_record_does_not_say_of_an_expert_is_not_taken_from_todays_default(tmp_path):
+    made = settings_of(compose(["prompt=x", "experts=lavie_sd"]))
+    write_record(tmp_path / "run", made, architecture=None, pickles=None)
+    found = again(tmp_path / "run").experts.spatial
+    assert found.model == made.experts.spatial.model and found.architecture is None and not found.pickles
+
+
+def test_a_role_chosen_anew_replaces_that_roles_record_and_no_other(tmp_path):
+    made = settings_of(compose(["prompt=x", "experts=lavie_sd"]))
+    write_record(tmp_path / "run", made)
+    found = again(tmp_path / "run", "experts/spatial=epicrealism").experts
+    assert found.spatial.model.startswith("emilianJR/epiCRealism") and found.temporal == made.experts.temporal
+    assert (found.height, found.width) == (320, 512)
+
+
+def test_experts_of_two_latent_spaces_are_refused_before_anything_is_loaded():
+    mixed = settings_of(compose(["prompt=x", "experts=lavie_sd", "experts/control=tiny"]))
+    with pytest.raises(ConfinerError, match=r"experts\.control works in the latents of tiny"):
+        resolved(mixed)

@@ -78,23 +78,24 @@ def _list() -> None:
 
 
 def _download(name: str, overrides: list[str]) -> None:
+    from confiner_cli.check import loaded_roles
     from confiner_cli.downloads import fetch
     from confiner_cli.experts import hub
     from confiner_cli.experts.source import needs
-    from confiner_cli.settings import ROLES
 
     settings = _settings(name, overrides)
-    fetch(settings, ROLES)
-    for place in dict.fromkeys(hub.cached(need) for role in ROLES for _, need in needs(role, settings.expert(role))):
+    roles = loaded_roles(settings.scheduler)
+    fetch(settings, roles)
+    for place in dict.fromkeys(hub.cached(need) for role in roles for _, need in needs(role, settings.expert(role))):
         print(place)
 
 
 def _check(name: str, overrides: list[str]) -> None:
     settings = _settings(name, overrides)
+    from confiner_cli.check import loaded_roles
     from confiner_cli.inspection import inspect
-    from confiner_cli.settings import ROLES
 
-    for role in ROLES:
+    for role in loaded_roles(settings.scheduler):
         for line in inspect(role, settings):
             print(f"{role:<9} {line}", flush=True)
 

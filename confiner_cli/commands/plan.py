@@ -59,7 +59,7 @@ def _costs(settings: Settings) -> Iterator[str]:
 
 def _memory(settings: Settings) -> Iterator[str]:
     from confiner_cli.experts.memory import MEMORY
-    from confiner_cli.need import needed
+    from confiner_cli.memory_need import needed
 
     needs = {name: needed(settings, name) for name in MEMORY}
     shown = ", ".join(

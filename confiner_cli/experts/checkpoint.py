@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from confiner_cli.errors import ConfinerError
+from confiner_cli.errors import ConfinerError, first_line
 
 SUFFIX = ".safetensors"
 
@@ -32,9 +32,12 @@ def read_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, Te
             f"{path} is refused: it holds more than tensors, or is no checkpoint",
             "a checkpoint that needs code to be read is not safe; get the published file, or one in safetensors format",
         ) from error
+    except torch.OutOfMemoryError:
+        raise
     except (OSError, RuntimeError, ValueError, EOFError, SafetensorError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ConfinerError(f"{path} cannot be read: {reason}", "is the file whole? download it once more") from error
+        raise ConfinerError(
+            f"{path} cannot be read: {first_line(error)}", "is the file whole? download it once more"
+        ) from error
     tensors = content.get("ema", content) if isinstance(content, dict) else None
     if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise ConfinerError(f"{path} holds no state dict", "name the file that the network was published as")

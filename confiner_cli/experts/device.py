@@ -30,6 +30,8 @@ def device_of(name: str) -> torch.device:
         if device.type not in DEVICES:
             raise RuntimeError(f"{device.type} is none of {', '.join(DEVICES)}")
         torch.empty(0, device=device)
+    except torch.OutOfMemoryError:
+        raise
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ConfinerError(
             f"device={name!r} cannot be used here", "use device=cpu, device=cuda or device=auto"
@@ -47,5 +49,7 @@ def dtype_of(name: str, device: torch.device) -> torch.dtype:
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes that are free on a GPU; None where nothing has to be decided by them."""
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+    """Bytes that a GPU has for this process, those it holds already included; None where none have to be counted."""
+    if device.type != "cuda":
+        return None
+    return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)

@@ -24,18 +24,24 @@ def load_unet(path: Path) -> LaVieUNet:
     Raises:
         ConfinerError: the file cannot be read, or is no LaVie UNet: tensors are missing, unknown, or of other shapes.
     """
-    tensors, config = read_tensors(path), path.with_name("config.json")
+    tensors, config = read_tensors(path), config_beside(path)
     try:
         with torch.device("meta"):
-            unet = LaVieUNet(**_config(config))
+            unet = LaVieUNet(**config)
     except (ValueError, TypeError) as error:
-        raise ConfinerError(f"{config} is no config of LaVie's UNet: {error}", f"mend or remove {config}") from error
+        place = path.with_name("config.json")
+        raise ConfinerError(f"{place} is no config of LaVie's UNet: {error}", f"mend or remove {place}") from error
     fill(unet, tensors, path, WHAT)
     return unet
 
 
-def _config(path: Path) -> dict[str, Any]:
-    config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+def config_beside(path: Path) -> dict[str, Any]:
+    """The config beside a checkpoint, where there is one of LaVie's UNet. Raises ConfinerError: it is no JSON."""
+    place = path.with_name("config.json")
+    try:
+        config = json.loads(place.read_text(encoding="utf-8")) if place.is_file() else {}
+    except ValueError as error:
+        raise ConfinerError(f"{place} is no JSON", f"mend or remove {place}") from error
     ours = config.get("_class_name", LaVieUNet.__name__) == LaVieUNet.__name__ and "block_out_channels" in config
     return dict(config) if ours else {}
 

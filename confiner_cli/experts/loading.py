@@ -25,7 +25,7 @@ from confiner_cli.experts.vae import Decoder, decoder
 from confiner_cli.schedule import BETA_SCHEDULES
 from confiner_cli.settings import ExpertSettings
 
-STATED = ("beta_schedule", "beta_start", "beta_end", "prediction_type")
+STATED = ("num_train_timesteps", "beta_schedule", "beta_start", "beta_end", "prediction_type")
 
 # What matters of a failed load is in our own error; progress is ours to show.
 diffusers_logging.set_verbosity_error()
@@ -44,6 +44,7 @@ def load_expert(
     """
     parts, family = parts_of(role, settings, device, dtype), family_of(settings)
     family.files(parts)
+    _check_width(role, parts, family)
     if family.STATES_SCHEDULE:
         _compare(role, settings, parts)
     betas = BETA_SCHEDULES[settings.beta_schedule]
@@ -114,12 +115,28 @@ def _by_frames(predict: Network, count: int, x_t: Tensor, t: int, text: Tensor) 
     return torch.cat([predict(frames, t, text) for frames in torch.split(x_t, count, dim=2)], dim=2)
 
 
+def _check_width(role: str, parts: Parts, family: ModuleType) -> None:
+    """Hold the text encoder's width against what the UNet reads."""
+    reads, writes = family.text_width(parts), parts.config("text_encoder").get("hidden_size")
+    if reads != writes:
+        raise ConfinerError(
+            f"the {role} expert reads texts of width {reads}, its text encoder in {parts.place('text_encoder')} writes "
+            f"{writes}",
+            f"experts.{role}.shared= names a place with the text encoder that it was trained with",
+        )
+
+
 def _compare(role: str, settings: ExpertSettings, parts: Parts) -> None:
     """Hold our schedule against the one that a pipeline folder states."""
     path = parts.folders[0] / "scheduler" / "scheduler_config.json"
     if not path.is_file():
         return
-    stated = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        stated = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfinerError(
+            f"{path} is no JSON", "mend it, or remove it: our own configs state the schedule"
+        ) from error
     for name in STATED:
         ours, theirs = getattr(settings, name), stated.get(name, getattr(settings, name))
         if ours != theirs:

@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from diffusers.loaders.lora_pipeline import StableDiffusionLoraLoaderMixin
 from diffusers.utils.peft_utils import recurse_remove_peft_layers
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
-from confiner_cli.errors import ConfinerError
+from confiner_cli.errors import ConfinerError, first_line
 from confiner_cli.experts.checkpoint import read_tensors
 
 NAME = "lora"
@@ -82,11 +83,10 @@ def _merge(module: Any, scale: float) -> None:
 def _readable(path: Path) -> Iterator[None]:
     try:
         yield
-    except ConfinerError:
+    except (ConfinerError, torch.OutOfMemoryError):
         raise
     except (ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ConfinerError(
-            f"the LoRA {path} does not fit: {reason}",
+            f"the LoRA {path} does not fit: {first_line(error)}",
             "use one that was trained on this expert's base model, or give it to another role",
         ) from error

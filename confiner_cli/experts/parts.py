@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from confiner_cli.errors import ConfinerError
+from confiner_cli.errors import ConfinerError, first_line
 from confiner_cli.experts import single_file
 from confiner_cli.experts.weights import choice, read_header, weight_files
 
@@ -71,7 +71,8 @@ class Parts:
                 return path
         raise ConfinerError(
             f"the {self.role} expert has no {name}: looked for {' and '.join(map(str, candidates))}",
-            f"experts.{self.role}.model= takes a folder in diffusers' layout, with {name}/ inside",
+            f"experts.{self.role}.model= takes a folder in diffusers' layout with {name}/ inside, or a .safetensors "
+            f"file; what a file has not comes from experts.{self.role}.shared=",
         )
 
     def folder(self, name: str) -> Path:
@@ -140,9 +141,10 @@ class Parts:
                 module = single_file.load(place, kind, self.device, self.dtype, self._config_folder(name))
             else:
                 module = _from_folder(place, kind, self.device, self.dtype, self.pickles)
+        except torch.OutOfMemoryError:
+            raise
         except BROKEN as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise self._broken(name, place, reason, kind.__name__) from error
+            raise self._broken(name, place, first_line(error), kind.__name__) from error
         loaded: Module = module.eval().requires_grad_(False)
         return loaded
 

@@ -16,25 +16,27 @@ from confiner_cli.experts.lora import adapt_text
 from confiner_cli.experts.memory import Handle, Memory
 from confiner_cli.experts.parts import Parts
 
+CLIP_LENGTH = 77
+
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """A tokenizer and an encoder that belong together."""
+    """A tokenizer and an encoder that belong together, and how many tokens it takes."""
 
     tokenizer: CLIPTokenizer
     encoder: Handle
+    length: int = CLIP_LENGTH
 
     @torch.inference_mode()
     def __call__(self, text: str) -> Tensor:
         """Hidden states `(1, token, width)`, padded and cut to the tokenizer's length as diffusers' pipelines do."""
-        length = self.tokenizer.model_max_length
-        ids = self.tokenizer(text, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+        ids = self.tokenizer(text, padding="max_length", max_length=self.length, truncation=True, return_tensors="pt")
         states: Tensor = self.encoder()(ids.input_ids.to(self.encoder.device)).last_hidden_state
         return states
 
     def unread(self, text: str) -> str:
         """The end of the text that does not fit into the encoder and will be ignored; empty where all fits."""
-        room = self.tokenizer.model_max_length - 2
+        room = self.length - 2
         ids = self.tokenizer(text, add_special_tokens=False).input_ids
         return str(self.tokenizer.decode(ids[room:])).strip()
 
@@ -50,7 +52,9 @@ def text_encoder(parts: Parts, memory: Memory) -> TextEncoder:
             "the folder needs a CLIP tokenizer's tokenizer.json, or vocab.json and merges.txt",
         ) from error
     key = ("text", fingerprint(parts.files("text_encoder")), parts.device, parts.dtype, parts.loras)
-    return TextEncoder(tokenizer, Handle(key, "text", parts.device, memory, partial(_load, parts)))
+    encoder = Handle(key, "text", parts.device, memory, partial(_load, parts))
+    positions = parts.config("text_encoder").get("max_position_embeddings", CLIP_LENGTH)
+    return TextEncoder(tokenizer, encoder, min(tokenizer.model_max_length, positions))
 
 
 def _load(parts: Parts) -> torch.nn.Module:

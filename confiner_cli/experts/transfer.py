@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from queue import SimpleQueue
-from threading import Event
+from threading import Event, Thread
 from typing import Any
 
 
@@ -13,26 +13,36 @@ class StoppedError(Exception):
     """Nobody waits for the download any more."""
 
 
-def transferred(download: Callable[[type], Any]) -> Iterator[int]:
-    """Run `download(tqdm_class)` in a thread and yield how many bytes have come, as they come.
+def transferred(download: Callable[[type, Callable[[], None]], Any]) -> Iterator[int]:
+    """Run `download(tqdm_class, go_on)` in a thread and yield how many bytes have come, as they come.
 
-    Where the stream is closed, or interrupted, the download ends with the next piece of a file. What it raises is
-    raised here.
+    Where the stream is closed, or interrupted, nobody waits: the download ends with the next piece of a file, or when
+    it asks whether to `go_on`, which raises StoppedError then. What it raises before is raised here.
     """
     news: SimpleQueue[int | None] = SimpleQueue()
-    stop = Event()
-    with ThreadPoolExecutor(1) as pool:
-        done = pool.submit(download, _bars(news, stop))
-        done.add_done_callback(lambda _: news.put(None))
+    stop, done = Event(), Future[Any]()
+
+    def go_on() -> None:
+        if stop.is_set():
+            raise StoppedError
+
+    def run() -> None:
         try:
-            while (count := news.get()) is not None:
-                yield count
-            done.result()
-        finally:
-            stop.set()
+            done.set_result(download(_bars(news.put, go_on), go_on))
+        except BaseException as error:
+            done.set_exception(error)
+        news.put(None)
+
+    Thread(target=run, daemon=True).start()
+    try:
+        while (count := news.get()) is not None:
+            yield count
+        done.result()
+    finally:
+        stop.set()
 
 
-def _bars(news: SimpleQueue[int | None], stop: Event) -> type:
+def _bars(tell: Callable[[int], None], go_on: Callable[[], None]) -> type:
     """A class in tqdm's place. The client makes several bars; the first that counts bytes is the one that tells."""
     telling: list[object] = []
 
@@ -43,10 +53,9 @@ def _bars(news: SimpleQueue[int | None], stop: Event) -> type:
                 telling.append(self)
 
         def update(self, count: float = 1) -> None:
-            if stop.is_set():
-                raise StoppedError
+            go_on()
             if self in telling and count:
-                news.put(int(count))
+                tell(int(count))
 
         def __enter__(self) -> Bar:
             return self

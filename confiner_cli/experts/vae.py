@@ -11,6 +11,7 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import Tensor
 
 from confiner_cli.errors import FailedError
+from confiner_cli.experts.fingerprint import fingerprint
 from confiner_cli.experts.memory import Handle, Memory
 from confiner_cli.experts.parts import Parts
 
@@ -49,7 +50,9 @@ class Decoder:
         assert isinstance(vae, AutoencoderKL)
         pixels = _decode(vae, part)
         if not torch.isfinite(pixels).all() and vae.dtype != torch.float32:
-            pixels = _decode(vae.to(torch.float32), part)  # it overflows in 16 bits, and stays wide from here on
+            narrow = vae.dtype  # in which it overflows
+            pixels = _decode(vae.to(torch.float32), part)
+            vae.to(narrow)
         if not torch.isfinite(pixels).all():
             raise FailedError(
                 "the VAE decoded frames that are not finite (NaN or infinity), in float32",
@@ -66,9 +69,14 @@ def _decode(vae: AutoencoderKL, latents: Tensor) -> Tensor:
 def decoder(parts: Parts, memory: Memory) -> Decoder:
     """The decoder that `parts` have."""
     config = parts.config("vae")
-    parts.files("vae")
     return Decoder(
-        vae=Handle(("vae", parts), "vae", parts.device, memory, partial(parts.model, "vae", AutoencoderKL)),
+        vae=Handle(
+            ("vae", fingerprint(parts.files("vae")), parts.device, parts.dtype),
+            "vae",
+            parts.device,
+            memory,
+            partial(parts.model, "vae", AutoencoderKL),
+        ),
         factor=2 ** (len(config["block_out_channels"]) - 1),
         channels=config.get("latent_channels", 4),
         scaling_factor=config.get("scaling_factor", 0.18215),

@@ -31,18 +31,22 @@ def verify(files: Iterable[Path]) -> None:
             check(path)
 
 
-def check(path: Path) -> bool:
-    """Hash one file and remember that it is right; False where no hash of it is known. Raises as `verify`."""
+def check(path: Path, expected: str = "") -> bool:
+    """Hash one file and remember that it is right; False where no hash of it is known. Raises as `verify`.
+
+    `expected` is the hash where the cache does not name the file by it: it does so only where it can make links.
+    """
     blob = path.resolve()
-    if not (SHA256(blob.name) or _GIT(blob.name)):
+    expected = expected or blob.name
+    if not (SHA256(expected) or _GIT(expected)):
         return False
-    found = sha256(blob) if SHA256(blob.name) else _git_hash(blob)
-    if found != blob.name:
+    found = sha256(blob) if SHA256(expected) else _git_hash(blob)
+    if found != expected:
         _mark(blob).unlink(missing_ok=True)
         for damaged in (path, blob):
             damaged.unlink(missing_ok=True)
         raise ConfinerError(
-            f"{path} was damaged: its content does not have the hash {blob.name[:12]}...; it has been removed",
+            f"{path} was damaged: its content does not have the hash {expected[:12]}...; it has been removed",
             "run the same command again to fetch it once more",
         )
     with suppress(OSError):  # without a place for marks it is hashed again next time

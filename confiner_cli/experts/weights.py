@@ -8,10 +8,13 @@ from __future__ import annotations
 import json
 import re
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+INDEX = "model_index.json"
+"""What a pipeline folder has and a part alone has not."""
+TOKENIZERS = ({"tokenizer.json"}, {"vocab.json", "merges.txt"})
 STEMS = ("diffusion_pytorch_model", "model")
 PICKLED = ("diffusion_pytorch_model.bin", "pytorch_model.bin")
 VARIANTS = ("fp16", None)
@@ -43,6 +46,34 @@ def _named(names: Collection[str], stem: str, variant: str | None) -> Iterator[s
     if index in names and found and len(found) == int(found[0][1][1]):
         yield index
         yield from (name for name, _ in found)
+
+
+def is_whole(part: str, names: Collection[str], pickles: bool = False) -> bool:
+    """Whether all files of a part are among the names in a pipeline folder; the part "" is the folder itself."""
+    inside = _inside(part, names)
+    if part == "tokenizer":
+        return "tokenizer_config.json" in inside and any(kind <= inside for kind in TOKENIZERS)
+    if part == "scheduler":
+        return "scheduler_config.json" in inside
+    return "config.json" in inside and choice(inside, pickles) is not None
+
+
+def needed_files(names: Collection[str], parts: Iterable[str], pickles: bool = False) -> Iterator[str]:
+    """The names of the files that the parts of a pipeline folder need, or a part alone: one kind of weights each."""
+    if INDEX in names:
+        yield INDEX
+    for part in parts if INDEX in names else ("",):
+        inside = _inside(part, names)
+        chosen = choice(inside, pickles)
+        small = part in ("tokenizer", "scheduler")
+        wanted = {name for name in inside if name.endswith((".json", ".txt"))} if small else {"config.json"} & inside
+        wanted |= set(chosen[1]) if chosen and not small else set()
+        yield from (f"{part}/{name}" if part else name for name in sorted(wanted))
+
+
+def _inside(part: str, names: Collection[str]) -> set[str]:
+    prefix = f"{part}/" if part else ""
+    return {name.removeprefix(prefix) for name in names if name.startswith(prefix) and "/" not in name[len(prefix) :]}
 
 
 def weight_files(folder: Path, pickles: bool = False) -> tuple[Path, ...]:

@@ -1,9 +1,10 @@
 """The families of experts, one file each, named in YAML by `family: <file name>`.
 
-A family is four functions over its UNet, a module that nothing else knows the class of:
+A family is five functions over its UNet, a module that nothing else knows the class of:
 
 - `build(configs)`: the UNet without weights, from the configs of its parts (`unet`, `motion_adapter`) by name;
 - `files(parts)`: the weight files that it is made of, where `parts` says;
+- `text_width(parts)`: the width of the hidden states that it reads;
 - `load(parts)`: the UNet with its weights;
 - `predict(unet, x_t, t, text)`: the raw prediction for a sample `(batch, channel, frame, height, width)`, a timestep
   and hidden states `(batch, token, width)`, in the sample's shape. How frames are laid out inside is its own business.

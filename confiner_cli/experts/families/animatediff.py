@@ -31,6 +31,11 @@ def files(parts: Parts) -> tuple[Path, ...]:
     return (*parts.files("unet"), *parts.files("motion_adapter"))
 
 
+def text_width(parts: Parts) -> int:
+    """As `unet/` states it."""
+    return int(parts.config("unet")["cross_attention_dim"])
+
+
 def load(parts: Parts) -> nn.Module:
     """Load `unet/` and `motion_adapter/` and put the one into the other, without a second copy of either."""
     base = parts.model("unet", UNet2DConditionModel)

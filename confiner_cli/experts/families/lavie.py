@@ -7,12 +7,13 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from confiner_cli.experts.lavie import LaVieUNet
-from confiner_cli.experts.lavie_checkpoint import load_unet
+from confiner_cli.experts.lavie_checkpoint import config_beside, load_unet
 from confiner_cli.experts.parts import Configs, Parts
 
 FRAMES_APART = False
 STATES_SCHEDULE = False  # there is none to state it
 CHECKPOINT = "lavie_base"
+WIDTH = 768
 
 
 def build(configs: Configs) -> nn.Module:
@@ -23,6 +24,11 @@ def build(configs: Configs) -> nn.Module:
 def files(parts: Parts) -> tuple[Path, ...]:
     """The checkpoint."""
     return (parts.checked("checkpoint", parts.checkpoint(CHECKPOINT)),)
+
+
+def text_width(parts: Parts) -> int:
+    """As the config beside the checkpoint states it."""
+    return int(config_beside(parts.checkpoint(CHECKPOINT)).get("cross_attention_dim", WIDTH))
 
 
 def load(parts: Parts) -> nn.Module:

@@ -29,6 +29,11 @@ def files(parts: Parts) -> tuple[Path, ...]:
     return parts.files("unet")
 
 
+def text_width(parts: Parts) -> int:
+    """As `unet/` states it."""
+    return int(parts.config("unet")["cross_attention_dim"])
+
+
 def load(parts: Parts) -> nn.Module:
     """Load `unet/`."""
     unet: nn.Module = parts.model("unet", UNet3D)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from confiner_cli.check import used_roles
-from confiner_cli.costs import Cost, costs
+from confiner_cli.costs import Cost, companions, costs
 from confiner_cli.experts.memory import MEMORY, STAGE, Memory
 from confiner_cli.settings import Settings
 
@@ -32,35 +32,36 @@ def memory_of(settings: Settings, free: int | None, bytes_a_number: int = 2) -> 
 def needed(settings: Settings, name: str, bytes_a_number: int = 2) -> float | None:
     """Bytes that a run holds on the device at its peak; None where an expert's network is not a known one."""
     roles, table = used_roles(settings.scheduler), costs()
-    networks = {role: table.get(settings.expert(role).architecture or "") for role in roles}
-    known = {role: cost for role, cost in networks.items() if cost is not None}
-    if len(known) < len(roles):
+    architectures = {role: settings.expert(role).architecture or "" for role in roles}
+    if not set(architectures.values()) <= set(table):
         return None
-    resident = _resident(known, name) * bytes_a_number
-    working = max(_working(settings, known, MEMORY[name])) * bytes_a_number / 2
+    beside = {row for architecture in architectures.values() for row in companions(architecture)}
+    networks = {role: table[architecture] for role, architecture in architectures.items()}
+    sizes = {role: cost.parameters for role, cost in networks.items()}
+    resident = _resident(sizes, [table[row].parameters for row in beside], name) * bytes_a_number
+    vae = table[companions(settings.expert("spatial").architecture or "")[1]]
+    working = max(_working(settings, networks, vae, MEMORY[name])) * bytes_a_number / 2
     return SPARE * (resident + working)
 
 
-def _resident(networks: dict[str, Cost], name: str) -> int:
-    """Parameters that are on the device at once."""
-    sizes = {role: cost.parameters for role, cost in networks.items()}
+def _resident(networks: dict[str, int], others: list[int], name: str) -> int:
+    """Parameters that are on the device at once; `others` are text encoders and the VAE."""
+    if name == "low":
+        return max(*networks.values(), *others)
     if name == "high":
-        return sum(sizes.values())
-    groups: dict[str, int] = {}
-    for role, size in sizes.items():
-        group = STAGE[role] if name == "balanced" else role
-        groups[group] = groups.get(group, 0) + size
-    return max(groups.values())
+        return sum(networks.values()) + sum(others)
+    stages: dict[str, int] = {}
+    for role, size in networks.items():
+        stages[STAGE[role]] = stages.get(STAGE[role], 0) + size
+    return max(stages.values()) + sum(others)
 
 
-def _working(settings: Settings, networks: dict[str, Cost], memory: Memory) -> Iterator[float]:
-    """Bytes of a pass of each network, in 16 bits; the VAE decodes while the others rest."""
+def _working(settings: Settings, networks: dict[str, Cost], vae: Cost, memory: Memory) -> Iterator[float]:
+    """Bytes of a pass of each network, in 16 bits."""
     assert settings.num_frames is not None and settings.height is not None and settings.width is not None
     for role, cost in networks.items():
-        frames = min(settings.num_frames, memory.frame_batch or settings.num_frames) if role == "spatial" else (
-            settings.num_frames
-        )  # fmt: skip
+        batch = memory.frame_batch if role == "spatial" and memory.frame_batch else settings.num_frames
         together = settings.expert(role).guidance_scale != 1 and memory.guidance_together
-        yield cost.activation_bytes(frames, settings.height, settings.width) * (2 if together else 1)
-    vae = costs()["sd15_vae"]
+        frames = min(settings.num_frames, batch) * (2 if together else 1)
+        yield cost.activation_bytes(frames, settings.height, settings.width)
     yield vae.activation_bytes(min(settings.num_frames, memory.decode_batch), settings.height, settings.width)
