@@ -7,7 +7,7 @@ from command_line import PROMPT, SMALLEST, facts_of, generate
 
 from confiner_cli import hydra_app, run
 from confiner_cli.errors import ConfinerError, Terminated
-from confiner_cli.experts import loading
+from confiner_cli.experts import loading, memory
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +41,8 @@ def test_a_file_of_prompts_is_swept_into_the_chosen_folder(folder):
 
 
 def test_experts_are_loaded_once_for_all_jobs_whatever_their_guidance(monkeypatch):
-    loading._network.cache_clear()
+    memory.RESIDENCE.here.clear()
+    memory.RESIDENCE.modules.clear()
     read = []
     monkeypatch.setattr(loading.Parts, "model", spied(loading.Parts.model, read))
     assert generate("-m", PROMPT, "prompt=b", "experts.spatial.guidance_scale=1,2", *SMALLEST).code == 0

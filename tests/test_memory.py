@@ -98,6 +98,9 @@ def test_one_network_a_role_is_on_the_device():
     for key in ("one", "other", "one"):
         home.summon(key, "control", "gpu", MEMORY["high"], lambda key=key: Traveller(key, log))
     assert log == ["one to cpu", "other to cpu", "one to gpu"]
+    for key in ("one text", "other text"):
+        home.summon(key, "text", "gpu", MEMORY["high"], lambda key=key: Traveller(key, log))
+    assert len(log) == 3
 
 
 def test_networks_called_long_ago_are_let_go():

@@ -56,7 +56,10 @@ class Residence:
     def summon(
         self, key: Hashable, role: str, device: torch.device, memory: Memory, load: Callable[[], nn.Module]
     ) -> nn.Module:
-        """The network `key`, loaded if it has to be, on its device. One network a role, and those that may, stay."""
+        """The network `key`, loaded if it has to be, on its device.
+
+        Others stay there as the memory setting has it, one a role; but a set may have several text encoders.
+        """
         self._make_room(key, role, memory)
         if key not in self.modules:
             self.modules[key] = load()
@@ -71,8 +74,9 @@ class Residence:
 
     def _make_room(self, key: Hashable, role: str, memory: Memory) -> None:
         leaving = [
-            other for other, its in self.here.items() if other != key and (its == role or memory.leaves(its, role))
-        ]
+            other for other, its in self.here.items()
+            if other != key and ((its == role and role != "text") or memory.leaves(its, role))
+        ]  # fmt: skip
         for other in leaving:
             del self.here[other]
             self.modules[other].to("cpu")

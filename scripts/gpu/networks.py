@@ -1,0 +1,168 @@
+"""Experts of published sizes without their weights: folders of configs, and random numbers where they are loaded.
+
+`Models` writes a folder for each model of an expert set: the configs that come with the package, a tokenizer, and files
+of weights with nothing in them. The product finds and checks them as ever; only where it would read a network's
+weights, `random_weights` draws them instead: on the device, in the precision that they are used in, once. Matrices and
+kernels are normal with variance 1 / fan-in, norms 1, biases 0: so every network's output keeps to a few units, whatever
+it is given, as its last norm sees to it. The VAE's last convolution is a tenth of that, for frames of little contrast,
+which take the encoder no longer than a video does.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from safetensors.torch import save_file
+from tokenizers.pre_tokenizers import ByteLevel
+from torch import Tensor, nn
+from transformers.models.clip.configuration_clip import CLIPTextConfig
+from transformers.models.clip.modeling_clip import CLIPTextModel
+from transformers.models.clip.tokenization_clip import CLIPTokenizer
+
+from confiner_cli.experts.families import lavie
+from confiner_cli.experts.parts import COMMON, Parts, architecture
+from confiner_cli.settings import ROLES, ExpertSetSettings, ExpertSettings
+
+SMALL: dict[str, dict[str, Any]] = {
+    "unet": {"block_out_channels": (32, 64), "layers_per_block": 1, "cross_attention_dim": 32},
+    "motion_adapter": {"block_out_channels": (32, 64), "motion_layers_per_block": 1},
+    "text_encoder": {
+        "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 1,
+    },
+    "vae": {"block_out_channels": (32, 32, 32, 32), "layers_per_block": 1},
+}  # fmt: skip
+"""A tenth of the channels and half of the layers or fewer; norms of 32 groups and heads of 32 channels still fit."""
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+DECODED: Counter[torch.dtype] = Counter()
+"""Frames that VAEs have decoded in this process, by the precision that they were decoded in."""
+
+
+@dataclass(frozen=True)
+class Models:
+    """Folders of models without weights, all in one folder.
+
+    Attributes:
+        root: where they are.
+        small: whether networks are small ones.
+    """
+
+    root: Path
+    small: bool = False
+
+    def of(self, experts: ExpertSetSettings) -> ExpertSetSettings:
+        """The expert set with these models in place of its own; models that were one are one."""
+        own: dict[str, Any] = {role: self._expert(role, experts.role(role)) for role in ROLES}
+        return replace(experts, **own)
+
+    def _expert(self, role: str, expert: ExpertSettings) -> ExpertSettings:
+        published, model = expert.architecture or COMMON, self._folder(expert.model)
+        if expert.family == "lavie":
+            self._part(model, published, "unet", f"{lavie.CHECKPOINT}.safetensors")
+        else:
+            self._part(model / "unet", published, "unet")
+        text = self._folder(expert.shared) if expert.shared else model
+        self._part(text / "text_encoder", published, "text_encoder", "model.safetensors")
+        if role == "spatial":
+            self._part(text / "vae", published, "vae")
+        if not (text / "tokenizer").is_dir():
+            spelling_tokenizer(77).save_pretrained(text / "tokenizer")
+        places: dict[str, Any] = {"model": str(model), "shared": str(text) if expert.shared else None}
+        if expert.motion_adapter:
+            adapter = self._folder(expert.motion_adapter)
+            self._part(adapter, published, "motion_adapter")
+            places["motion_adapter"] = str(adapter)
+        return replace(expert, **places)
+
+    def _folder(self, model: str) -> Path:
+        return self.root / re.sub(r"\W+", "-", model)
+
+    def _part(self, folder: Path, published: str, name: str, weights: str = WEIGHTS) -> None:
+        """A part's config, and a file of weights that is no other's."""
+        if folder.is_dir() and (folder / weights).is_file():
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        path = architecture(published, name) / "config.json"
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        config |= _smaller(name, config) if self.small else {}
+        (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        save_file({"nothing": torch.zeros(1)}, folder / weights, metadata={"of": str(folder)})
+
+
+def _smaller(name: str, published: dict[str, Any]) -> dict[str, Any]:
+    if name != "unet":
+        return SMALL[name]
+    ends = {key: (published[key][0], published[key][-1]) for key in ("down_block_types", "up_block_types")}
+    return {**SMALL[name], **ends, "attention_head_dim": published["attention_head_dim"] // 8}
+
+
+def spelling_tokenizer(length: int) -> CLIPTokenizer:
+    """CLIP's tokenizer without merges: every byte is a token."""
+    letters = sorted(ByteLevel.alphabet())
+    words = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    return CLIPTokenizer({word: index for index, word in enumerate(words)}, [], model_max_length=length)
+
+
+@contextmanager
+def random_weights() -> Iterator[None]:
+    """Inside, the product draws what it would read from files."""
+    with patch.object(Parts, "model", _model), patch.object(lavie, "load", _lavie):
+        yield
+
+
+def _model(parts: Parts, name: str, kind: Any) -> nn.Module:
+    config = parts.config(name)
+    if kind is CLIPTextModel:
+        return filled(lambda: CLIPTextModel(CLIPTextConfig(**config)), parts.device, parts.dtype)
+    module = filled(lambda: kind.from_config(config), parts.device, parts.dtype)
+    if isinstance(module, AutoencoderKL):
+        module.decoder.conv_out.weight.mul_(0.1)
+        module.decoder.register_forward_hook(_count)
+    return module
+
+
+def _lavie(parts: Parts) -> nn.Module:
+    path = parts.checkpoint(lavie.CHECKPOINT).with_name("config.json")
+    config = json.loads(path.read_text(encoding="utf-8"))
+    return filled(partial(lavie.build, {"unet": config}), parts.device, parts.dtype)
+
+
+def _count(decoder: nn.Module, given: Any, pixels: Tensor) -> None:
+    DECODED[pixels.dtype] += len(pixels)
+
+
+def filled(build: Callable[[], Any], device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """What `build` makes, with random numbers on the device for all that it holds."""
+    with torch.device("meta"):  # shapes without memory
+        module: nn.Module = build()
+    random = torch.Generator(device).manual_seed(0)
+    for owner in module.modules():
+        for name, parameter in list(owner.named_parameters(recurse=False)):
+            values = torch.empty(parameter.shape, device=device, dtype=dtype)
+            setattr(owner, name, nn.Parameter(_fill(name, values, random), requires_grad=False))
+        for name, table in list(owner.named_buffers(recurse=False)):
+            setattr(owner, name, _table(torch.empty_like(table, device=device), random))
+    return module.to(dtype).eval()
+
+
+def _fill(name: str, values: Tensor, random: torch.Generator) -> Tensor:
+    if values.ndim < 2:
+        return values.fill_(1 if name == "weight" else 0)
+    return values.normal_(std=values[0].numel() ** -0.5, generator=random)
+
+
+def _table(values: Tensor, random: torch.Generator) -> Tensor:
+    """Frame positions are numbers like others; a text's are indices."""
+    if values.is_floating_point():
+        return values.normal_(generator=random)
+    return torch.arange(values.shape[-1], device=values.device).expand(values.shape).contiguous()

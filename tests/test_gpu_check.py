@@ -1,0 +1,210 @@
+"""The check of a GPU, run on small networks: what it prints is what was made, counted and measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+import gpu_check
+from confiner_cli.errors import named_error
+from confiner_cli.experts.memory import RESIDENCE
+from confiner_cli.production import prepare
+from gpu import measure
+from gpu.measure import RUNS, UNGUIDED, Case, Row, Setup, costs_of, make_networks, temporal_alone, with_confiner
+from gpu.networks import Models, random_weights
+from gpu.tables import DASH, memories, ratios, runs, stages
+
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed file <_io.Buffered:ResourceWarning")  # imageio-ffmpeg's pipes
+
+SMALL = ["--small", "--frames", "2", "--repeats", "1", "--device", "cpu"]
+COUNTS = {
+    "confiner_9": ((4, 10, 5), (4, 20, 10)), "confiner_9_unguided": ((4, 10, 5), (4, 10, 5)),
+    "control_4": ((4, 0, 0), (4, 0, 0)),
+    "temporal_2": ((0, 0, 2), (0, 0, 4)), "animatediff_4": ((4, 0, 0), (4, 0, 0)),
+}  # fmt: skip
+"""Evaluations and passes of control, spatial and temporal expert."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread_and_no_networks_left() -> Iterator[None]:
+    """Threads that wait for each other on a busy machine take longer than networks this small."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+    RESIDENCE.here.clear()
+    RESIDENCE.modules.clear()
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory) -> Path:
+    """The folder that the command writes."""
+    folder = tmp_path_factory.mktemp("gpu_check")
+    names = ["confiner_9", "confiner_9_unguided", "control_4", "animatediff_4", "temporal"]
+    wanted = ["--sets", "lavie_sd", "--runs", *names, "--temporal-steps", "2", "--memories", "high", "low"]
+    assert gpu_check.main([*SMALL, *wanted, "--out", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture
+def rows(results) -> list[dict]:
+    return json.loads((results / "results.json").read_text(encoding="utf-8"))["rows"]
+
+
+@pytest.fixture
+def setup(tmp_path) -> Iterator[Setup]:
+    """Small networks on the CPU."""
+    with random_weights():
+        yield Setup(Models(tmp_path, small=True), "cpu")
+
+
+def case(experts: str, run: str = "confiner_9", **values) -> Case:
+    small = {"height": 64, "width": 64, "num_frames": 2, "overrides": RUNS.get(run, ())}
+    return Case(experts=experts, run=run, **(small | values))
+
+
+def test_every_run_is_a_row_and_the_first_is_one_with_each_memory_setting(rows):
+    expected = [(run, "none" if run == "animatediff_4" else "high") for run in COUNTS] + [("confiner_9", "low")]
+    assert sorted((row["run"], row["memory"]) for row in rows) == sorted(expected)
+    assert [row["failure"] for row in rows] == [None] * len(rows)
+
+
+def test_rows_count_the_evaluations_and_passes_that_the_methods_plan_has(rows):
+    for row in rows:
+        found = tuple(tuple(row[kind].get(role, 0) for role in measure.ROLES) for kind in ("evaluations", "passes"))
+        assert found == COUNTS[row["run"]], row
+
+
+def test_each_row_has_a_verified_video_and_its_seconds(rows):
+    for row in rows:
+        assert row["video_bytes"] > 500 and row["decoded_frames"] >= row["num_frames"] == 2
+        assert row["first_seconds"] > 0 and row["seconds"] > 0
+        assert sum(row["stages"].values()) <= row["seconds"]
+        assert ("refinement" in row["stages"]) == row["run"].startswith("confiner_")
+
+
+def test_the_tables_have_a_line_for_each_row(rows, results):
+    text = (results / "results.md").read_text(encoding="utf-8")
+    tables = {part.partition("\n")[0]: part.count("\n|") - 2 for part in text.split("### ")[1:]}
+    assert tables == {
+        "Whole runs": len(rows), "Where the time goes": len(rows) - 1, "Memory": 2,
+        "Times faster than the temporal expert alone": 2,
+    }  # fmt: skip
+    assert "| confiner_9 | temporal_2 |" in text
+
+
+def test_it_is_said_what_was_measured_with_what(results):
+    facts = json.loads((results / "results.json").read_text(encoding="utf-8"))
+    assert (facts["device"], facts["torch"], facts["dtype"]) == ("cpu", torch.__version__, "float32")
+    assert {"diffusers", "transformers", "confiner", "python", "command"} <= set(facts)
+    assert facts["matmul TFLOP/s"] > 0
+    assert f"- torch: {torch.__version__}" in (results / "results.md").read_text(encoding="utf-8")
+
+
+def test_what_is_not_measured_on_a_cpu_and_not_known_of_small_networks_is_not_there(rows):
+    unknown = ("peak_bytes", "reserved_bytes", "needed_bytes", "unet_flops", "vae_flops")
+    assert {row[name] for row in rows for name in unknown} == {None}
+
+
+@pytest.mark.parametrize(("experts", "texts"), [("lavie_sd", 2), ("modelscope_sd", 3)])
+def test_networks_are_shared_and_rest_as_the_product_has_it(experts, texts, setup):
+    make_networks(case(experts), setup)
+    networks = len(RESIDENCE.modules)
+    assert networks == 3 + 1 + texts  # UNets, the VAE, text encoders; LaVie has Stable Diffusion's
+    assert len(RESIDENCE.here) == 1
+    with_confiner(case(experts).settings(setup), "high")
+    assert set(RESIDENCE.here.values()) == {"control", "spatial", "temporal", "vae", "text"}
+    measure.rest()
+    assert (len(RESIDENCE.here), len(RESIDENCE.modules)) == (0, networks)
+
+
+def test_random_networks_are_the_same_each_time(setup):
+    def latents() -> torch.Tensor:
+        RESIDENCE.here.clear()
+        RESIDENCE.modules.clear()
+        plan = prepare(case("lavie_sd").settings(setup)).plan
+        return plan.denoisers["temporal"](plan.base_noise(), 500).clean
+
+    assert torch.equal(latents(), latents())
+
+
+def test_a_row_that_does_not_fit_says_so_and_the_next_is_made(monkeypatch, capsys):
+    real = measure.run
+
+    def crowded(settings, *others):
+        if settings.memory == "low" or settings.num_frames == 1:
+            return real(settings, *others)
+        cause = torch.OutOfMemoryError("CUDA out of memory")
+        raise named_error(cause) from cause
+
+    monkeypatch.setattr(measure, "run", crowded)
+    arguments = ["--sets", "lavie_sd", "--runs", "control_4", "--memories", "high", "low"]
+    assert gpu_check.main([*SMALL, *arguments]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| lavie_sd")]
+    assert "out of memory" in lines[0] and "| high |" in lines[0]
+    assert "out of memory" not in lines[1] and "| low |" in lines[1]
+
+
+def test_operations_are_those_of_the_passes_that_were_counted(setup):
+    settings = case("lavie_sd", height=320, width=512, num_frames=16).settings(setup)
+    known = costs_of(settings, "high", torch.bfloat16, {"control": 4, "spatial": 20, "temporal": 10}, 32)
+    assert known["unet_flops"] / 1e9 == pytest.approx(4 * 10651.7 + 20 * 7591.4 + 10 * 8109.7, rel=1e-4)
+    assert 2**33 < known["needed_bytes"] < 2**35
+    half = costs_of(settings, "high", torch.bfloat16, {"control": 4}, 16)
+    assert known["vae_flops"] == 2 * half["vae_flops"] > 0
+
+
+def test_ratios_are_to_the_longest_run_of_the_temporal_expert_at_the_same_size():
+    def row(run: str, seconds: float, sampling: float, passes: int, height: int = 320, **values) -> Row:
+        return Row(
+            "lavie_sd", height, 512, 16, run, "high", seconds=seconds, stages={"structure": sampling},
+            passes={"temporal": passes}, unet_flops=passes * 1e12, vae_flops=1e12, **values,
+        )  # fmt: skip
+
+    made = [
+        row("confiner_9", 2, 1, 9), row("temporal_100", 20, 19, 199), row("temporal_50", 11, 9, 99),
+        row("temporal_100", 50, 49, 199, height=512), row("confiner_18", 3, 2, 18, failure="out of memory"),
+    ]  # fmt: skip
+    assert [*ratios(made)][2:] == [
+        "| lavie_sd | 16x320x512 | confiner_9 | temporal_100 | 10.00 | 20.00 | 19.00 | 22.11 |"
+    ]
+
+
+def test_speed_is_operations_over_seconds_and_beside_a_product_of_matrices():
+    row = Row(
+        "lavie_sd", 320, 512, 16, "confiner_9", "high", first_seconds=3, seconds=2, unet_flops=100e12, vae_flops=10e12,
+        stages={"load": 0.1, "structure": 0.25, "refinement": 0.75, "decode": 0.5, "files": 0.1}, peak_bytes=2**33,
+        needed_bytes=2**34,
+    )  # fmt: skip
+    assert [*stages([row], 400.0)][2].endswith("| 100.0 | 100.0 | 0.25 | 10.0 | 20.0 |")
+    assert [*stages([row], None)][2].endswith(f"| 100.0 | 100.0 | {DASH} | 10.0 | 20.0 |")
+    assert "| 3.00 | 2.00 | 8.00 |" in [*runs([row])][2]
+    assert len([*memories([row])]) == 2  # nothing to compare
+
+
+def test_no_refinement_step_is_guided_in_the_unguided_runs(setup):
+    settings = case("modelscope_sd", "confiner_9_unguided").settings(setup)
+    assert settings.scheduler.guidance_interval == [0.35, 1.0] and UNGUIDED in RUNS["confiner_18_unguided"]
+    assert temporal_alone(7)["temporal_7"][1].endswith("=7")
+
+
+def test_a_device_that_is_not_there_is_an_error_in_two_lines(capsys):
+    assert gpu_check.main(["--small", "--device", "cuda:77"]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_networks_of_published_sizes_are_measured_on_a_gpu(tmp_path):
+    arguments = ["--frames", "4", "--repeats", "1", "--temporal-steps", "2", "--out", str(tmp_path)]
+    assert gpu_check.main([*arguments, "--runs", "confiner_9", "temporal", "animatediff_4"]) == 0
+    facts = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert facts["device"] == torch.cuda.get_device_name()
+    for row in facts["rows"]:
+        assert row["failure"] is None and row["peak_bytes"] > 2**30 and row["unet_flops"] > 1e12
+    peaks = {row["memory"]: row["peak_bytes"] for row in facts["rows"] if row["run"] == "confiner_9"}
+    assert peaks["low"] < peaks["balanced"] < peaks["high"]
