@@ -7,7 +7,7 @@ UNGUIDED_REFINEMENT = "scheduler.guidance_interval=[0.5,1.0]"
 
 EXPERTS: dict[str, tuple[str, ...]] = {
     "control_4": ("scheduler.refinement.num_inference_steps=0",),
-    "control_4_guided": ("scheduler.refinement.num_inference_steps=0", "experts.control.guidance_scale=2.0"),
+    "control_4_guided": ("scheduler.refinement.num_inference_steps=0", "experts.control.guidance_scale=1.5"),
     "spatial_50": ("scheduler=spatial_alone",),
     "temporal_50": ("scheduler=temporal_alone",),
     "confiner_9": ("scheduler=confiner_9",),
