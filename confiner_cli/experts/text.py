@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -45,7 +47,7 @@ def text_encoder(parts: Parts, memory: Memory) -> TextEncoder:
     """The tokenizer, and the encoder, which is loaded when it is first called; equal files are loaded once."""
     folder = parts.folder("tokenizer")
     try:
-        tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = _tokenizer(folder, folder.stat().st_mtime_ns)
     except Exception as error:  # the tokenizers library raises bare exceptions
         raise ConfinerError(
             f"the {parts.role} tokenizer in {folder} cannot be loaded: {error}",
@@ -55,6 +57,11 @@ def text_encoder(parts: Parts, memory: Memory) -> TextEncoder:
     encoder = Handle(key, "text", parts.device, memory, partial(_load, parts))
     positions = parts.config("text_encoder").get("max_position_embeddings", CLIP_LENGTH)
     return TextEncoder(tokenizer, encoder, min(tokenizer.model_max_length, positions))
+
+
+@functools.lru_cache
+def _tokenizer(folder: Path, changed: int) -> CLIPTokenizer:
+    return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
 
 
 def _load(parts: Parts) -> torch.nn.Module:
