@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 import socket
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +22,7 @@ from stand_in_hub import PAGE, Fault, StandInHub, environment, in_process
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts import hub as ours
 from confiner_cli.experts.source import Need, source
+from confiner_cli.experts.transfer import StoppedError, transferred
 from confiner_cli.experts.verified import check
 
 ZEROSCOPE = "cerspense/zeroscope_v2_576w"
@@ -341,12 +343,31 @@ def test_a_download_killed_in_mid_file_leaves_nothing_that_passes_as_whole(hub, 
     assert (fetch(need()) / UNET).read_bytes() == (hub.root / SD15 / UNET).read_bytes()
 
 
-def test_a_download_that_nobody_waits_for_ends_with_the_next_piece(hub):
-    download = ours.missing(need())
-    stream = download.arriving()
-    next(stream)
+def test_a_download_that_nobody_waits_for_ends_with_the_next_piece():
+    ended = threading.Event()
+
+    def endless(bars, go_on):
+        bar = bars(unit="B")
+        try:
+            while True:
+                bar.update(3)
+                time.sleep(0.001)
+        except StoppedError:
+            ended.set()
+            raise
+
+    stream = transferred(endless)
+    assert [next(stream), next(stream)] == [3, 3]
+    assert not ended.is_set()
     stream.close()
-    assert ours.found(need()) is None or ours.cached(need())
+    assert ended.wait(timeout=10)
+
+
+def test_a_file_named_in_a_repository_is_fetched_with_its_config_and_nothing_else(hub):
+    name = "unet/diffusion_pytorch_model.safetensors"
+    path = fetch(need(f"{BASE}:{name}", ()))
+    assert path.read_bytes() == (hub.root / BASE / name).read_bytes()
+    assert hub.fetched(BASE) == {name, "unet/config.json"}
 
 
 def test_too_small_a_disk_is_said_before_anything_is_fetched(hub, tmp_path, monkeypatch):

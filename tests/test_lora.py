@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from test_families import CPU, ROLE_OF, T, distance, load, sample, settings_of
 
 from confiner_cli.errors import ConfinerError
-from confiner_cli.experts.families import FAMILIES, lavie
+from confiner_cli.experts.families import FAMILIES
 from confiner_cli.experts.loading import family_of, parts_of
 from confiner_cli.settings import LoraSettings
 
@@ -102,7 +102,3 @@ def test_a_file_that_is_no_lora_is_refused_by_name(tiny_networks, tmp_path):
             load("stable_diffusion", settings_of("stable_diffusion", tiny_networks, loras=loras)).given("x")(
                 sample(), T
             )
-
-
-def test_lavie_is_adapted_without_being_diffusers_own(tiny_networks):
-    assert hasattr(lavie.LaVieUNet, "load_lora_adapter")
