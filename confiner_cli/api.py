@@ -102,7 +102,7 @@ class Confiner:
         def watch(stage: str, steps: Any, total: int) -> Any:
             return meter.watch(stage, steps)
 
-        drafts = list(structures(production.plan, watch))
+        drafts = [made.latents for made in structures(production.plan, watch)]
         finished = list(refined(production.plan, drafts, watch))
         frames = _frames(production, finished)
         structure = _frames(production, drafts)[: len(frames)] if production.plan.visits else frames

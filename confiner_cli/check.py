@@ -16,8 +16,12 @@ from confiner_cli.knowledge import read_knowledge
 from confiner_cli.prompts import verbatim
 from confiner_cli.refinement import HOP_NOISE, PATTERNS, patterns
 from confiner_cli.settings import (
+    ALIGNMENTS,
+    NOISE_KEYS,
     ROLES,
+    SHUFFLES,
     ExpertSettings,
+    LongVideoSettings,
     RefinementSettings,
     SchedulerSettings,
     Settings,
@@ -54,16 +58,19 @@ def resolved(settings: Settings) -> Settings:
     for role in ROLES:
         _check_expert(f"experts.{role}", chosen.experts.role(role))
     _check_scheduler(chosen)
-    _check_length(chosen)
     _check_latent_space(chosen)
     _check_places(chosen)
-    return chosen
+    return _with_segments(chosen)
 
 
 def used_roles(scheduler: SchedulerSettings) -> tuple[str, ...]:
     """The experts that a scheduler asks, control first."""
-    refining = ("spatial", "temporal") if scheduler.refinement.num_inference_steps else ()
-    return tuple(role for role in ROLES if role == scheduler.structure.expert or role in refining)
+    return tuple(role for role in ROLES if role == scheduler.structure.expert or role in refining_roles(scheduler))
+
+
+def refining_roles(scheduler: SchedulerSettings) -> tuple[str, ...]:
+    """The experts that a scheduler's refinement may ask."""
+    return ("spatial", "temporal") if scheduler.refinement.num_inference_steps else ()
 
 
 def loaded_roles(scheduler: SchedulerSettings) -> tuple[str, ...]:
@@ -93,15 +100,48 @@ def _check_sizes(settings: Settings) -> None:
             raise ConfinerError(f"{name}={value} is not a multiple of {PIXELS_PER_LATENT}", f"{name}={near}")
 
 
-def _check_length(settings: Settings) -> None:
-    assert settings.num_frames is not None
-    roles = used_roles(settings.scheduler)
-    limit = min(settings.experts.role(role).max_frames for role in roles)
-    if settings.num_frames > limit:
+def _with_segments(settings: Settings) -> Settings:
+    """With the length of a segment: the whole video where the experts take it at once, else their own length."""
+    long_video, scheduler = settings.long_video, settings.scheduler
+    _check_long_video(long_video)
+    limits = {role: settings.experts.role(role).max_frames for role in used_roles(scheduler)}
+    at_once = min(limits.values())
+    length = long_video.segment_frames
+    if length is None and settings.num_frames <= at_once:
+        length = int(settings.num_frames)
+    elif length is None and long_video.name == "none":
         raise ConfinerError(
-            f"num_frames={settings.num_frames} is more than {settings.experts.name} takes at once: {limit}",
-            f"num_frames={limit} or less",
+            f"num_frames={settings.num_frames} is more than {settings.experts.name} takes at once: {at_once}",
+            f"add long_video=confiner_long, or num_frames={at_once} or less",
         )
+    refined = min((limits[role] for role in limits if role in refining_roles(scheduler)), default=math.inf)
+    most = min(limits.get(scheduler.structure.expert, math.inf), refined - long_video.window_overlap)
+    if length is None:
+        length = int(min(settings.experts.num_frames, most))
+    one = settings.num_frames <= length
+    if length > (at_once if one else most):
+        raise ConfinerError(
+            f"long_video.segment_frames={length} with window_overlap={long_video.window_overlap} is more than "
+            f"{settings.experts.name} takes at once",
+            f"long_video.segment_frames={at_once if one else most} or less",
+        )
+    if not one and long_video.window_overlap > length // 2:
+        raise ConfinerError(
+            f"long_video.window_overlap={long_video.window_overlap} is more than half a segment of {length} frames",
+            f"long_video.window_overlap={length // 2} or less",
+        )
+    return replace(settings, long_video=replace(long_video, segment_frames=length))
+
+
+def _check_long_video(long_video: LongVideoSettings) -> None:
+    if long_video.segment_frames is not None:
+        _in_range("long_video.segment_frames", long_video.segment_frames, 1, math.inf)
+    _in_range("long_video.consistency", long_video.consistency, 0, 1)
+    _in_range("long_video.coherence", long_video.coherence, 0, 0.5)
+    _in_range("long_video.window_overlap", long_video.window_overlap, 0, math.inf)
+    _one_of("long_video.shuffle", long_video.shuffle, SHUFFLES)
+    _one_of("long_video.align", long_video.align, ALIGNMENTS)
+    _one_of("long_video.noise_by", long_video.noise_by, NOISE_KEYS)
 
 
 def _check_latent_space(settings: Settings) -> None:

@@ -1,24 +1,27 @@
-"""From denoisers to refined latents: structures and windows as streams, so memory is that of one window.
+"""From denoisers to refined latents: one structure, one window at a time, and both as streams.
 
-Nothing here knows files, configs or diffusers. The state of a stage is what its iterator returns; progress and
-bookkeeping are loops around the walk, handed in as `watch`.
+Nothing here knows files, configs or diffusers. A structure depends on the one before it, a window on the structures it
+has frames of and on nothing else: what is computed where, and in which order, changes no bit.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from confiner_cli.coherence import Coherent
 from confiner_cli.errors import NotFiniteError
+from confiner_cli.initialization import initial_noise, order
 from confiner_cli.noise import frames_noise
 from confiner_cli.refinement import HOP_NOISE, Pair, patterns, refine, visits
-from confiner_cli.settings import SchedulerSettings
+from confiner_cli.relay import for_frames
+from confiner_cli.settings import LongVideoSettings, SchedulerSettings
 from confiner_cli.structure import SPACINGS, Grid, sample
-from confiner_cli.timeline import Span, Timeline
+from confiner_cli.timeline import Span, Timeline, numbers
 from confiner_cli.walk import Denoiser, Step, Visit
 
 Watch = Callable[[str, Iterator[Step], int], Iterable[Step]]
@@ -26,86 +29,153 @@ Watch = Callable[[str, Iterator[Step], int], Iterable[Step]]
 
 
 @dataclass(frozen=True)
+class Structure:
+    """A coarse segment: its latents, `(1, channel, frame, height, width)`, and the noise of each of its steps.
+
+    `noises` has, by timestep, what the walk stepped with: the next segment's coherence guidance wants it.
+    """
+
+    number: int
+    latents: Tensor
+    noises: Mapping[int, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Plan:
     """All that decides the latents.
 
     Attributes:
-        denoisers: by role, each already given its prompt.
+        denoisers: by role, then by the frame from which on each prompt holds (0 is among them).
         scheduler: both stages' settings, checked.
         timeline: where structures and windows lie.
         shape: `(channel, height, width)` of one frame's latents.
         seed: what all noise is keyed by.
+        long_video: how segments follow each other.
     """
 
-    denoisers: Mapping[str, Denoiser]
+    denoisers: Mapping[str, Mapping[int, Denoiser]]
     scheduler: SchedulerSettings
     timeline: Timeline
     shape: tuple[int, int, int]
     seed: int
+    long_video: LongVideoSettings = LongVideoSettings()
 
-    @property
-    def grid(self) -> Grid:
+    def grid(self, denoiser: Denoiser) -> Grid:
         """The timesteps of the structure stage."""
         settings = self.scheduler.structure
-        schedule = self.denoisers[settings.expert].schedule
-        return SPACINGS[settings.timestep_spacing](schedule, settings.num_inference_steps)
+        return SPACINGS[settings.timestep_spacing](denoiser.schedule, settings.num_inference_steps)
 
-    @property
-    def visits(self) -> list[Visit]:
-        """The visits of one window's refinement; empty where the structure is the result."""
+    def visits(self, span: Span) -> list[Visit]:
+        """The visits of a window's refinement; empty where the structure is the result."""
         settings = self.scheduler.refinement
         if not settings.num_inference_steps:
             return []  # one expert alone: the others may not even be loaded
         pair = Pair(
-            self.denoisers["spatial"],
-            self.denoisers["temporal"],
+            for_frames(self.denoisers["spatial"], span),
+            for_frames(self.denoisers["temporal"], span),
             hop_noise=HOP_NOISE.get(settings.hop_noise, settings.hop_noise),
             match_snr=settings.timestep_matching == "snr",
         )
         return visits(pair, settings.te, patterns(settings.pattern, settings.num_inference_steps))
 
-    def base_noise(self) -> Tensor:
-        """The noise that every structure starts from, `(1, channel, frame, height, width)`, standard normal."""
-        return frames_noise(self.shape, range(len(self.timeline.structures[0])), self.seed, "base")
+    def initial_noise(self, segment: int) -> Tensor:
+        """The noise that a structure starts from, `(1, channel, frame, height, width)`, standard normal."""
+        return initial_noise(
+            self.shape, self.timeline.length, self.seed, segment, self.long_video.consistency, self.long_video.shuffle
+        )
 
-    def hop_noise(self, window: Span, visit: int) -> Tensor:
+    def hop_noise(self, window: int, visit: int) -> Tensor:
         """Fresh noise of a window for the arrival at a visit; keyed by the video's frames, so windows agree."""
-        return frames_noise(self.shape, window.frames, self.seed, "refinement", visit)
+        own = () if self.long_video.noise_by == "frame" else (window,)
+        return frames_noise(self.shape, self.timeline.refines(window).frames, self.seed, "refinement", *own, visit)
 
 
-def structures(plan: Plan, watch: Watch) -> Iterator[Tensor]:
-    """Sample the timeline's structures one after another, `(1, channel, frame, height, width)` each."""
+def structure(plan: Plan, number: int, previous: Structure | None, watch: Watch) -> Structure:
+    """Sample structure `number`. `previous` is the one before it, with its noises; only coherence guidance asks it."""
+    start = plan.timeline.structure(number).start
     role = plan.scheduler.structure.expert
-    for _ in plan.timeline.structures:
-        steps = sample(plan.base_noise(), plan.denoisers[role], role, plan.grid)
-        yield _last(watch("structure", _finite("structure", steps), len(plan.grid.timesteps)))
+    denoiser = for_frames(plan.denoisers[role], Span(start, start + 1))  # a segment has the prompt of its start
+    grid = plan.grid(denoiser)
+    if number and plan.long_video.coherence:
+        assert previous is not None and previous.number == number - 1
+        denoiser = Coherent(denoiser, _aligned(plan, previous), plan.long_video.coherence)
+    steps = sample(plan.initial_noise(number), denoiser, role, grid)
+    noises = {}
+    for step in watch("structure", _finite("structure", steps), len(grid.timesteps)):
+        noises[step.visit.t] = step.estimate.noise
+    return Structure(number, step.x_t, noises)
 
 
-def windows(timeline: Timeline, drafts: Iterable[Tensor]) -> Iterator[tuple[Span, Tensor]]:
-    """Cut a stream of structures into the timeline's windows, holding no more frames than the next window needs."""
-    source, start = iter(drafts), 0
-    held: list[Tensor] = []
-    for window in timeline.windows:
-        while start + sum(part.shape[2] for part in held) < window.stop:
-            held.append(next(source))
-        joined = torch.cat(held, dim=2)
-        yield window, joined[:, :, : len(window)]
-        held, start = [joined[:, :, len(window) :]], window.stop
+def window(plan: Plan, number: int, draft: Tensor, watch: Watch) -> Tensor:
+    """Refine window `number`. `draft` is the structures' frames `plan.timeline.refines(number)`, and so is the result.
+
+    Shapes are `(1, channel, frame, height, width)`.
+    """
+    stops = plan.visits(plan.timeline.refines(number))
+    if not stops:
+        return draft
+    steps = refine(draft, stops, lambda visit: plan.hop_noise(number, visit))
+    return deque(watch("refinement", _finite("refinement", steps), len(stops)), maxlen=1)[0].x_t
+
+
+def draft(timeline: Timeline, span: Span, latents: Mapping[int, Tensor]) -> Tensor:
+    """The frames of a span, cut from the structures that have them, by number."""
+    wanted = timeline.structures_of(span)
+    first = timeline.structure(wanted[0]).start
+    return torch.cat([latents[number] for number in wanted], dim=2)[:, :, span.start - first : span.stop - first]
+
+
+def decided(timeline: Timeline, number: int, refined: Tensor, before: Tensor | None) -> Tensor:
+    """The video's frames that window `number` decides: those it shares with the window before it are cross-faded.
+
+    Args:
+        timeline: where the windows lie.
+        number: the window's.
+        refined: all that it refined.
+        before: all that the window before it refined; not needed for the first, or without an overlap.
+    """
+    shared = timeline.overlap if number else 0
+    if shared:
+        assert before is not None
+        weight = (torch.arange(1, shared + 1) / (shared + 1)).to(refined).view(-1, 1, 1)
+        faded = (1 - weight) * before[:, :, -shared:] + weight * refined[:, :, :shared]
+        refined = torch.cat((faded, refined[:, :, shared:]), dim=2)
+    return refined[:, :, : len(timeline.window(number))]
+
+
+def structures(plan: Plan, watch: Watch) -> Iterator[Structure]:
+    """Sample the timeline's structures one after another."""
+    made: Structure | None = None
+    for number in numbers(plan.timeline.structure_count):
+        made = structure(plan, number, made, watch)
+        yield made
 
 
 def refined(plan: Plan, drafts: Iterable[Tensor], watch: Watch) -> Iterator[Tensor]:
-    """Refine a stream of structures window by window, `(1, channel, frame, height, width)` each."""
-    stops = plan.visits
-    for window, draft in windows(plan.timeline, drafts):
-        if not stops:
-            yield draft
-            continue
+    """Refine a stream of structures, holding no more of them than a window needs; the parts are the video's frames.
 
-        def noise(visit: int, window: Span = window) -> Tensor:
-            return plan.hop_noise(window, visit)
+    Shapes are `(1, channel, frame, height, width)`, the frames of one window after another.
+    """
+    source, held, before = enumerate(drafts), dict[int, Tensor](), None
+    for number in numbers(plan.timeline.window_count):
+        span = plan.timeline.refines(number)
+        wanted = plan.timeline.structures_of(span)
+        while wanted[-1] not in held:
+            held.update([next(source)])
+        held = {key: latents for key, latents in held.items() if key >= wanted[0]}
+        finished = window(plan, number, draft(plan.timeline, span, held), watch)
+        yield decided(plan.timeline, number, finished, before)
+        before = finished
 
-        steps = _finite("refinement", refine(draft, stops, noise))
-        yield _last(watch("refinement", steps, len(stops)))
+
+def _aligned(plan: Plan, previous: Structure) -> Mapping[int, Tensor]:
+    """The previous segment's noises, each frame where this segment has it: at its index, or at its base noise's."""
+    if plan.long_video.align == "frame":
+        return previous.noises
+    length, seed, shuffle = plan.timeline.length, plan.seed, plan.long_video.shuffle
+    undo = torch.argsort(order(length, seed, previous.number, shuffle))
+    places = undo[order(length, seed, previous.number + 1, shuffle)]
+    return {t: eps[:, :, places] for t, eps in previous.noises.items()}
 
 
 def _finite(stage: str, steps: Iterator[Step]) -> Iterator[Step]:
@@ -113,7 +183,3 @@ def _finite(stage: str, steps: Iterator[Step]) -> Iterator[Step]:
         if not torch.isfinite(step.estimate.clean).all():
             raise NotFiniteError(stage, number, step.visit.role, step.visit.t)
         yield step
-
-
-def _last(steps: Iterable[Step]) -> Tensor:
-    return deque(steps, maxlen=1)[0].x_t

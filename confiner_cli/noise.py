@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 
 
-def keyed_noise(shape: tuple[int, ...], seed: int, *key: str | int) -> Tensor:
-    """Standard normal float32 noise, drawn on the CPU from a generator keyed by the seed and the key.
-
-    Equal arguments give equal bits; keys that differ anywhere give independent noise.
-    """
+def keyed_generator(seed: int, *key: str | int) -> torch.Generator:
+    """A CPU generator that the seed and the key decide; keys that differ anywhere give independent ones."""
     digest = hashlib.sha256(repr((seed, *key)).encode()).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
-    return torch.randn(shape, generator=generator, dtype=torch.float32)
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def keyed_noise(shape: tuple[int, ...], seed: int, *key: str | int) -> Tensor:
+    """Standard normal float32 noise, drawn on the CPU; equal arguments give equal bits."""
+    return torch.randn(shape, generator=keyed_generator(seed, *key), dtype=torch.float32)
 
 
 def frames_noise(shape: tuple[int, int, int], frames: Iterable[int], seed: int, *key: str | int) -> Tensor:

@@ -56,17 +56,27 @@ def prepare(settings: Settings) -> Production:
     decoder = load_decoder(settings.expert("spatial"), device, dtype, memory)
     low, high = settings.scheduler.guidance_interval
     denoisers = {
-        role: expert.given(settings.prompt, settings.negative_prompt, (low, high)) for role, expert in experts.items()
+        role: {0: expert.given(settings.prompt, settings.negative_prompt, (low, high))}
+        for role, expert in experts.items()
     }
     assert settings.num_frames is not None and settings.seed is not None
     plan = Plan(
         denoisers=denoisers,
         scheduler=settings.scheduler,
-        timeline=Timeline(settings.num_frames, segment_frames=settings.num_frames),
+        timeline=timeline_of(settings),
         shape=_latent_shape(settings, decoder),
         seed=settings.seed,
+        long_video=settings.long_video,
     )
     return Production(plan, decoder, device, memory.name, tuple(notices(settings, experts)))
+
+
+def timeline_of(settings: Settings) -> Timeline:
+    """Where the structures and windows of a run lie, whose settings are resolved."""
+    long_video = settings.long_video
+    assert settings.num_frames is not None and long_video.segment_frames is not None
+    overlap = 0 if settings.num_frames <= long_video.segment_frames else long_video.window_overlap
+    return Timeline(settings.num_frames, long_video.segment_frames, overlap, long_video.staggered)
 
 
 def _latent_shape(settings: Settings, decoder: Decoder) -> tuple[int, int, int]:

@@ -10,6 +10,9 @@ from typing import Any
 
 MISSING: Any = "???"
 ROLES = ("control", "spatial", "temporal")
+SHUFFLES = ("frames", "none")
+ALIGNMENTS = ("noise", "frame")
+NOISE_KEYS = ("frame", "window")
 
 
 @dataclass(frozen=True)
@@ -128,9 +131,29 @@ class SchedulerSettings:
 
 @dataclass(frozen=True)
 class LongVideoSettings:
-    """How a video longer than the experts' own length is made; `none` makes one segment."""
+    """How a video longer than the experts' own length is made; `none` makes one segment.
+
+    Attributes:
+        segment_frames: a structure's length; None is the longest that the experts take.
+        consistency: the share of one common noise in the noise that segments start from, in [0, 1].
+        shuffle: how each segment orders the common noise: `frames` (the paper's) or `none`.
+        coherence: gamma of eq. 12; 0 is off.
+        align: what coherence compares: frames that started from the same noise (`noise`), or of one index (`frame`).
+        staggered: whether refinement windows lie across the seams between structures (eq. 13).
+        window_overlap: how many frames adjacent windows both refine.
+        noise_by: what the refinement's noise is keyed by: the video's `frame`, or frame and `window`.
+    """
 
     name: str = MISSING
+    description: str = ""
+    segment_frames: int | None = None
+    consistency: float = 1.0
+    shuffle: str = "frames"
+    coherence: float = 0.0
+    align: str = "noise"
+    staggered: bool = True
+    window_overlap: int = 0
+    noise_by: str = "frame"
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import count
 
 
 @dataclass(frozen=True)
@@ -24,36 +26,91 @@ class Span:
 
 @dataclass(frozen=True)
 class Timeline:
-    """A video of `num_frames` frames made of structures of `segment_frames` frames.
+    """A video of `num_frames` frames (a number, or `math.inf`) made of structures of `segment_frames` frames.
 
     A video that fits one structure has one structure of its own length and one window, all of it. From two structures
     on every structure is whole, and windows are cut in the middle of each (staggered refinement, the paper's eq. 13):
     every seam between structures lies inside a window. What reaches beyond the last frame is cut off.
 
+    Attributes:
+        num_frames: the video's length.
+        segment_frames: a structure's length.
+        overlap: how many frames two adjacent windows both refine, around the cut between them; at most half a
+            structure.
+        staggered: False cuts windows at the seams between structures instead.
+
     Raises:
-        ValueError: a length below 1.
+        ValueError: a length below 1, or an overlap that does not fit.
     """
 
-    num_frames: int
+    num_frames: float
     segment_frames: int
+    overlap: int = 0
+    staggered: bool = True
 
     def __post_init__(self) -> None:
         if self.num_frames < 1 or self.segment_frames < 1:
             raise ValueError(f"a timeline needs at least one frame, not {self.num_frames} in {self.segment_frames}")
+        if not 0 <= self.overlap <= self.segment_frames // 2:
+            raise ValueError(f"windows of {self.segment_frames} frames cannot overlap by {self.overlap}")
+
+    @property
+    def length(self) -> int:
+        """Frames of every structure."""
+        return int(min(self.num_frames, self.segment_frames))
+
+    @property
+    def structure_count(self) -> float:
+        """How many structures there are: a whole number, or `math.inf`."""
+        return self.num_frames if math.isinf(self.num_frames) else math.ceil(self.num_frames / self.length)
+
+    @property
+    def window_count(self) -> float:
+        """How many windows there are: a whole number, or `math.inf`."""
+        if self.structure_count == 1 or math.isinf(self.num_frames):
+            return self.structure_count
+        return next(number for number in count() if self._start(number) >= self.num_frames)
+
+    def structure(self, number: int) -> Span:
+        """The span of structure `number`, from 0; the last one may reach beyond the video."""
+        return Span(number * self.length, (number + 1) * self.length)
+
+    def window(self, number: int) -> Span:
+        """The frames that window `number`, from 0, decides: those of the video before the next window begins."""
+        stop = self.num_frames if self.structure_count == 1 else min(self._start(number + 1), self.num_frames)
+        return Span(self._start(number), int(stop))
+
+    def refines(self, number: int) -> Span:
+        """The frames that window `number` refines: those it decides, and those it shares with the next window.
+
+        The last window refines the last structure to its end, also where that lies beyond the video: a window of a few
+        frames would be a bad one.
+        """
+        if number + 1 < self.window_count:
+            return Span(self._start(number), self._start(number + 1) + self.overlap)
+        return Span(self._start(number), self.structure(int(self.structure_count) - 1).stop)
+
+    def structures_of(self, span: Span) -> range:
+        """The numbers of the structures that a span has frames of."""
+        return range(span.start // self.length, (span.stop - 1) // self.length + 1)
 
     @property
     def structures(self) -> tuple[Span, ...]:
-        """The structures' spans; the last one may reach beyond the video."""
-        if self.num_frames <= self.segment_frames:
-            return (Span(0, self.num_frames),)
-        starts = range(0, self.num_frames, self.segment_frames)
-        return tuple(Span(start, start + self.segment_frames) for start in starts)
+        """All structures' spans, of a video that ends."""
+        return tuple(self.structure(number) for number in numbers(self.structure_count))
 
     @property
     def windows(self) -> tuple[Span, ...]:
-        """The refinement windows' spans: they tile the video."""
-        if len(self.structures) == 1:
-            return self.structures
-        middles = [span.start + self.segment_frames // 2 for span in self.structures]
-        cuts = [0, *(middle for middle in middles if 0 < middle < self.num_frames), self.num_frames]
-        return tuple(Span(start, stop) for start, stop in pairwise(cuts))
+        """What all windows decide, of a video that ends: they tile it."""
+        return tuple(self.window(number) for number in numbers(self.window_count))
+
+    def _start(self, number: int) -> int:
+        if number == 0:
+            return 0
+        half = (self.length + 1) // 2 if self.staggered and self.length > 1 else 0
+        return number * self.length - half - self.overlap // 2
+
+
+def numbers(how_many: float) -> Iterator[int]:
+    """0, 1, ... as many as there are; without end for `math.inf`."""
+    return iter(range(int(how_many))) if math.isfinite(how_many) else count()

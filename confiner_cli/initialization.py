@@ -1,0 +1,41 @@
+"""Consistency initialization (the paper's section 3.4): all segments start from the same noise, its frames shuffled."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from confiner_cli.noise import frames_noise, keyed_generator
+
+
+def order(num_frames: int, seed: int, segment: int, shuffle: str = "frames") -> Tensor:
+    """Which frame of the base noise each frame of a segment starts from, `(num_frames,)`; segment 0 keeps them all.
+
+    `shuffle` is `frames` (the paper's: each segment has a permutation of its own, keyed by its number) or `none`.
+    """
+    if segment == 0 or shuffle == "none":
+        return torch.arange(num_frames)
+    return torch.randperm(num_frames, generator=keyed_generator(seed, "shuffle", segment))
+
+
+def initial_noise(
+    shape: tuple[int, int, int], num_frames: int, seed: int, segment: int, consistency: float, shuffle: str
+) -> Tensor:
+    """The noise a segment's structure starts from, `(1, channel, frame, height, width)`, standard normal.
+
+    Args:
+        shape: `(channel, height, width)` of one frame's latents.
+        num_frames: of the segment.
+        seed: the run's seed.
+        segment: its number, from 0.
+        consistency: the share, in variance, of the base noise, in [0, 1]; the rest is the segment's own noise.
+        shuffle: as in `order`.
+    """
+    base = frames_noise(shape, range(num_frames), seed, "base")
+    if segment == 0:
+        return base
+    base = base[:, :, order(num_frames, seed, segment, shuffle)]
+    if consistency == 1:
+        return base
+    own = frames_noise(shape, range(num_frames), seed, "segment", segment)
+    return consistency**0.5 * base + (1 - consistency) ** 0.5 * own
