@@ -16,8 +16,9 @@ from confiner_cli.config import compose, settings_of
 from confiner_cli.downloads import fetch
 from confiner_cli.errors import ConfinerError
 from confiner_cli.generate import refined, structures
+from confiner_cli.meter import Meter
 from confiner_cli.overrides import for_hydra
-from confiner_cli.production import Meter, Production, prepare
+from confiner_cli.production import Production, prepare
 from confiner_cli.record import recipe
 from confiner_cli.settings import Settings
 from confiner_cli.video import write_video
@@ -105,7 +106,9 @@ class Confiner:
         drafts = [made.latents for made in structures(production.plan, watch)]
         finished = list(refined(production.plan, drafts, watch))
         frames = _frames(production, finished)
-        structure = _frames(production, drafts)[: len(frames)] if production.plan.visits else frames
+        structure = (
+            _frames(production, drafts)[: len(frames)] if chosen.scheduler.refinement.num_inference_steps else frames
+        )
         return Video(frames, structure, chosen, dict(meter.evaluations), dict(meter.passes), production.notices)
 
 

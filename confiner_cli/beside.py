@@ -10,8 +10,6 @@ from queue import Full, Queue
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
-WAITING = 64
-"""How many items may wait for the consumer before the maker does."""
 _SECONDS_BETWEEN_LOOKS = 0.1
 
 
@@ -27,8 +25,8 @@ class _AbandonedError(Exception):
 class Feed(Generic[Item]):
     """The maker's end of a stream. What the consumer failed of is raised by the next call."""
 
-    def __init__(self, consume: Callable[[Iterator[Item]], object], thread: ThreadPoolExecutor) -> None:
-        self._queue: Queue[Item | _Sign] = Queue(WAITING)
+    def __init__(self, consume: Callable[[Iterator[Item]], object], waiting: int, thread: ThreadPoolExecutor) -> None:
+        self._queue: Queue[Item | _Sign] = Queue(waiting)
         self._consumer: Future[object] = thread.submit(consume, self._items())
 
     def add(self, item: Item) -> None:
@@ -68,14 +66,16 @@ class Feed(Generic[Item]):
 
 
 @contextmanager
-def beside(consume: Callable[[Iterator[Item]], object]) -> Iterator[Feed[Item]]:
+def beside(consume: Callable[[Iterator[Item]], object], waiting: int) -> Iterator[Feed[Item]]:
     """Run `consume(items)` in a thread; the body adds the items and ends them. Leaving waits for the consumer.
+
+    `waiting` is how many items may wait for the consumer before the maker does.
 
     Raises:
         Exception: what `consume` raises, in the body or when it is left. An error of the body ends the consumer.
     """
     with ThreadPoolExecutor(max_workers=1) as thread:
-        feed = Feed(consume, thread)
+        feed = Feed(consume, waiting, thread)
         try:
             yield feed
             feed.wait()

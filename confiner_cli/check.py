@@ -40,9 +40,11 @@ def resolved(settings: Settings) -> Settings:
     Raises:
         ConfinerError: a value that cannot be used, named with its key.
     """
+    prompt, prompts = _schedule(settings)
     chosen = replace(
         settings,
-        prompt=verbatim(settings.prompt),
+        prompt=prompt,
+        prompts=prompts,
         negative_prompt=verbatim(settings.negative_prompt, "negative_prompt", empty=True),
         seed=secrets.randbelow(2**32) if settings.seed is None else settings.seed,
         num_frames=_or(settings.num_frames, settings.experts.num_frames),
@@ -63,6 +65,17 @@ def resolved(settings: Settings) -> Settings:
     return _with_segments(chosen)
 
 
+def _schedule(settings: Settings) -> tuple[str, dict[int, str]]:
+    """The prompt of the start, and those that take over later by frame, in order."""
+    prompts = {frame: verbatim(text, f"prompts.{frame}") for frame, text in sorted(settings.prompts.items())}
+    if prompts and min(prompts) < 0:
+        raise ConfinerError(f"prompts has a frame {min(prompts)}", "frames are counted from 0")
+    first = prompts.pop(0, settings.prompt)
+    if settings.prompt and first != verbatim(settings.prompt):
+        raise ConfinerError("prompt and prompts.0 are two prompts for frame 0", "leave one of them out")
+    return verbatim(first), prompts
+
+
 def used_roles(scheduler: SchedulerSettings) -> tuple[str, ...]:
     """The experts that a scheduler asks, control first."""
     return tuple(role for role in ROLES if role == scheduler.structure.expert or role in refining_roles(scheduler))
@@ -78,18 +91,28 @@ def loaded_roles(scheduler: SchedulerSettings) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*used_roles(scheduler), "spatial")))
 
 
-def _or(chosen: int | None, native: int) -> int:
+def _or(chosen: float | None, native: float) -> Any:
     return native if chosen is None else chosen
 
 
 def _check_sizes(settings: Settings) -> None:
     if not isinstance(settings.device, str):  # Python callers meet no schema
         raise ConfinerError(f"device={settings.device!r} is no name of a device", "device='cpu' or device='cuda'")
-    for name in ("num_frames", "fps", "seed", "height", "width"):
+    for name in ("num_frames", "seed", "height", "width"):
         value = getattr(settings, name)
-        if type(value) is not int:
-            raise ConfinerError(f"{name}={value!r} is not a whole number", f"{name}= takes a whole number")
-    _in_range("num_frames", settings.num_frames, 1, math.inf)
+        if type(value) is not int and not (name == "num_frames" and value == math.inf):
+            also = ", or inf: until Ctrl-C" if name == "num_frames" else ""
+            raise ConfinerError(f"{name}={value!r} is not a whole number", f"{name}= takes a whole number{also}")
+    if isinstance(settings.fps, bool) or not isinstance(settings.fps, (int, float)):
+        raise ConfinerError(f"fps={settings.fps!r} is not a number", "fps= takes frames a second")
+    if settings.num_frames != math.inf:
+        _in_range("num_frames", settings.num_frames, 1, math.inf)
+    late = [frame for frame in settings.prompts if frame >= settings.length]
+    if late:
+        raise ConfinerError(
+            f"prompts.{late[0]} begins after the video's end, frame {settings.num_frames}",
+            f"num_frames={late[0] + 1} or more",
+        )
     _in_range("fps", settings.fps, 1, 240)
     _in_range("seed", settings.seed, 0, LARGEST_SEED)
     for name in ("height", "width"):
@@ -107,8 +130,8 @@ def _with_segments(settings: Settings) -> Settings:
     limits = {role: settings.experts.role(role).max_frames for role in used_roles(scheduler)}
     at_once = min(limits.values())
     length = long_video.segment_frames
-    if length is None and settings.num_frames <= at_once:
-        length = int(settings.num_frames)
+    if length is None and settings.length <= at_once:
+        length = int(settings.length)
     elif length is None and long_video.name == "none":
         raise ConfinerError(
             f"num_frames={settings.num_frames} is more than {settings.experts.name} takes at once: {at_once}",
@@ -118,7 +141,7 @@ def _with_segments(settings: Settings) -> Settings:
     most = min(limits.get(scheduler.structure.expert, math.inf), refined - long_video.window_overlap)
     if length is None:
         length = int(min(settings.experts.num_frames, most))
-    one = settings.num_frames <= length
+    one = settings.length <= length
     if length > (at_once if one else most):
         raise ConfinerError(
             f"long_video.segment_frames={length} with window_overlap={long_video.window_overlap} is more than "

@@ -11,6 +11,7 @@ from confiner_cli.signals import stoppable
 
 COMMANDS = {
     "generate": "make a video, or many with -m",
+    "resume": "go on with a run that was interrupted: confiner resume RUN_DIR",
     "plan": "what a video would take, before anything is loaded",
     "experts": "list the sets of experts; download, check, export or convert them",
     "show": "print how a video was made: confiner show FILE_OR_DIR",

@@ -58,7 +58,17 @@ class Plan:
     timeline: Timeline
     shape: tuple[int, int, int]
     seed: int
-    long_video: LongVideoSettings = LongVideoSettings()
+    long_video: LongVideoSettings = field(default_factory=LongVideoSettings)
+
+    @property
+    def follows(self) -> bool:
+        """Whether a structure depends on the one before it."""
+        return self.long_video.coherence > 0
+
+    @property
+    def structure_evaluations(self) -> int:
+        """How many evaluations a structure takes."""
+        return self.scheduler.structure.num_inference_steps
 
     def grid(self, denoiser: Denoiser) -> Grid:
         """The timesteps of the structure stage."""
@@ -96,13 +106,14 @@ def structure(plan: Plan, number: int, previous: Structure | None, watch: Watch)
     role = plan.scheduler.structure.expert
     denoiser = for_frames(plan.denoisers[role], Span(start, start + 1))  # a segment has the prompt of its start
     grid = plan.grid(denoiser)
-    if number and plan.long_video.coherence:
+    if number and plan.follows:
         assert previous is not None and previous.number == number - 1
         denoiser = Coherent(denoiser, _aligned(plan, previous), plan.long_video.coherence)
     steps = sample(plan.initial_noise(number), denoiser, role, grid)
     noises = {}
     for step in watch("structure", _finite("structure", steps), len(grid.timesteps)):
-        noises[step.visit.t] = step.estimate.noise
+        if plan.follows:
+            noises[step.visit.t] = step.estimate.noise
     return Structure(number, step.x_t, noises)
 
 

@@ -21,8 +21,9 @@ from omegaconf import DictConfig, OmegaConf
 from confiner_cli.check import loaded_roles, resolved
 from confiner_cli.config import config_dir, readable_errors, register, settings_of
 from confiner_cli.errors import ConfinerError, named_error
+from confiner_cli.lock import in_use
 from confiner_cli.prompts import quoted
-from confiner_cli.record import Place, in_use
+from confiner_cli.record import Place, going_on
 from confiner_cli.settings import Settings
 
 
@@ -104,7 +105,7 @@ def sweep_job(config: DictConfig) -> None:
 
 
 def _video(config: DictConfig, place: Callable[[Settings], Place]) -> Path:
-    settings = resolved(settings_of(config))
+    settings = resolved(going_on(settings_of(config)))
     # Slow to import: wrong values are told before.
     from confiner_cli.downloads import fetch
     from confiner_cli.experts.device import device_of

@@ -38,4 +38,5 @@ def initial_noise(
     if consistency == 1:
         return base
     own = frames_noise(shape, range(num_frames), seed, "segment", segment)
-    return consistency**0.5 * base + (1 - consistency) ** 0.5 * own
+    mixed: Tensor = consistency**0.5 * base + (1 - consistency) ** 0.5 * own
+    return mixed

@@ -9,6 +9,7 @@ from confiner_cli.check import used_roles
 from confiner_cli.costs import Cost, companions, costs
 from confiner_cli.experts.memory import MEMORY, STAGE, Memory
 from confiner_cli.settings import Settings
+from confiner_cli.timeline import timeline_of
 
 SPARE = 1.15
 """What the allocator and the kernels' workspaces take on top of what was counted."""
@@ -58,10 +59,12 @@ def _resident(networks: dict[str, int], others: list[int], name: str) -> int:
 
 def _working(settings: Settings, networks: dict[str, Cost], vae: Cost, memory: Memory) -> Iterator[float]:
     """Bytes of a pass of each network, in 16 bits."""
-    assert settings.num_frames is not None and settings.height is not None and settings.width is not None
+    timeline = timeline_of(settings)
+    window = max(len(timeline.refines(number)) for number in range(int(min(timeline.window_count, 3))))
     for role, cost in networks.items():
-        batch = memory.frame_batch if role == "spatial" and memory.frame_batch else settings.num_frames
+        passed = window if STAGE[role] == "refinement" else timeline.length
+        batch = memory.frame_batch if role == "spatial" and memory.frame_batch else passed
         together = settings.expert(role).guidance_scale != 1 and memory.guidance_together
-        frames = min(settings.num_frames, batch) * (2 if together else 1)
-        yield cost.activation_bytes(frames, settings.height, settings.width)
-    yield vae.activation_bytes(min(settings.num_frames, memory.decode_batch), settings.height, settings.width)
+        frames = min(passed, batch) * (2 if together else 1)
+        yield cost.activation_bytes(frames, *settings.size)
+    yield vae.activation_bytes(min(window, memory.decode_batch), *settings.size)

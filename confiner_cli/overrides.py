@@ -42,6 +42,7 @@ def for_hydra(words: Sequence[str], multirun: bool) -> list[str]:
     for word in parsed:
         _check_key(word)
     _check_repeats(parsed, multirun)
+    parsed = _scheduled(parsed)
     chosen = {word.key.replace("/", ".") for word in parsed}
     result: list[str] = []
     for word in parsed:
@@ -63,7 +64,7 @@ def _check_key(word: Word) -> None:
         raise ConfinerError(f"cannot remove {word.key}: every setting has a value", f"{word.key}= another value")
     if word.value is None:
         raise ConfinerError(f"cannot read {word.text!r}", 'settings are written key=value, prompts prompt="..."')
-    known = {*known_keys(Settings), *GROUPS, "from", "prompt_file", "prompts_file"}
+    known = {*known_keys(Settings), *GROUPS, "from", "prompt_file", "prompts_file", "at"}
     if word.key not in known and not word.key.startswith("hydra"):
         raise ConfinerError(
             f"there is no setting {word.key!r}",
@@ -83,12 +84,31 @@ def known_keys(kind: type, prefix: str = "") -> Iterator[str]:
 def _check_repeats(words: Sequence[Word], multirun: bool) -> None:
     keys = [word.key for word in words]
     for key in dict.fromkeys(keys):
-        if keys.count(key) > 1 and not (multirun and key == "prompt"):
+        if keys.count(key) > 1 and key != "at" and not (multirun and key == "prompt"):
             hint = "repeating prompt= makes a sweep with -m" if key == "prompt" else f"give {key}= once"
             raise ConfinerError(f"{key}= is given {keys.count(key)} times", hint)
     sources = [key for key in ("prompt", "prompt_file", "prompts_file") if key in keys]
     if len(sources) > 1:
         raise ConfinerError(f"{' and '.join(sources)} are given together", "use one of them")
+
+
+def _scheduled(words: Sequence[Word]) -> list[Word]:
+    """The words with `at=FRAME:TEXT`, however many, as one `prompts={...}`."""
+    prompts: dict[int, str] = {}
+    for word in words:
+        if word.key == "at":
+            frame, colon, text = (word.value or "").partition(":")
+            if not colon or not frame.strip().isdecimal():
+                raise ConfinerError(f"cannot read {word.text!r}", 'at=48:"a blue star rising": from frame 48 on')
+            if int(frame) in prompts:
+                raise ConfinerError(f"at={int(frame)}: is given twice", "one prompt for each frame")
+            prompts[int(frame)] = verbatim(text, f"at={int(frame)}:")
+    others = [word for word in words if word.key != "at"]
+    if not prompts:
+        return others
+    if any(word.key == "prompts" for word in others):
+        raise ConfinerError("prompts= and at= are given together", "use one of them")
+    return [*others, _parsed(f"prompts={_value(prompts)}")]
 
 
 def _translated(word: Word, multirun: bool, chosen: set[str]) -> list[str]:
@@ -127,16 +147,18 @@ def _joined(words: Sequence[str]) -> list[str]:
     return [word for word in kept if word == joined or not word.startswith("prompt=")]
 
 
-def recorded(path: Path, chosen: set[str]) -> Iterator[str]:
+def recorded(path: Path, chosen: set[str], output: bool = False) -> Iterator[str]:
     """Overrides that make the video at `path` again, but for what the person has chosen anew.
 
     A group that is chosen anew (`scheduler=confiner_18`) replaces all of its recorded values; a new set of experts
-    brings its own sizes too.
+    brings its own sizes too. With `output`, what the run keeps is the same too.
     """
     config = read_record(path).get("config")
     if not isinstance(config, dict):
         raise ConfinerError(f"the record of {path} has no settings", "its run was refused before it began")
-    replaced = {*chosen, "output"} | ({"height", "width", "num_frames", "fps"} if "experts" in chosen else set())
+    replaced = {*chosen, "resume", "output.dir" if output else "output"} | (
+        {"height", "width", "num_frames", "fps"} if "experts" in chosen else set()
+    )
     if replaced & {"prompt_file", "prompts_file"}:
         replaced.add("prompt")
     known = set(known_keys(Settings))
@@ -148,7 +170,7 @@ def recorded(path: Path, chosen: set[str]) -> Iterator[str]:
             )
         parents = {key.rsplit(".", depth)[0] for depth in range(key.count(".") + 1)}
         if not replaced & parents:
-            yield f"{key}={_value(value)}"
+            yield f"{key}={'inf' if key == 'num_frames' and value == 'inf' else _value(value)}"
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -187,8 +209,9 @@ def _unrecorded(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _leaves(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    nodes = {known.rpartition(".")[0] for known in known_keys(Settings)}
     for key, value in node.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and prefix + key in nodes:
             yield from _leaves(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value

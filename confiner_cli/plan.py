@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
 from confiner_cli.costs import companions, costs
+from confiner_cli.errors import ConfinerError
 from confiner_cli.level import Level
 from confiner_cli.refinement import HOP_NOISE, Pair, patterns, visits
 from confiner_cli.settings import ExpertSettings, Settings
 from confiner_cli.structure import SPACINGS
+from confiner_cli.timeline import Span, timeline_of
 from confiner_cli.walk import Visit
 
 
@@ -69,19 +70,34 @@ class Named:
 def rows(settings: Settings) -> Iterator[Row]:
     """What each role does in each stage, and the VAE's decoding.
 
-    A guided visit inside the guidance interval is two passes.
+    A guided visit inside the guidance interval is two passes; a window is passed once more for each prompt that begins
+    inside it.
+
+    Raises:
+        ConfinerError: the video has no end.
     """
-    for stage, stops in (("structure", _structure(settings)), ("refinement", _refinement(settings))):
-        evaluations = Counter(visit.role for visit in stops)
-        passes: Counter[str] = Counter()
-        for visit in stops:
-            passes[visit.role] += _passes(settings, visit)
-        for role, count in evaluations.items():
-            yield Row(stage, role, count, passes[role], _flops(settings, role, passes[role]))
-    assert settings.num_frames is not None and settings.height is not None and settings.width is not None
+    if math.isinf(settings.length):
+        raise ConfinerError("a video without an end costs without an end", "num_frames= takes a number here")
+    timeline = timeline_of(settings)
+    refined = [timeline.refines(number) for number in range(int(timeline.window_count))]
+    for stage, stops, spans in (
+        ("structure", _structure(settings), [Span(span.start, span.start) for span in timeline.structures]),
+        ("refinement", _refinement(settings), refined),
+    ):
+        legs = [1 + sum(span.start < frame < span.stop for frame in settings.prompts) for span in spans]
+        lengths = [len(span) or timeline.length for span in spans]
+        for role, visits_of in _by_role(stops).items():
+            passes = sum(_passes(settings, visit) for visit in visits_of)
+            flops = [_flops(settings, role, passes * leg, frames) for leg, frames in zip(legs, lengths, strict=True)]
+            total = None if None in flops else sum(value for value in flops if value is not None)
+            yield Row(stage, role, len(visits_of) * len(spans), passes * sum(legs), total)
     _, vae = companions(settings.expert("spatial").architecture or "")
-    flops = 2 * costs()[vae].flops(settings.num_frames, settings.height, settings.width)
-    yield Row("decode", "vae", 2 * settings.num_frames, 2 * settings.num_frames, flops)  # the structure is shown, too
+    frames = int(settings.length)
+    yield Row("decode", "vae", 2 * frames, 2 * frames, 2 * costs()[vae].flops(frames, *settings.size))  # shown, too
+
+
+def _by_role(stops: Sequence[Visit]) -> dict[str, list[Visit]]:
+    return {role: [visit for visit in stops if visit.role == role] for role in dict.fromkeys(v.role for v in stops)}
 
 
 def _structure(settings: Settings) -> list[Visit]:
@@ -109,7 +125,6 @@ def _passes(settings: Settings, visit: Visit) -> int:
     return 2 if guided else 1
 
 
-def _flops(settings: Settings, role: str, passes: int) -> float | None:
+def _flops(settings: Settings, role: str, passes: int, frames: int) -> float | None:
     cost = costs().get(settings.expert(role).architecture or "")
-    assert settings.num_frames is not None and settings.height is not None and settings.width is not None
-    return None if cost is None else passes * cost.flops(settings.num_frames, settings.height, settings.width)
+    return None if cost is None else passes * cost.flops(frames, *settings.size)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from time import monotonic
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from confiner_cli.check import used_roles
 from confiner_cli.errors import ConfinerError
@@ -19,8 +15,7 @@ from confiner_cli.generate import Plan
 from confiner_cli.memory_need import memory_of
 from confiner_cli.notices import notices
 from confiner_cli.settings import Settings
-from confiner_cli.timeline import Timeline
-from confiner_cli.walk import Step
+from confiner_cli.timeline import timeline_of
 
 
 @dataclass(frozen=True)
@@ -55,11 +50,12 @@ def prepare(settings: Settings) -> Production:
     experts = load_experts(((role, settings.expert(role)) for role in roles), device, dtype, memory)
     decoder = load_decoder(settings.expert("spatial"), device, dtype, memory)
     low, high = settings.scheduler.guidance_interval
+    prompts = {0: settings.prompt, **settings.prompts}
     denoisers = {
-        role: {0: expert.given(settings.prompt, settings.negative_prompt, (low, high))}
+        role: {frame: expert.given(text, settings.negative_prompt, (low, high)) for frame, text in prompts.items()}
         for role, expert in experts.items()
     }
-    assert settings.num_frames is not None and settings.seed is not None
+    assert settings.seed is not None
     plan = Plan(
         denoisers=denoisers,
         scheduler=settings.scheduler,
@@ -71,51 +67,12 @@ def prepare(settings: Settings) -> Production:
     return Production(plan, decoder, device, memory.name, tuple(notices(settings, experts)))
 
 
-def timeline_of(settings: Settings) -> Timeline:
-    """Where the structures and windows of a run lie, whose settings are resolved."""
-    long_video = settings.long_video
-    assert settings.num_frames is not None and long_video.segment_frames is not None
-    overlap = 0 if settings.num_frames <= long_video.segment_frames else long_video.window_overlap
-    return Timeline(settings.num_frames, long_video.segment_frames, overlap, long_video.staggered)
-
-
 def _latent_shape(settings: Settings, decoder: Decoder) -> tuple[int, int, int]:
-    assert settings.height is not None and settings.width is not None
-    for name, value in (("height", settings.height), ("width", settings.width)):
+    for name, value in zip(("height", "width"), settings.size, strict=True):
         if value % decoder.factor:
             raise ConfinerError(
                 f"{name}={value} is not a multiple of {decoder.factor}, the VAE's factor",
                 f"{name}={value // decoder.factor * decoder.factor}",
             )
-    return (decoder.channels, settings.height // decoder.factor, settings.width // decoder.factor)
-
-
-@dataclass
-class Meter:
-    """What a run has cost so far: evaluations (denoiser calls), passes through networks, seconds a stage.
-
-    `stage` is what it is doing.
-    """
-
-    evaluations: Counter[str] = field(default_factory=Counter)
-    passes: Counter[str] = field(default_factory=Counter)
-    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
-    stage: str = "load"
-
-    def watch(self, stage: str, steps: Iterable[Step]) -> Iterator[Step]:
-        """Pass the steps on and count them."""
-        started, self.stage = monotonic(), stage
-        for step in steps:
-            self.evaluations[step.visit.role] += 1
-            self.passes[step.visit.role] += step.estimate.passes
-            self.seconds[stage] += monotonic() - started
-            yield step
-            started, self.stage = monotonic(), stage
-
-    def decode(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Pass decoded frames on and count the seconds that decoding takes."""
-        started, self.stage = monotonic(), "decode"
-        for frame in frames:
-            self.seconds["decode"] += monotonic() - started
-            yield frame
-            started, self.stage = monotonic(), "decode"
+    height, width = settings.size
+    return decoder.channels, height // decoder.factor, width // decoder.factor

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from math import inf, isfinite
 from time import monotonic
-from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -19,13 +20,14 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bars
 
-Item = TypeVar("Item")
 SECONDS_BETWEEN_LINES = 30.0
 
 
-def watch(stage: str, steps: Iterable[Item], total: int) -> Iterator[Item]:
-    """Pass the steps on and show how far they are."""
-    return _bar(stage, steps, total) if sys.stderr.isatty() else _lines(stage, steps, total)
+@contextmanager
+def evaluations(total: float) -> Iterator[Callable[[str], None]]:
+    """Show how many of `total` evaluations are done: to be told the stage after each. The total may be `math.inf`."""
+    with (_bar if sys.stderr.isatty() else _lines)(total) as shown:
+        yield shown
 
 
 def transfer(counts: Iterable[int], total: int) -> Iterator[int]:
@@ -38,28 +40,37 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _bar(stage: str, steps: Iterable[Item], total: int) -> Iterator[Item]:
+@contextmanager
+def _bar(total: float) -> Iterator[Callable[[str], None]]:
     columns = (
         TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
         TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
     with Bars(*columns, console=Console(stderr=True)) as bars:
-        task = bars.add_task(stage, total=total)
-        for step in steps:
-            bars.advance(task)
-            yield step
+        task = bars.add_task("", total=total if isfinite(total) else None)
+
+        def shown(stage: str) -> None:
+            bars.update(task, advance=1, description=stage)
+
+        yield shown
 
 
-def _lines(stage: str, steps: Iterable[Item], total: int) -> Iterator[Item]:
+@contextmanager
+def _lines(total: float) -> Iterator[Callable[[str], None]]:
     started = said = monotonic()
-    tenths = 0
-    for done, step in enumerate(steps, start=1):
-        now = monotonic()
-        if done == total or now - said > SECONDS_BETWEEN_LINES or (done * 10 // total > tenths and now - said > 1):
-            left = (now - started) / done * (total - done)
-            say(f"{stage} {done}/{total}, {now - started:.1f} s" + (f", {left:.0f} s left" if done < total else ""))
-            said, tenths = now, done * 10 // total
-        yield step
+    done = tenths = 0
+
+    def shown(stage: str) -> None:
+        nonlocal said, done, tenths
+        done, now = done + 1, monotonic()
+        reached = int(done * 10 / total)
+        if done == total or now - said > SECONDS_BETWEEN_LINES or (reached > tenths and now - said > 1):
+            left = f", {(now - started) / done * (total - done):.0f} s left" if done < total < inf else ""
+            of = f" of {total:.0f}" if isfinite(total) else ""
+            say(f"{stage}: {done}{of} evaluations, {now - started:.1f} s{left}")
+            said, tenths = now, reached
+
+    yield shown
 
 
 def _bytes_bar(counts: Iterable[int], total: int) -> Iterator[int]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,10 +15,12 @@ from typing import Any
 
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.fingerprint import sha256
+from confiner_cli.lock import in_use
 from confiner_cli.settings import Settings
 from confiner_cli.video import temporary_beside
 
 BLOCK = 512
+PROMPTING = ("prompt", "negative_prompt", "prompts", "seed")
 PACKAGES = ("confiner", "torch", "diffusers", "transformers", "peft", "hydra-core", "imageio-ffmpeg")
 
 
@@ -36,24 +39,32 @@ class Place:
             return cls(Path(chosen).expanduser().absolute(), exact=True)
         return cls(Path(kind).absolute() / datetime.now().strftime("%Y-%m-%d"))
 
-    def make(self, name: str = "") -> Path:
+    def make(self, name: str = "", going_on: bool = False) -> Path:
         """Make the folder and return its absolute path.
+
+        With `going_on` the exact folder may have a run in it.
 
         Raises:
             ConfinerError: the exact folder is not empty, or cannot be made.
         """
+        if going_on and not self.exact:
+            raise ConfinerError("resume=true does not know which run to go on with", "name it: output.dir=RUN_DIR")
         try:
-            return self._exact() if self.exact else self._named(name)
+            return self._exact(going_on) if self.exact else self._named(name)
         except OSError as error:
             raise ConfinerError(
                 f"cannot make a run folder in {self.root}: {error.strerror}",
                 "set output.dir= to a folder you can write to",
             ) from error
 
-    def _exact(self) -> Path:
+    def _exact(self, going_on: bool) -> Path:
         self.root.mkdir(parents=True, exist_ok=True)
-        if any(self.root.iterdir()):
-            raise ConfinerError(f"output.dir={self.root} exists and is not empty", "name a new folder")
+        unfinished = (self.root / "run.json").is_file()
+        if any(self.root.iterdir()) and not (going_on and unfinished):
+            cure = f"name a new folder, or go on with its run: confiner resume {self.root}"
+            raise ConfinerError(
+                f"output.dir={self.root} exists and is not empty", cure if unfinished else "name a new folder"
+            )
         return self.root
 
     def _named(self, name: str) -> Path:
@@ -70,31 +81,32 @@ class Place:
 class Record:
     """Writes what is known of a run into its folder."""
 
-    def __init__(self, folder: Path, settings: Settings, snapshots: Mapping[str, str], **facts: Any) -> None:
+    def __init__(self, folder: Path, known: Mapping[str, Any]) -> None:
+        """Take over a folder and what is known of its run."""
+        self.folder = folder
+        self.known: dict[str, Any] = dict(known)
+
+    @classmethod
+    def new(cls, folder: Path, settings: Settings, snapshots: Mapping[str, str], **facts: Any) -> Record:
         """Claim the folder with a first run.json (status running, and the facts).
 
         Raises:
             ConfinerError: another run has claimed it first.
         """
-        self.folder = folder
-        self.known: dict[str, Any] = {
-            "status": "running",
-            "prompt": settings.prompt,
-            "negative_prompt": settings.negative_prompt,
-            "seed": settings.seed,
-            "config": asdict(settings),
-            "versions": versions(),
-            "started": _now(),
-            **facts,
-        }
+        chosen = plain(settings)
+        record = cls(folder, {
+            "status": "running", **{key: chosen[key] for key in PROMPTING}, "config": chosen, "versions": versions(),
+            "started": _now(), **facts,
+        })  # fmt: skip
         try:
             with (folder / "run.json").open("x", encoding="utf-8") as file:
-                json.dump(self.known, file, indent=2)
+                json.dump(record.known, file, indent=2)
         except FileExistsError as error:
             raise in_use(folder) from error
         for name, text in snapshots.items():
             (folder / ".hydra").mkdir(exist_ok=True)
             (folder / ".hydra" / name).write_text(text, encoding="utf-8")
+        return record
 
     def update(self, **facts: Any) -> None:
         """Replace run.json, whole, with these facts added."""
@@ -134,15 +146,42 @@ class Record:
         return {path.name: sha256(path) for path in found if not path.name.startswith(".")}
 
 
-def in_use(folder: Path) -> ConfinerError:
-    """What to say where another process has claimed the folder first."""
-    return ConfinerError(f"output.dir={folder} is in use by another run", "name a new folder")
+def plain(settings: Settings) -> dict[str, Any]:
+    """Settings as JSON has them: keys are text, and a video without an end has `"inf"` frames."""
+    chosen: dict[str, Any] = json.loads(json.dumps(asdict(settings)))
+    return chosen | ({"num_frames": "inf"} if settings.num_frames == math.inf else {})
+
+
+def going_on(settings: Settings) -> Settings:
+    """With the seed that the run to go on with has drawn, where the settings leave it to be drawn."""
+    if not settings.resume or settings.seed is not None or settings.output.dir is None:
+        return settings
+    folder = Path(settings.output.dir).expanduser()
+    return replace(settings, seed=read_run(folder).get("seed")) if (folder / "run.json").is_file() else settings
+
+
+def differences(recorded: Mapping[str, Any], settings: Settings) -> list[str]:
+    """The keys in which settings differ from recorded ones, dotted; where a run goes and what it keeps is left out."""
+    before, now = (dict(_leaves(config)) for config in (recorded, plain(settings)))
+    keys = sorted({*before, *now})
+    return [
+        key for key in keys
+        if before.get(key, now.get(key)) != now.get(key) and key.partition(".")[0] not in ("output", "resume")
+    ]  # fmt: skip
+
+
+def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in node.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
 
 
 def recipe(settings: Settings) -> str:
     """What decides the frames, as ASCII JSON: the comment of the video file, which `from=` reads."""
-    config = {key: value for key, value in asdict(settings).items() if key != "output"}
-    parts = {key: config[key] for key in ("prompt", "negative_prompt", "seed")}
+    config = {key: value for key, value in plain(settings).items() if key not in ("output", "resume")}
+    parts = {key: config[key] for key in PROMPTING}
     return json.dumps({**parts, "config": config, "versions": versions()}, ensure_ascii=True)
 
 

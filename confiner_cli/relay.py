@@ -32,8 +32,8 @@ class Relay:
         """Estimate `x_t`, `(batch, channel, frame, height, width)`, every frame by its own prompt."""
         sizes = [size for _, size in self.legs]
         found = [denoiser(x_t, t) for denoiser, _ in self.legs]
-        clean = [whole.clean.split(sizes, dim=2)[leg] for leg, whole in enumerate(found)]
-        noise = [whole.noise.split(sizes, dim=2)[leg] for leg, whole in enumerate(found)]
+        clean = [torch.split(whole.clean, sizes, dim=2)[leg] for leg, whole in enumerate(found)]
+        noise = [torch.split(whole.noise, sizes, dim=2)[leg] for leg, whole in enumerate(found)]
         return Estimate(torch.cat(clean, dim=2), torch.cat(noise, dim=2), sum(whole.passes for whole in found))
 
     def on(self, schedule: NoiseSchedule) -> Relay:

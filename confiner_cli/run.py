@@ -2,157 +2,155 @@
 
 from __future__ import annotations
 
-import resource
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from itertools import islice
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from confiner_cli import progress
-from confiner_cli.beside import Feed, beside
 from confiner_cli.check import loaded_roles
-from confiner_cli.collect import KeptLatents, ShownFrames
-from confiner_cli.contact_sheet import write_contact_sheet
-from confiner_cli.errors import Terminated, named_error
+from confiner_cli.checkpoints import Checkpoints
+from confiner_cli.contact_sheet import columns, write_contact_sheet
+from confiner_cli.errors import ConfinerError, Terminated, named_error
 from confiner_cli.experts import hub
 from confiner_cli.experts.device import device_of
+from confiner_cli.experts.fingerprint import sha256
 from confiner_cli.experts.source import needs
-from confiner_cli.generate import refined, structures
-from confiner_cli.production import Meter, Production, prepare
+from confiner_cli.lock import locked
+from confiner_cli.meter import Meter
+from confiner_cli.produce import Work, evaluations_left, produce, write_latents
+from confiner_cli.production import Production, prepare
 from confiner_cli.prompts import slug
-from confiner_cli.record import Place, Record, recipe
+from confiner_cli.record import Place, Record, differences, plain, read_run, versions
 from confiner_cli.settings import Settings
-from confiner_cli.video import write_video
-from confiner_cli.walk import Step
+from confiner_cli.video import read_frames
 
 
 def run(settings: Settings, place: Place, snapshots: Mapping[str, str]) -> Path:
-    """Make the folder and the video in it. Returns the absolute path of video.mp4.
+    """Make the folder and the video in it, or go on with a run there. Returns the absolute path of video.mp4.
 
     Args:
         settings: checked, with their nulls resolved.
-        place: where the folder goes.
+        place: where the folder goes, or is.
         snapshots: files for `.hydra/`, by name.
 
     Raises:
         ConfinerError: with the status `failed` in run.json, or before there is a folder.
         KeyboardInterrupt, Terminated: with the status `interrupted`.
     """
-    device, meter = device_of(settings.device), Meter()
+    device = device_of(settings.device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)  # a sweep's jobs share the process
-    folder = place.make(f"{slug(settings.prompt)}-s{settings.seed}")
-    record = Record(folder, settings, snapshots, device=_device_name(device))
-    record.event("started")
-    with _ending(record, meter, device):
-        started = monotonic()
-        production = prepare(settings)
-        meter.seconds["load"] = monotonic() - started
-        for notice in production.notices:
-            progress.say(f"notice: {notice}")
-            record.log(notice)
-        record.update(notices=list(production.notices), memory=production.memory, models=_models(settings))
-        _produce(settings, production, meter, record)
-    _summary(record)
-    return record.folder / "video.mp4"
+    folder = place.make(f"{slug(settings.prompt)}-s{settings.seed}", going_on=settings.resume)
+    with locked(folder):
+        if settings.resume and finished(folder, settings):
+            progress.say(f"already done: {folder}")
+            return folder / "video.mp4"
+        record, meter = _record(folder, settings, snapshots, device), Meter(device=device)
+        meter.go_on_from(record.known)
+        with _ending(record, meter):
+            started = monotonic()
+            production = prepare(settings)
+            meter.add("load", monotonic() - started)
+            _notice(record, production)
+            record.update(memory=production.memory, models=_models(settings))
+            checkpoints = Checkpoints.of(folder, production.plan.timeline, settings.output.save_latents)
+            _make(settings, production, meter, record, checkpoints)
+        checkpoints.remove()
+        _summary(record)
+    return folder / "video.mp4"
 
 
-def _produce(settings: Settings, production: Production, meter: Meter, record: Record) -> None:
-    """The data's way: structures, windows, frames, files. Each arrow is an iterator; files are written beside them."""
-    kept, shown = KeptLatents(settings.output.save_latents), ShownFrames(_int(settings.num_frames))
-    comment = recipe(settings) if settings.output.metadata else None
-    with (
-        beside(_writer(settings, record, "structure.mp4")) as preview,
-        beside(_writer(settings, record, "video.mp4", comment)) as video,
-    ):
-        watch = _watch(meter, record, preview)
-        drafts = kept.pass_on("structure", structures(production.plan, watch))
-        windows = refined(production.plan, _previewed(production, meter, drafts, shown, preview), watch)
-        for window in kept.pass_on("refined", windows):
-            for frame in shown.pass_on("result", meter.decode(production.decoder(window))):
-                video.add(frame)
-        video.end()
-        write_contact_sheet(record.folder / "contact_sheet.png", settings.prompt, shown.rows)
-        if kept.wanted:
-            kept.tensors["base_noise"] = [production.plan.base_noise()]
-            kept.write(record.folder / "latents.safetensors")
+def finished(folder: Path, settings: Settings) -> bool:
+    """Whether a folder has the run of these settings, finished and untouched.
+
+    Raises:
+        ConfinerError: the folder has a run of other settings.
+    """
+    if not (folder / "run.json").exists():
+        return False
+    known = read_run(folder)
+    endless = known.get("stopped_at") is not None  # its settings say how long it became
+    changed = differences(
+        known.get("config", {}), replace(settings, num_frames=known["stopped_at"]) if endless else settings
+    )
+    if changed:
+        raise ConfinerError(
+            f"{folder} has a run with other settings: {', '.join(changed)} differ",
+            f"name a new output.dir=, or go on with the old settings: confiner resume {folder}",
+        )
+    video, digest = folder / "video.mp4", known.get("files", {}).get("video.mp4")
+    return known["status"] == "done" and video.exists() and sha256(video) == digest
 
 
-def _previewed(
-    production: Production, meter: Meter, drafts: Iterable[Tensor], shown: ShownFrames, preview: Feed[Tensor]
-) -> Iterator[Tensor]:
-    """Pass structures on and show them; with the last of them the preview ends, and its file appears soon after."""
-    frames_left = production.plan.timeline.num_frames
-    count = len(production.plan.timeline.structures)
-    for number, draft in enumerate(drafts, start=1):
-        frames = islice(meter.decode(production.decoder(draft)), frames_left)
-        for frame in shown.pass_on("structure", frames):
-            preview.add(frame)
-            frames_left -= 1
-        if number == count:
-            preview.end()
-        yield draft
+def _record(folder: Path, settings: Settings, snapshots: Mapping[str, str], device: torch.device) -> Record:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+    if not (settings.resume and (folder / "run.json").exists()):
+        record = Record.new(folder, settings, snapshots, device=name)
+        record.event("started")
+        return record
+    record = Record(folder, read_run(folder))
+    before = record.known.get("versions", {})
+    changed = [
+        f"{package} {before.get(package)} is now {now}"
+        for package, now in versions().items()
+        if before.get(package) != now
+    ]
+    record.update(status="running", resumed=record.known.get("resumed", 0) + 1, versions=versions())
+    record.event("resumed")
+    for line in changed:
+        progress.say(f"notice: {line}: what is made from here on may differ in its last bits")
+    return record
 
 
-def _writer(
-    settings: Settings, record: Record, name: str, comment: str | None = None
-) -> Callable[[Iterator[Tensor]], None]:
-    size, fps = (_int(settings.height), _int(settings.width)), _int(settings.fps)
-
-    def write(frames: Iterator[Tensor]) -> None:
-        write_video(record.folder / name, frames, size, fps, comment)
-        record.event("wrote", file=name)
-
-    return write
-
-
-def _watch(meter: Meter, record: Record, preview: Feed[Tensor]) -> Callable[[str, Iterator[Step], int], Iterator[Step]]:
-    """Count, show and record the steps; and stop early where the preview could not be written."""
-
-    def watch(stage: str, steps: Iterator[Step], total: int) -> Iterator[Step]:
-        record.event("stage", stage=stage, evaluations=total)
-        for number, step in enumerate(progress.watch(stage, meter.watch(stage, steps), total), start=1):
-            preview.check()
-            record.event("visit", stage=stage, number=number, role=step.visit.role, t=step.visit.t)
-            yield step
-
-    return watch
+def _make(settings: Settings, production: Production, meter: Meter, record: Record, checkpoints: Checkpoints) -> None:
+    """The videos, then what is made of them: the contact sheet, and the latents if they are wanted."""
+    with progress.evaluations(evaluations_left(production, checkpoints)) as shown:
+        work = Work(settings, production, checkpoints, meter, record, shown)
+        num_frames = produce(work)
+    if num_frames != settings.num_frames:
+        ended = replace(settings, num_frames=num_frames)
+        record.update(config=plain(ended), stopped_at=num_frames)
+    rows = {
+        row: read_frames(record.folder / f"{name}.mp4", columns(num_frames))
+        for row, name in (("structure", "structure"), ("result", "video"))
+    }
+    write_contact_sheet(record.folder / "contact_sheet.png", settings.prompt, rows)
+    if settings.output.save_latents:
+        write_latents(work, record.folder / "latents.safetensors")
 
 
 @contextmanager
-def _ending(record: Record, meter: Meter, device: torch.device) -> Iterator[None]:
+def _ending(record: Record, meter: Meter) -> Iterator[None]:
     """However the run ends, run.json says how and what it has cost; errors that have a cure are given it."""
-    started = monotonic()
-
-    def costs() -> dict[str, Any]:
-        meter.seconds["total"] = monotonic() - started
-        return {
-            "evaluations": _by_role(meter.evaluations), "passes": _by_role(meter.passes),
-            "seconds": {stage: round(value, 3) for stage, value in meter.seconds.items()},
-            "peak_memory_bytes": _peak_memory(device),
-        }  # fmt: skip
-
     try:
         yield
-        record.end("done", **costs())
+        record.end("done", **meter.costs())
     except (KeyboardInterrupt, Terminated):
         with suppress(OSError):
-            record.end("interrupted", **costs())
+            record.end("interrupted", **meter.costs())
+        progress.say(f"to go on: confiner resume {record.folder}")
         raise
     except Exception as error:
         named = named_error(error, meter.stage, record.known.get("memory", record.known["config"]["memory"]))
         with suppress(OSError):  # a full disk may have no room for this either
-            record.end("failed", error=str(named), hint=named.hint, **costs())
+            record.end("failed", error=str(named), hint=named.hint, **meter.costs())
             record.log(named.lines())
+        if named.exit_code == ConfinerError.exit_code:
+            progress.say(f"what is finished is kept; to go on afterwards: confiner resume {record.folder}")
         if named is error:
             raise
         raise named from error
+
+
+def _notice(record: Record, production: Production) -> None:
+    for notice in production.notices:
+        progress.say(f"notice: {notice}")
+        record.log(notice)
+    record.update(notices=list(production.notices))
 
 
 def _models(settings: Settings) -> dict[str, str]:
@@ -169,23 +167,3 @@ def _summary(record: Record) -> None:
     line = f"done: {seconds}; evaluations: {calls}; peak memory {facts['peak_memory_bytes'] / 2**20:.0f} MiB"
     progress.say(line)
     record.log(line)
-
-
-def _by_role(counts: Mapping[str, int]) -> dict[str, int]:
-    return {role: counts.get(role, 0) for role in ("control", "spatial", "temporal")}
-
-
-def _peak_memory(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
-
-
-def _int(value: int | None) -> int:
-    assert value is not None, "settings are resolved before they are run"
-    return value

@@ -167,23 +167,43 @@ class OutputSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that `confiner generate` can be told. None means the expert set's own value."""
+    """Everything that `confiner generate` can be told. None means the expert set's own value.
+
+    Attributes:
+        prompts: by frame, the prompts that take over from `prompt` there.
+        num_frames: a number, or `inf`: until Ctrl-C.
+        resume: whether to go on with the run in `output.dir`, if there is one.
+    """
 
     prompt: str = ""
+    prompts: dict[int, str] = field(default_factory=dict)
     negative_prompt: str = ""
     seed: int | None = None
-    num_frames: int | None = None
+    num_frames: int | float | None = None
     height: int | None = None
     width: int | None = None
-    fps: int | None = None
+    fps: int | float | None = None
     device: str = "auto"
     dtype: str = "auto"
     memory: str = "auto"
     frame_batch: int | None = None
+    resume: bool = False
     experts: ExpertSetSettings = field(default_factory=ExpertSetSettings)
     scheduler: SchedulerSettings = field(default_factory=SchedulerSettings)
     long_video: LongVideoSettings = field(default_factory=LongVideoSettings)
     output: OutputSettings = field(default_factory=OutputSettings)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels, once they are resolved."""
+        assert self.height is not None and self.width is not None
+        return self.height, self.width
+
+    @property
+    def length(self) -> float:
+        """The number of frames, once it is resolved; it may be `math.inf`."""
+        assert self.num_frames is not None
+        return self.num_frames
 
     def expert(self, role: str) -> ExpertSettings:
         """The expert of a role, its motion adapter being the one for the structure's number of steps."""

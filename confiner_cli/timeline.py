@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 
+from confiner_cli.settings import Settings
+
 
 @dataclass(frozen=True)
 class Span:
@@ -77,18 +79,20 @@ class Timeline:
 
     def window(self, number: int) -> Span:
         """The frames that window `number`, from 0, decides: those of the video before the next window begins."""
-        stop = self.num_frames if self.structure_count == 1 else min(self._start(number + 1), self.num_frames)
-        return Span(self._start(number), int(stop))
+        if self.structure_count == 1:
+            return Span(0, int(self.num_frames))
+        return Span(self._start(number), int(min(self._start(number + 1), self.num_frames)))
 
     def refines(self, number: int) -> Span:
         """The frames that window `number` refines: those it decides, and those it shares with the next window.
 
-        The last window refines the last structure to its end, also where that lies beyond the video: a window of a few
-        frames would be a bad one.
+        Where the video ends earlier, the window is whole all the same, as far as there are structures: one of a few
+        frames would be a bad one, and so a longer video begins with the same frames.
         """
-        if number + 1 < self.window_count:
-            return Span(self._start(number), self._start(number + 1) + self.overlap)
-        return Span(self._start(number), self.structure(int(self.structure_count) - 1).stop)
+        last = self.structure(int(self.structure_count) - 1).stop if math.isfinite(self.num_frames) else math.inf
+        if self.structure_count == 1:
+            return Span(0, int(last))
+        return Span(self._start(number), int(min(self._start(number + 1) + self.overlap, last)))
 
     def structures_of(self, span: Span) -> range:
         """The numbers of the structures that a span has frames of."""
@@ -109,6 +113,14 @@ class Timeline:
             return 0
         half = (self.length + 1) // 2 if self.staggered and self.length > 1 else 0
         return number * self.length - half - self.overlap // 2
+
+
+def timeline_of(settings: Settings) -> Timeline:
+    """Where the structures and windows of a run lie, whose settings are resolved."""
+    long_video = settings.long_video
+    assert long_video.segment_frames is not None
+    overlap = 0 if settings.length <= long_video.segment_frames else long_video.window_overlap
+    return Timeline(settings.length, long_video.segment_frames, overlap, long_video.staggered)
 
 
 def numbers(how_many: float) -> Iterator[int]:

@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -25,7 +25,7 @@ _FILTER = f"scale=out_color_matrix=bt709:out_range=tv,setparams=range=tv:{_BT709
 
 
 def write_video(
-    path: Path, frames: Iterable[Tensor], size: tuple[int, int], fps: int, comment: str | None = None
+    path: Path, frames: Iterable[Tensor], size: tuple[int, int], fps: float, comment: str | None = None
 ) -> None:
     """Encode frames as they come; at the end check the file by decoding it, then give it its name.
 
@@ -53,6 +53,38 @@ def write_video(
         verify(temporary, count, size)
 
 
+def join_videos(
+    path: Path, parts: Sequence[Path], num_frames: int, size: tuple[int, int], comment: str | None = None
+) -> None:
+    """Put videos of `write_video` behind each other without encoding them again; verified and named as there.
+
+    Args:
+        path: where the file goes; an existing file is replaced.
+        parts: the files in order, of one size and rate.
+        num_frames: how many frames the file has; what the parts have beyond them is left out.
+        size: `(height, width)`.
+        comment: text for the file's `comment` tag.
+
+    Raises:
+        ConfinerError: the disk is full.
+        FailedError: ffmpeg failed, or the file does not decode to so many frames.
+    """
+    tags = [] if comment is None else ["-metadata", f"comment={comment}"]
+    with temporary_beside(path) as temporary, temporary_beside(path.with_suffix(".txt"), keep=False) as listing:
+        names = (str(part.absolute()).replace("'", r"'\''") for part in parts)
+        listing.write_text("".join(f"file '{name}'\n" for name in names), encoding="utf-8")
+        command = [
+            imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error", "-f", "concat", "-safe", "0", "-i",
+            str(listing), "-c", "copy", "-frames:v", str(num_frames), "-movflags", "+faststart", *tags, str(temporary),
+        ]  # fmt: skip
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, start_new_session=True, check=False
+        )
+        if done.returncode != 0:
+            raise _encoder_error(path, done.returncode, done.stderr.decode(errors="replace"))
+        verify(temporary, num_frames, size)
+
+
 def _feed(process: subprocess.Popen[bytes], frames: Iterable[Tensor], shape: tuple[int, ...]) -> int:
     assert process.stdin is not None
     count = 0
@@ -65,15 +97,16 @@ def _feed(process: subprocess.Popen[bytes], frames: Iterable[Tensor], shape: tup
 
 @contextmanager
 def _encoder(
-    path: Path, size: tuple[int, int], fps: int, comment: str | None, messages: IO[bytes]
+    path: Path, size: tuple[int, int], fps: float, comment: str | None, messages: IO[bytes]
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process that waits for frames; ended by an error in the body, else waited for."""
     tags = [] if comment is None else ["-metadata", f"comment={comment}"]
     command = [
         imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24",
         "-s", f"{size[1]}x{size[0]}", "-r", str(fps), "-i", "-", "-an", "-c:v", "libx264", "-crf", CRF,
-        "-pix_fmt", "yuv420p", "-vf", _FILTER, "-movflags", "+faststart", *tags, str(path),
+        "-bf", "0", "-pix_fmt", "yuv420p", "-vf", _FILTER, "-movflags", "+faststart", *tags, str(path),
     ]  # fmt: skip
+    # No frame refers to a later one (-bf 0): parts follow each other in a joined file without a gap or a shift.
     # A session of its own: Ctrl-C is ours to handle.
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=messages, start_new_session=True)
     try:
@@ -87,14 +120,18 @@ def _encoder(
 
 
 @contextmanager
-def temporary_beside(path: Path) -> Iterator[Path]:
-    """A path to write to, which is synced and takes the name `path` at the end, or disappears on an error."""
+def temporary_beside(path: Path, keep: bool = True) -> Iterator[Path]:
+    """A path to write to, which is synced and takes the name `path` at the end, or disappears on an error.
+
+    Without `keep` it disappears at the end, too.
+    """
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.writing{path.suffix}")
     try:
         yield temporary
-        _sync(temporary)
-        temporary.replace(path)
-        _sync(path.parent)
+        if keep:
+            _sync(temporary)
+            temporary.replace(path)
+            _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -140,13 +177,21 @@ def read_video(path: Path) -> Tensor:
     import torch
 
     try:
-        frames = [
-            torch.frombuffer(bytearray(pixels), dtype=torch.uint8).view(height, width, 3)
-            for (height, width), pixels in _decoded(path)
-        ]
+        frames = [_tensor(size, pixels) for size, pixels in _decoded(path)]
     except ValueError as error:
         raise ConfinerError(f"{path} is not a video that can be read", "name an MP4 file") from error
     return torch.stack(frames)
+
+
+def read_frames(path: Path, numbers: Sequence[int]) -> list[Tensor]:
+    """Some frames of a video, uint8 `(height, width, 3)`, without holding the others."""
+    return [_tensor(size, pixels) for number, (size, pixels) in enumerate(_decoded(path)) if number in numbers]
+
+
+def _tensor(size: tuple[int, int], pixels: bytes) -> Tensor:
+    import torch
+
+    return torch.frombuffer(bytearray(pixels), dtype=torch.uint8).view(*size, 3)
 
 
 def _decoded(path: Path) -> Iterator[tuple[tuple[int, int], bytes]]:

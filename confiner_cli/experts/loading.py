@@ -21,7 +21,7 @@ from confiner_cli.experts.memory import Handle, Memory
 from confiner_cli.experts.parts import COMMON, Network, Parts
 from confiner_cli.experts.source import needs
 from confiner_cli.experts.text import text_encoder
-from confiner_cli.experts.vae import Decoder, decoder
+from confiner_cli.experts.vae import Decoder, Encoder, coder
 from confiner_cli.schedule import BETA_SCHEDULES
 from confiner_cli.settings import ExpertSettings
 
@@ -70,7 +70,12 @@ def load_experts(
 
 def load_decoder(settings: ExpertSettings, device: torch.device, dtype: torch.dtype, memory: Memory) -> Decoder:
     """The VAE of an expert set, which lies with its spatial expert."""
-    return decoder(parts_of("spatial", settings, device, dtype), memory)
+    return coder(Decoder, parts_of("spatial", settings, device, dtype), memory)
+
+
+def load_encoder(settings: ExpertSettings, device: torch.device, dtype: torch.dtype, memory: Memory) -> Encoder:
+    """The other direction of `load_decoder`'s VAE."""
+    return coder(Encoder, parts_of("spatial", settings, device, dtype), memory)
 
 
 def family_of(settings: ExpertSettings) -> ModuleType:

@@ -1,10 +1,11 @@
-"""Latents to frames, a few at a time, so that memory does not grow with the length of the video."""
+"""Frames to latents and latents to frames, a few at a time: the networks' memory does not grow with the video."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -17,15 +18,15 @@ from confiner_cli.experts.parts import Parts
 
 
 @dataclass(frozen=True)
-class Decoder:
-    """The VAE that an expert set shares.
+class Coder:
+    """The VAE that an expert set shares: what its two directions have in common.
 
     Attributes:
         vae: loaded when it is first called.
         factor: pixels of a frame's side per latent.
         channels: of the latents.
         scaling_factor: what latents are multiplied by in the space that the UNets see.
-        batch: frames that are decoded at once.
+        batch: frames that pass through it at once.
     """
 
     vae: Handle
@@ -34,6 +35,22 @@ class Decoder:
     scaling_factor: float
     batch: int
 
+    @torch.no_grad()
+    def _finite(self, direction: Callable[[AutoencoderKL, Tensor], Tensor], part: Tensor) -> Tensor | None:
+        """The part coded, float32 on the CPU; None where that is not finite, in full precision too."""
+        vae = self.vae()
+        assert isinstance(vae, AutoencoderKL)
+        coded = direction(vae, part.to(vae.device, vae.dtype)).float().cpu()
+        if not torch.isfinite(coded).all() and vae.dtype != torch.float32:
+            narrow = vae.dtype  # in which it overflows
+            coded = direction(vae.to(torch.float32), part.to(vae.device)).float().cpu()
+            vae.to(narrow)
+        return coded if torch.isfinite(coded).all() else None
+
+
+class Decoder(Coder):
+    """From latents to frames."""
+
     def __call__(self, latents: Tensor) -> Iterator[Tensor]:
         """Decode `(1, channel, frame, height, width)` to uint8 frames `(height, width, 3)`, one after another.
 
@@ -41,35 +58,56 @@ class Decoder:
             FailedError: a decoded frame has NaN or infinity in it, in full precision too.
         """
         for part in torch.split(latents[0].transpose(0, 1) / self.scaling_factor, self.batch):
-            pixels = self._pixels(part)
+            pixels = self._finite(_decode, part)
+            if pixels is None:
+                raise FailedError(
+                    "the VAE decoded frames that are not finite (NaN or infinity), in float32",
+                    "the latents or the VAE's weights are damaged: try another seed, then `confiner experts check`",
+                )
             yield from (pixels.permute(0, 2, 3, 1) / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
 
-    @torch.no_grad()
-    def _pixels(self, part: Tensor) -> Tensor:
-        vae = self.vae()
-        assert isinstance(vae, AutoencoderKL)
-        pixels = _decode(vae, part)
-        if not torch.isfinite(pixels).all() and vae.dtype != torch.float32:
-            narrow = vae.dtype  # in which it overflows
-            pixels = _decode(vae.to(torch.float32), part)
-            vae.to(narrow)
-        if not torch.isfinite(pixels).all():
-            raise FailedError(
-                "the VAE decoded frames that are not finite (NaN or infinity), in float32",
-                "the latents or the VAE's weights are damaged: try another seed, then `confiner experts check`",
-            )
-        return pixels
+
+class Encoder(Coder):
+    """From frames to latents, without noise: the posterior's mode."""
+
+    def __call__(self, frames: Tensor) -> Tensor:
+        """Encode uint8 frames `(frame, height, width, 3)`, whose sides are multiples of `factor`.
+
+        Returns:
+            What the UNets see: `(1, channel, frame, height / factor, width / factor)`, float32 on the CPU.
+
+        Raises:
+            FailedError: the latents have NaN or infinity in them, in full precision too.
+        """
+        parts = []
+        for part in torch.split(frames.permute(0, 3, 1, 2), self.batch):
+            latents = self._finite(_encode, part / 127.5 - 1)
+            if latents is None:
+                raise FailedError(
+                    "the VAE encoded frames to latents that are not finite (NaN or infinity), in float32",
+                    "the VAE's weights are damaged: `confiner experts check`",
+                )
+            parts.append(latents)
+        return torch.cat(parts).transpose(0, 1)[None] * self.scaling_factor
 
 
 def _decode(vae: AutoencoderKL, latents: Tensor) -> Tensor:
-    pixels: Tensor = vae.decode(latents.to(vae.device, vae.dtype)).sample
-    return pixels.float().cpu()
+    pixels: Tensor = vae.decode(latents).sample
+    return pixels
 
 
-def decoder(parts: Parts, memory: Memory) -> Decoder:
-    """The decoder that `parts` have."""
+def _encode(vae: AutoencoderKL, pixels: Tensor) -> Tensor:
+    latents: Tensor = vae.encode(pixels).latent_dist.mode()
+    return latents
+
+
+Direction = TypeVar("Direction", Decoder, Encoder)
+
+
+def coder(direction: type[Direction], parts: Parts, memory: Memory) -> Direction:
+    """The decoder or the encoder that `parts` have; of both, the process loads one network."""
     config = parts.config("vae")
-    return Decoder(
+    return direction(
         vae=Handle(
             ("vae", fingerprint(parts.files("vae")), parts.device, parts.dtype),
             "vae",

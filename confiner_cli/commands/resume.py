@@ -1,0 +1,38 @@
+"""`confiner resume RUN_DIR`: go on with a run that was interrupted or killed, from what it had finished."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from confiner_cli.errors import ConfinerError
+
+HELP = """\
+usage: confiner resume RUN_DIR
+
+Goes on with a run that was interrupted, killed or failed, with its own settings and to the same frames. What it had
+finished is read; a file that is missing or damaged is made again. A finished run is left as it is.
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command; the exit code is `cli.main`'s."""
+    if "-h" in arguments or "--help" in arguments:
+        print(HELP, end="")
+        return 0
+    if len(arguments) != 1 or arguments[0].startswith("-"):
+        raise ConfinerError("resume takes one run folder", "confiner resume RUN_DIR")
+    folder = Path(arguments[0]).expanduser().absolute()
+    if not (folder / "run.json").is_file():
+        raise ConfinerError(f"{folder} is not a run folder: there is no run.json in it", "confiner resume RUN_DIR")
+    from confiner_cli.check import loaded_roles, resolved
+    from confiner_cli.config import compose, settings_of
+    from confiner_cli.downloads import fetch
+    from confiner_cli.overrides import recorded
+    from confiner_cli.record import Place
+    from confiner_cli.run import run
+
+    settings = resolved(settings_of(compose(list(recorded(folder, chosen=set(), output=True)))))
+    fetch(settings, loaded_roles(settings.scheduler))
+    print(run(replace(settings, resume=True), Place(folder, exact=True), {}), flush=True)
+    return 0

@@ -1,0 +1,54 @@
+"""Which files of a run are finished, with their hashes: what is not here, or has changed since, is not trusted."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from threading import Lock
+
+from confiner_cli.experts.fingerprint import sha256
+
+
+class Journal:
+    """`journal.jsonl` in a folder.
+
+    Args:
+        folder: holds the journal and the files; a torn last line of the journal, as a kill leaves it, is dropped.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path, self._lock = folder / "journal.jsonl", Lock()
+        self._hashes: dict[str, str] = {}
+        self._seen: set[str] = set()
+        whole = self._path.read_bytes() if self._path.exists() else b""
+        kept = whole[: whole.rfind(b"\n") + 1]
+        if kept != whole:
+            os.truncate(self._path, len(kept))
+        for line in kept.decode(errors="replace").splitlines():
+            self._read(line)
+
+    def add(self, *files: Path) -> None:
+        """Write down that files of the folder are finished: on disk, all of them or none, when this returns."""
+        hashes = {path.name: sha256(path) for path in files}
+        with self._lock:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"finished": hashes}) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            self._hashes |= hashes
+            self._seen |= set(hashes)
+
+    def has(self, path: Path) -> bool:
+        """Whether a file is finished, still there, and has the bytes that it had then (looked at once)."""
+        if path.name not in self._hashes or not path.exists():
+            return False
+        if path.name not in self._seen and sha256(path) == self._hashes[path.name]:
+            self._seen.add(path.name)
+        return path.name in self._seen
+
+    def _read(self, line: str) -> None:
+        try:
+            self._hashes |= {str(name): str(digest) for name, digest in json.loads(line)["finished"].items()}
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return  # a damaged line finishes nothing
