@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from confiner_cli.check import loaded_roles, resolved
+from confiner_cli.check import resolved
 from confiner_cli.config import compose, settings_of
 from confiner_cli.downloads import fetch
 from confiner_cli.errors import ConfinerError
@@ -20,6 +20,7 @@ from confiner_cli.meter import Meter
 from confiner_cli.overrides import for_hydra
 from confiner_cli.production import Production, prepare
 from confiner_cli.record import recipe
+from confiner_cli.roles import loaded_roles
 from confiner_cli.settings import Settings
 from confiner_cli.video import write_video
 
@@ -97,18 +98,17 @@ class Confiner:
         words = for_hydra(overrides, multirun=False)
         composed = settings_of(compose([*self.overrides, *words])) if words else self.settings
         chosen = resolved(replace(composed, prompt=prompt, **settings))
-        fetch(chosen, loaded_roles(chosen.scheduler))
+        fetch(chosen, loaded_roles(chosen))
         production, meter = prepare(chosen), Meter()
 
         def watch(stage: str, steps: Any, total: int) -> Any:
             return meter.watch(stage, steps)
 
-        drafts = [made.latents for made in structures(production.plan, watch)]
+        drafts = list(structures(production.plan, watch))
         finished = list(refined(production.plan, drafts, watch))
         frames = _frames(production, finished)
-        structure = (
-            _frames(production, drafts)[: len(frames)] if chosen.scheduler.refinement.num_inference_steps else frames
-        )
+        coarse = [made.latents for made in drafts] if chosen.scheduler.refinement.num_inference_steps else finished
+        structure = _frames(production, coarse)[: len(frames)]
         return Video(frames, structure, chosen, dict(meter.evaluations), dict(meter.passes), production.notices)
 
 
@@ -125,6 +125,6 @@ def load(experts: str = "tiny", *overrides: str) -> Confiner:
     chosen = tuple(for_hydra((f"experts={experts}", *overrides), multirun=False))
     settings = settings_of(compose(chosen))
     chosen_settings = resolved(replace(settings, prompt="-"))
-    fetch(chosen_settings, loaded_roles(chosen_settings.scheduler))
+    fetch(chosen_settings, loaded_roles(chosen_settings))
     prepare(chosen_settings)
     return Confiner(chosen, settings)

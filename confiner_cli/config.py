@@ -16,7 +16,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from confiner_cli.check import did_you_mean
+from confiner_cli.bounds import did_you_mean
 from confiner_cli.errors import ConfinerError
 from confiner_cli.settings import Settings
 

@@ -51,6 +51,7 @@ class Plan:
         shape: `(channel, height, width)` of one frame's latents.
         seed: what all noise is keyed by.
         long_video: how segments follow each other.
+        given: makes the latents of a structure's span, where a video is given instead of sampled.
     """
 
     denoisers: Mapping[str, Mapping[int, Denoiser]]
@@ -59,16 +60,17 @@ class Plan:
     shape: tuple[int, int, int]
     seed: int
     long_video: LongVideoSettings = field(default_factory=LongVideoSettings)
+    given: Callable[[Span], Tensor] | None = None
 
     @property
     def follows(self) -> bool:
         """Whether a structure depends on the one before it."""
-        return self.long_video.coherence > 0
+        return self.long_video.coherence > 0 and self.given is None
 
     @property
     def structure_evaluations(self) -> int:
         """How many evaluations a structure takes."""
-        return self.scheduler.structure.num_inference_steps
+        return 0 if self.given else self.scheduler.structure.num_inference_steps
 
     def grid(self, denoiser: Denoiser) -> Grid:
         """The timesteps of the structure stage."""
@@ -102,6 +104,8 @@ class Plan:
 
 def structure(plan: Plan, number: int, previous: Structure | None, watch: Watch) -> Structure:
     """Sample structure `number`. `previous` is the one before it, with its noises; only coherence guidance asks it."""
+    if plan.given:
+        return Structure(number, plan.given(plan.timeline.structure(number)))
     start = plan.timeline.structure(number).start
     role = plan.scheduler.structure.expert
     denoiser = for_frames(plan.denoisers[role], Span(start, start + 1))  # a segment has the prompt of its start
@@ -162,17 +166,18 @@ def structures(plan: Plan, watch: Watch) -> Iterator[Structure]:
         yield made
 
 
-def refined(plan: Plan, drafts: Iterable[Tensor], watch: Watch) -> Iterator[Tensor]:
+def refined(plan: Plan, drafts: Iterable[Structure], watch: Watch) -> Iterator[Tensor]:
     """Refine a stream of structures, holding no more of them than a window needs; the parts are the video's frames.
 
     Shapes are `(1, channel, frame, height, width)`, the frames of one window after another.
     """
-    source, held, before = enumerate(drafts), dict[int, Tensor](), None
+    source, held, before = iter(drafts), dict[int, Tensor](), None
     for number in numbers(plan.timeline.window_count):
         span = plan.timeline.refines(number)
         wanted = plan.timeline.structures_of(span)
         while wanted[-1] not in held:
-            held.update([next(source)])
+            made = next(source)
+            held[made.number] = made.latents
         held = {key: latents for key, latents in held.items() if key >= wanted[0]}
         finished = window(plan, number, draft(plan.timeline, span, held), watch)
         yield decided(plan.timeline, number, finished, before)

@@ -18,12 +18,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from confiner_cli.check import loaded_roles, resolved
+from confiner_cli.check import resolved
 from confiner_cli.config import config_dir, readable_errors, register, settings_of
 from confiner_cli.errors import ConfinerError, named_error
 from confiner_cli.lock import in_use
 from confiner_cli.prompts import quoted
 from confiner_cli.record import Place, going_on
+from confiner_cli.roles import loaded_roles
 from confiner_cli.settings import Settings
 
 
@@ -112,7 +113,7 @@ def _video(config: DictConfig, place: Callable[[Settings], Place]) -> Path:
     from confiner_cli.run import run
 
     device_of(settings.device)
-    fetch(settings, loaded_roles(settings.scheduler))
+    fetch(settings, loaded_roles(settings))
     return run(settings, place(settings), _snapshots(config))
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from confiner_cli.check import used_roles
 from confiner_cli.costs import Cost, companions, costs
 from confiner_cli.experts.memory import MEMORY, STAGE, Memory
+from confiner_cli.roles import used_roles
 from confiner_cli.settings import Settings
 from confiner_cli.timeline import timeline_of
 
@@ -32,7 +32,7 @@ def memory_of(settings: Settings, free: int | None, bytes_a_number: int = 2) -> 
 
 def needed(settings: Settings, name: str, bytes_a_number: int = 2) -> float | None:
     """Bytes that a run holds on the device at its peak; None where an expert's network is not a known one."""
-    roles, table = used_roles(settings.scheduler), costs()
+    roles, table = used_roles(settings), costs()
     architectures = {role: settings.expert(role).architecture or "" for role in roles}
     if not set(architectures.values()) <= set(table):
         return None

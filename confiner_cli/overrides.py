@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from confiner_cli.check import did_you_mean
+from confiner_cli.bounds import did_you_mean
 from confiner_cli.errors import ConfinerError
 from confiner_cli.prompts import quoted, read_prompt, read_prompts, verbatim
 from confiner_cli.settings import MISSING, ROLES, ExpertSettings, Settings
 
 GROUPS = ("experts", "experts/control", "experts/spatial", "experts/temporal", "scheduler", "long_video")
 OURS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir", "hydra.mode")
-_PATH = re.compile(r"output\.dir|experts\.knows|experts\.\w+\.(?:model|shared|motion_adapter)")
+_PATH = re.compile(r"output\.dir|structure\.video|experts\.knows|experts\.\w+\.(?:model|shared|motion_adapter)")
 _WORD = re.compile(r"(?P<mark>~|\+{0,2})(?P<key>[^=~+@][^=@]*)(?:@[^=]*)?(?:=(?P<value>.*))?", re.DOTALL)
 
 

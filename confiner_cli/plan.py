@@ -80,8 +80,9 @@ def rows(settings: Settings) -> Iterator[Row]:
         raise ConfinerError("a video without an end costs without an end", "num_frames= takes a number here")
     timeline = timeline_of(settings)
     refined = [timeline.refines(number) for number in range(int(timeline.window_count))]
+    sampled = [] if settings.structure.video else _structure(settings)
     for stage, stops, spans in (
-        ("structure", _structure(settings), [Span(span.start, span.start) for span in timeline.structures]),
+        ("structure", sampled, [Span(span.start, span.start) for span in timeline.structures]),
         ("refinement", _refinement(settings), refined),
     ):
         legs = [1 + sum(span.start < frame < span.stop for frame in settings.prompts) for span in spans]

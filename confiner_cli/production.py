@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from confiner_cli.check import used_roles
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.device import device_of, dtype_of, free_memory
-from confiner_cli.experts.loading import load_decoder, load_experts
+from confiner_cli.experts.loading import load_decoder, load_encoder, load_experts
+from confiner_cli.experts.memory import Memory
 from confiner_cli.experts.vae import Decoder
+from confiner_cli.footage import footage_of
 from confiner_cli.generate import Plan
+from confiner_cli.given_structure import GivenStructure
 from confiner_cli.memory_need import memory_of
 from confiner_cli.notices import notices
+from confiner_cli.roles import used_roles
 from confiner_cli.settings import Settings
-from confiner_cli.timeline import timeline_of
+from confiner_cli.timeline import Span, timeline_of
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ def prepare(settings: Settings) -> Production:
     device = device_of(settings.device)
     dtype = dtype_of(settings.dtype, device)
     memory = memory_of(settings, free_memory(device), dtype.itemsize)
-    roles = used_roles(settings.scheduler)
+    roles = used_roles(settings)
     experts = load_experts(((role, settings.expert(role)) for role in roles), device, dtype, memory)
     decoder = load_decoder(settings.expert("spatial"), device, dtype, memory)
     low, high = settings.scheduler.guidance_interval
@@ -63,8 +69,18 @@ def prepare(settings: Settings) -> Production:
         shape=_latent_shape(settings, decoder),
         seed=settings.seed,
         long_video=settings.long_video,
+        given=_given(settings, device, dtype, memory),
     )
     return Production(plan, decoder, device, memory.name, tuple(notices(settings, experts)))
+
+
+def _given(
+    settings: Settings, device: torch.device, dtype: torch.dtype, memory: Memory
+) -> Callable[[Span], Tensor] | None:
+    if settings.structure.video is None:
+        return None
+    encoder = load_encoder(settings.expert("spatial"), device, dtype, memory)
+    return GivenStructure(footage_of(Path(settings.structure.video).expanduser()), settings.size, encoder)
 
 
 def _latent_shape(settings: Settings, decoder: Decoder) -> tuple[int, int, int]:

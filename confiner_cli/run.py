@@ -11,7 +11,6 @@ from time import monotonic
 import torch
 
 from confiner_cli import progress
-from confiner_cli.check import loaded_roles
 from confiner_cli.checkpoints import Checkpoints
 from confiner_cli.contact_sheet import columns, write_contact_sheet
 from confiner_cli.errors import ConfinerError, Terminated, named_error
@@ -25,6 +24,7 @@ from confiner_cli.produce import Work, evaluations_left, produce, write_latents
 from confiner_cli.production import Production, prepare
 from confiner_cli.prompts import slug
 from confiner_cli.record import Place, Record, differences, plain, read_run, versions
+from confiner_cli.roles import loaded_roles
 from confiner_cli.settings import Settings
 from confiner_cli.video import read_frames
 
@@ -155,7 +155,7 @@ def _notice(record: Record, production: Production) -> None:
 
 def _models(settings: Settings) -> dict[str, str]:
     """The commits of the models that came from the hub: `main` is another one tomorrow."""
-    used = [need for role in loaded_roles(settings.scheduler) for _, need in needs(role, settings.expert(role))]
+    used = [need for role in loaded_roles(settings) for _, need in needs(role, settings.expert(role))]
     places = {str(need.source): hub.commit_of(need, hub.cached(need)) for need in used}
     return {source: commit for source, commit in places.items() if commit}
 

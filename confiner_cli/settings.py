@@ -157,6 +157,13 @@ class LongVideoSettings:
 
 
 @dataclass(frozen=True)
+class GivenSettings:
+    """What is given in the place of the structure stage: a `video` to refine, or None."""
+
+    video: str | None = None
+
+
+@dataclass(frozen=True)
 class OutputSettings:
     """Where a run goes and what it keeps."""
 
@@ -191,6 +198,7 @@ class Settings:
     experts: ExpertSetSettings = field(default_factory=ExpertSetSettings)
     scheduler: SchedulerSettings = field(default_factory=SchedulerSettings)
     long_video: LongVideoSettings = field(default_factory=LongVideoSettings)
+    structure: GivenSettings = field(default_factory=GivenSettings)
     output: OutputSettings = field(default_factory=OutputSettings)
 
     @property

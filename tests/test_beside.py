@@ -5,9 +5,10 @@ import time
 
 import pytest
 
-from confiner_cli.beside import WAITING, beside
+from confiner_cli.beside import beside
 
 SECONDS = 30.0
+WAITING = 4
 
 
 def test_items_arrive_in_order_in_another_thread():
@@ -16,7 +17,7 @@ def test_items_arrive_in_order_in_another_thread():
     def consume(items):
         seen.extend((threading.get_ident(), item) for item in items)
 
-    with beside(consume) as feed:
+    with beside(consume, WAITING) as feed:
         for number in range(3 * WAITING):
             feed.add(number)
         feed.end()
@@ -31,7 +32,7 @@ def test_the_consumer_finishes_while_the_body_goes_on():
         list(items)
         finished.set()
 
-    with beside(consume) as feed:
+    with beside(consume, WAITING) as feed:
         feed.add(1)
         assert not finished.wait(0.2)
         feed.end()
@@ -46,7 +47,7 @@ def test_leaving_waits_for_the_consumer():
         time.sleep(0.3)
         finished.append(True)
 
-    with beside(consume) as feed:
+    with beside(consume, WAITING) as feed:
         feed.end()
     assert finished
 
@@ -56,7 +57,7 @@ def test_a_consumer_that_fails_is_heard_by_the_maker_even_where_the_queue_is_ful
         next(items)
         raise OSError("No space left")
 
-    with pytest.raises(OSError, match="No space left"), beside(consume) as feed:
+    with pytest.raises(OSError, match="No space left"), beside(consume, WAITING) as feed:
         for number in range(10**9):
             feed.add(number)
 
@@ -66,7 +67,7 @@ def test_a_consumer_that_fails_after_the_last_item_is_heard_on_leaving():
         list(items)
         raise OSError("the trailer")
 
-    with pytest.raises(OSError, match="the trailer"), beside(consume) as feed:
+    with pytest.raises(OSError, match="the trailer"), beside(consume, WAITING) as feed:
         feed.end()
 
 
@@ -81,7 +82,7 @@ def test_a_maker_that_fails_ends_the_consumer_and_keeps_its_own_error(error):
             met.append(inside)
             raise
 
-    with pytest.raises(error, match="the maker's"), beside(consume) as feed:
+    with pytest.raises(error, match="the maker's"), beside(consume, WAITING) as feed:
         feed.add(1)
         raise error("the maker's")
     assert len(met) == 1
@@ -94,7 +95,7 @@ def test_a_slow_consumer_holds_the_maker_back():
         go.wait(SECONDS)
         list(items)
 
-    with beside(consume) as feed:
+    with beside(consume, WAITING) as feed:
         added = []
         maker = threading.Thread(target=lambda: [added.append(feed.add(n)) for n in range(2 * WAITING)])
         maker.start()

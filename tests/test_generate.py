@@ -7,11 +7,11 @@ from toy_experts import Networked
 from confiner_cli.errors import NotFiniteError
 from confiner_cli.generate import Plan, refined, structures
 from confiner_cli.guidance import Guided
-from confiner_cli.production import Meter
+from confiner_cli.meter import Meter
 from confiner_cli.refinement import PATTERNS
 from confiner_cli.schedule import linear, scaled_linear
-from confiner_cli.settings import ROLES, RefinementSettings, SchedulerSettings, StructureSettings
-from confiner_cli.timeline import Span, Timeline
+from confiner_cli.settings import ROLES, LongVideoSettings, RefinementSettings, SchedulerSettings, StructureSettings
+from confiner_cli.timeline import Timeline
 
 SCHEDULES = {"control": linear(0.00085, 0.012), "spatial": scaled_linear(), "temporal": linear()}
 CONFINER_9 = SchedulerSettings(name="confiner_9")
@@ -27,10 +27,21 @@ class Broken(Networked):
         return super().__call__(x_t * float("nan") if t < self.below else x_t, t)
 
 
-def plan_of(scheduler=CONFINER_9, seed=7, num_frames=3, segment_frames=16, **denoisers):
+def plan_of(scheduler=CONFINER_9, seed=7, num_frames=3, segment_frames=16, overlap=0, long_video=None, **denoisers):
     experts = {role: Networked(SCHEDULES[role], "v_prediction") for role in ROLES}
     experts["temporal"] = replace(experts["temporal"], network=lambda x, t: torch.sin(x))
-    return Plan(experts | denoisers, scheduler, Timeline(num_frames, segment_frames), shape=(4, 8, 8), seed=seed)
+    return Plan(
+        denoisers={role: {0: denoiser} for role, denoiser in (experts | denoisers).items()},
+        scheduler=scheduler,
+        timeline=Timeline(num_frames, segment_frames, overlap),
+        shape=(4, 8, 8),
+        seed=seed,
+        long_video=LongVideoSettings(**long_video or {}),
+    )
+
+
+def plain(stage, steps, total):
+    return steps
 
 
 def latents(plan, meter=None):
@@ -50,15 +61,16 @@ def test_the_seed_decides_every_bit():
 
 
 def test_noise_is_keyed_by_seed_purpose_visit_and_the_videos_frame():
-    plan, other, window = plan_of(num_frames=16), plan_of(num_frames=16, seed=8), Span(0, 16)
+    plan, other = plan_of(num_frames=16), plan_of(num_frames=16, seed=8)
     drawn = [
-        plan.base_noise(), other.base_noise(),
-        plan.hop_noise(window, 0), plan.hop_noise(window, 1), other.hop_noise(window, 0),
+        plan.initial_noise(0), other.initial_noise(0),
+        plan.hop_noise(0, 0), plan.hop_noise(0, 1), other.hop_noise(0, 0),
     ]  # fmt: skip
     frames = torch.cat([noise[0].transpose(0, 1).flatten(1) for noise in drawn])
     correlations = torch.corrcoef(frames).triu(diagonal=1).abs()
     assert correlations.max() < 6 / frames.shape[1] ** 0.5
-    assert torch.equal(plan.hop_noise(Span(5, 9), 1), plan.hop_noise(window, 1)[:, :, 5:9])
+    parts = plan_of(num_frames=16, segment_frames=4)
+    assert torch.equal(parts.hop_noise(1, 1), plan.hop_noise(0, 1)[:, :, 2:6])
 
 
 @pytest.mark.parametrize("num_frames", [1, 5, 16])
@@ -83,8 +95,8 @@ def test_latents_stream_window_by_window():
 
 def test_refinement_of_no_steps_leaves_the_structure_as_it_is():
     plan = plan_of(SchedulerSettings(name="alone", refinement=RefinementSettings(num_inference_steps=0)))
-    (structure,) = structures(plan, lambda stage, steps, total: steps)
-    assert torch.equal(latents(plan), structure)
+    (structure,) = structures(plan, plain)
+    assert torch.equal(latents(plan), structure.latents)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,10 @@ FILES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for pat
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
 
 GROUND = {"errors", "settings"}
-METHOD = {"level", "schedule", "walk", "guidance", "noise", "timeline", "structure", "refinement", "generate"}
+METHOD = {
+    "level", "schedule", "walk", "guidance", "noise", "timeline", "structure", "refinement", "initialization", "coherence",
+    "relay", "generate",
+}  # fmt: skip
 EXPERTS = {name for name in FILES if name.startswith("experts.")}
 LAVIE = {f"experts.{name}" for name in ("lavie", "lavie_blocks", "lavie_checkpoint", "temporal_attention")}
 DOOR = {"config", "hydra_app", "prompts"} | {name for name in FILES if name.startswith("commands.")}
@@ -89,7 +92,7 @@ def test_only_experts_know_diffusers_and_transformers():
 
 @pytest.mark.parametrize(
     ("package", "owners"),
-    [("imageio_ffmpeg", {"video"}), ("rich", {"progress", "hydra_app"}), ("hydra", DOOR), ("omegaconf", DOOR)],
+    [("imageio_ffmpeg", {"video", "footage"}), ("rich", {"progress", "hydra_app"}), ("hydra", DOOR), ("omegaconf", DOOR)],
 )
 def test_a_foreign_package_is_known_where_it_belongs_and_nowhere_else(package, owners):
     assert users(package) and users(package) <= owners
@@ -135,7 +138,7 @@ def test_help_imports_neither_torch_nor_hydra(arguments):
 
 def test_files_stay_small():
     assert {name for name in FILES if lines({name}) > 300} == set()
-    assert lines(METHOD) < 700
+    assert lines(METHOD) < 1000
     assert lines(LAVIE) < 600  # a whole network
     assert lines(EXPERTS) < 2400
-    assert lines(set(FILES) - EXPERTS) < 4000
+    assert lines(set(FILES) - EXPERTS) < 5000

@@ -16,7 +16,8 @@ from confiner_cli.experts.memory import KEPT, MEMORY, Residence
 from confiner_cli.experts.vae import Decoder
 from confiner_cli.generate import refined, structures
 from confiner_cli.memory_need import memory_of, needed
-from confiner_cli.production import Meter, prepare
+from confiner_cli.meter import Meter
+from confiner_cli.production import prepare
 
 CPU = torch.device("cpu")
 GB = 10**9

@@ -8,8 +8,9 @@ from command_line import confiner
 from confiner_cli.check import resolved
 from confiner_cli.config import compose, settings_of
 from confiner_cli.generate import refined, structures
+from confiner_cli.meter import Meter
 from confiner_cli.plan import Levels, rows
-from confiner_cli.production import Meter, prepare
+from confiner_cli.production import prepare
 from confiner_cli.schedule import BETA_SCHEDULES
 
 SMALL = ("num_frames=1", "prompt=a red heart", "seed=1")

@@ -1,17 +1,27 @@
+import math
 from itertools import pairwise
 
 import pytest
-import torch
 
-from confiner_cli.generate import windows
-from confiner_cli.timeline import Timeline
+from confiner_cli.timeline import Span, Timeline
 
 SEGMENTS = [1, 2, 3, 8, 15, 16]
 TIMELINES = [Timeline(num_frames, segment) for num_frames in range(1, 201) for segment in SEGMENTS]
+OVERLAPPING = [
+    Timeline(num_frames, segment, overlap, staggered)
+    for num_frames in (1, 7, 15, 16, 17, 22, 23, 24, 25, 26, 31, 33, 90, 601)
+    for segment in (2, 8, 15, 16)
+    for overlap in range(segment // 2 + 1)
+    for staggered in (True, False)
+]
+
+
+def refines(timeline):
+    return [timeline.refines(number) for number in range(int(timeline.window_count))]
 
 
 def test_windows_tile_the_video():
-    for timeline in TIMELINES:
+    for timeline in TIMELINES + OVERLAPPING:
         covered = [frame for window in timeline.windows for frame in window.frames]
         assert covered == list(range(timeline.num_frames)), timeline
         assert all(len(window) > 0 for window in timeline.windows), timeline
@@ -39,11 +49,55 @@ def test_no_window_reaches_further_than_from_one_structures_middle_to_the_nexts(
         assert max(map(len, timeline.windows)) <= timeline.segment_frames, timeline
 
 
+def test_no_window_refines_more_than_a_structure_and_the_overlap():
+    for timeline in TIMELINES + OVERLAPPING:
+        assert max(map(len, refines(timeline))) <= timeline.length + timeline.overlap, timeline
+
+
+def test_adjacent_windows_both_refine_the_overlap_and_nothing_else():
+    for timeline in TIMELINES + OVERLAPPING:
+        if timeline.structure_count == 1:
+            continue
+        end = timeline.structures[-1].stop
+        for one, following in pairwise(refines(timeline)):
+            assert one.stop - following.start == min(timeline.overlap, end - following.start), timeline
+
+
+def test_a_window_decides_the_first_of_the_frames_it_refines():
+    for timeline in TIMELINES + OVERLAPPING:
+        for window, refined in zip(timeline.windows, refines(timeline), strict=True):
+            assert window.start == refined.start and window.stop <= refined.stop, timeline
+
+
+def test_windows_that_are_not_staggered_are_the_structures():
+    timeline = Timeline(45, 8, staggered=False)
+    assert [Span(span.start, min(span.stop, 45)) for span in timeline.structures] == list(timeline.windows)
+
+
+def test_a_longer_video_has_the_same_windows_as_far_as_both_have_structures():
+    endless = Timeline(math.inf, 16, overlap=4)
+    for num_frames in range(17, 200):
+        timeline = Timeline(num_frames, 16, overlap=4)
+        for number in range(int(timeline.window_count)):
+            span = timeline.refines(number)
+            assert span == endless.refines(number) or span.stop == timeline.structures[-1].stop, timeline
+        assert [timeline.window(n) for n in range(len(timeline.windows) - 1)] == [
+            endless.window(n) for n in range(len(timeline.windows) - 1)
+        ]
+
+
+def test_a_video_that_ends_where_a_window_does_is_the_beginning_of_one_without_an_end():
+    endless = Timeline(math.inf, 16, overlap=4)
+    for number in range(1, 20):
+        timeline = Timeline(endless.window(number).stop, 16, overlap=4)
+        assert refines(timeline) == [endless.refines(n) for n in range(number + 1)]
+
+
 def test_a_video_that_fits_has_one_window_which_is_its_one_structure():
     for timeline in TIMELINES:
         if timeline.num_frames <= timeline.segment_frames:
             (window,), (structure,) = timeline.windows, timeline.structures
-            assert window == structure and window.frames == range(timeline.num_frames)
+            assert window == structure == timeline.refines(0) and window.frames == range(timeline.num_frames)
 
 
 @pytest.mark.parametrize("lengths", [(0, 16), (16, 0), (-3, 16)])
@@ -52,22 +106,7 @@ def test_a_length_below_one_raises(lengths):
         Timeline(*lengths)
 
 
-@pytest.mark.parametrize(("num_frames", "segment"), [(1, 16), (16, 16), (17, 16), (45, 8), (80, 16), (23, 5), (4, 1)])
-def test_windows_are_cut_from_a_stream_of_structures_that_is_read_no_further_than_needed(num_frames, segment):
-    timeline = Timeline(num_frames, segment)
-    length = len(timeline.structures[0])
-    read = []
-
-    def drafts():
-        for span in timeline.structures:
-            read.append(span)
-            yield torch.arange(span.start, span.stop).view(1, 1, -1, 1, 1).float()
-
-    stream = windows(timeline, drafts())
-    assert read == []
-    for window in timeline.windows:
-        span, latents = next(stream)
-        assert span == window
-        assert latents.flatten().tolist() == list(window.frames)
-        assert len(read) == -(-window.stop // length)
-    assert next(stream, None) is None
+@pytest.mark.parametrize("overlap", [-1, 9])
+def test_an_overlap_of_more_than_half_a_structure_raises(overlap):
+    with pytest.raises(ValueError, match="cannot overlap"):
+        Timeline(40, 16, overlap)

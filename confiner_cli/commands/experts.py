@@ -78,13 +78,13 @@ def _list() -> None:
 
 
 def _download(name: str, overrides: list[str]) -> None:
-    from confiner_cli.check import loaded_roles
     from confiner_cli.downloads import fetch
     from confiner_cli.experts import hub
     from confiner_cli.experts.source import needs
+    from confiner_cli.roles import loaded_roles
 
     settings = _settings(name, overrides)
-    roles = loaded_roles(settings.scheduler)
+    roles = loaded_roles(settings)
     fetch(settings, roles)
     for place in dict.fromkeys(hub.cached(need) for role in roles for _, need in needs(role, settings.expert(role))):
         print(place)
@@ -92,10 +92,10 @@ def _download(name: str, overrides: list[str]) -> None:
 
 def _check(name: str, overrides: list[str]) -> None:
     settings = _settings(name, overrides)
-    from confiner_cli.check import loaded_roles
     from confiner_cli.inspection import inspect
+    from confiner_cli.roles import loaded_roles
 
-    for role in loaded_roles(settings.scheduler):
+    for role in loaded_roles(settings):
         for line in inspect(role, settings):
             print(f"{role:<9} {line}", flush=True)
 

@@ -69,11 +69,11 @@ def _memory(settings: Settings) -> Iterator[str]:
 
 
 def _files(settings: Settings) -> Iterator[str]:
-    from confiner_cli.check import loaded_roles
     from confiner_cli.experts import hub
     from confiner_cli.experts.source import needs
+    from confiner_cli.roles import loaded_roles
 
-    for role in loaded_roles(settings.scheduler):
+    for role in loaded_roles(settings):
         expert = settings.expert(role)
         yield f"{role:<10}{', '.join(text for text in (expert.licence, expert.size) if text)}"
         for _, need in needs(role, expert):

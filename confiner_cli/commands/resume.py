@@ -25,14 +25,15 @@ def main(arguments: list[str]) -> int:
     folder = Path(arguments[0]).expanduser().absolute()
     if not (folder / "run.json").is_file():
         raise ConfinerError(f"{folder} is not a run folder: there is no run.json in it", "confiner resume RUN_DIR")
-    from confiner_cli.check import loaded_roles, resolved
+    from confiner_cli.check import resolved
     from confiner_cli.config import compose, settings_of
     from confiner_cli.downloads import fetch
     from confiner_cli.overrides import recorded
     from confiner_cli.record import Place
+    from confiner_cli.roles import loaded_roles
     from confiner_cli.run import run
 
     settings = resolved(settings_of(compose(list(recorded(folder, chosen=set(), output=True)))))
-    fetch(settings, loaded_roles(settings.scheduler))
+    fetch(settings, loaded_roles(settings))
     print(run(replace(settings, resume=True), Place(folder, exact=True), {}), flush=True)
     return 0

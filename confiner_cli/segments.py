@@ -1,0 +1,63 @@
+"""How long a segment of a long video is, and whether the experts take it: resolved and checked like all settings."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from confiner_cli.bounds import in_range, one_of
+from confiner_cli.errors import ConfinerError
+from confiner_cli.roles import refining_roles, structure_roles
+from confiner_cli.settings import ALIGNMENTS, NOISE_KEYS, SHUFFLES, LongVideoSettings, Settings
+
+
+def with_segments(settings: Settings) -> Settings:
+    """With the length of a segment: the whole video where the experts take it at once, else their own length.
+
+    Raises:
+        ConfinerError: a value of `long_video` that cannot be used, or more frames at once than the experts take.
+    """
+    long_video = settings.long_video
+    _check(long_video)
+    at_once, most = _limit(settings, 0), _limit(settings, long_video.window_overlap)
+    length = long_video.segment_frames
+    if length is None and settings.length <= at_once:
+        length = int(settings.length)
+    elif length is None and long_video.name == "none":
+        raise ConfinerError(
+            f"num_frames={settings.num_frames} is more than {settings.experts.name} takes at once: {at_once:.0f}",
+            f"add long_video=confiner_long, or num_frames={at_once:.0f} or less",
+        )
+    elif length is None:
+        length = int(min(settings.experts.num_frames, most))
+    one = settings.length <= length
+    if length > (at_once if one else most):
+        raise ConfinerError(
+            f"long_video.segment_frames={length} with window_overlap={long_video.window_overlap} is more than "
+            f"{settings.experts.name} takes at once",
+            f"long_video.segment_frames={at_once if one else most:.0f} or less",
+        )
+    if not one and long_video.window_overlap > length // 2:
+        raise ConfinerError(
+            f"long_video.window_overlap={long_video.window_overlap} is more than half a segment of {length} frames",
+            f"long_video.window_overlap={length // 2} or less",
+        )
+    return replace(settings, long_video=replace(long_video, segment_frames=length))
+
+
+def _limit(settings: Settings, overlap: int) -> float:
+    """The most frames of a segment, whose refinement window has `overlap` more."""
+    structure = [settings.experts.role(role).max_frames for role in structure_roles(settings)]
+    refined = [settings.experts.role(role).max_frames - overlap for role in refining_roles(settings)]
+    return min((*structure, *refined), default=settings.experts.num_frames)
+
+
+def _check(long_video: LongVideoSettings) -> None:
+    if long_video.segment_frames is not None:
+        in_range("long_video.segment_frames", long_video.segment_frames, 1, math.inf)
+    in_range("long_video.consistency", long_video.consistency, 0, 1)
+    in_range("long_video.coherence", long_video.coherence, 0, 0.5)
+    in_range("long_video.window_overlap", long_video.window_overlap, 0, math.inf)
+    one_of("long_video.shuffle", long_video.shuffle, SHUFFLES)
+    one_of("long_video.align", long_video.align, ALIGNMENTS)
+    one_of("long_video.noise_by", long_video.noise_by, NOISE_KEYS)

@@ -1,0 +1,171 @@
+"""ConFiner-Long's three strategies, on experts whose answers can be worked out by hand."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from test_generate import SCHEDULES, latents, plain, plan_of
+from toy_experts import Networked
+
+from confiner_cli.coherence import Coherent
+from confiner_cli.generate import decided, draft, refined, structure, structures, window
+from confiner_cli.initialization import initial_noise, order
+from confiner_cli.relay import for_frames
+from confiner_cli.structure import trailing
+from confiner_cli.timeline import Span, Timeline
+
+SHAPE = (4, 8, 8)
+LONG = {"num_frames": 20, "segment_frames": 8, "overlap": 2}
+
+
+def noise(segment, consistency=1.0, shuffle="frames", frames=16, seed=7):
+    return initial_noise(SHAPE, frames, seed, segment, consistency, shuffle)
+
+
+@pytest.mark.parametrize("segment", [1, 2, 30])
+def test_a_segment_starts_from_the_base_noise_its_frames_shuffled(segment):
+    shuffled = noise(segment)
+    assert not torch.equal(shuffled, noise(0))
+    assert torch.equal(shuffled, noise(0)[:, :, order(16, 7, segment)])
+    assert sorted(order(16, 7, segment).tolist()) == list(range(16))
+
+
+def test_segments_and_seeds_have_orders_of_their_own_and_segment_0_keeps_all():
+    orders = [tuple(order(16, seed, segment).tolist()) for seed in (7, 8) for segment in range(1, 6)]
+    assert len(set(orders)) == len(orders)
+    assert order(16, 7, 0).tolist() == order(16, 7, 5, shuffle="none").tolist() == list(range(16))
+
+
+def test_without_consistency_segments_start_from_unrelated_noise_and_half_of_it_keeps_the_variance():
+    whole = torch.stack([noise(n, consistency=0.0, frames=64).flatten() for n in range(3)])
+    assert torch.corrcoef(whole).triu(diagonal=1).abs().max() < 5 / whole.shape[1] ** 0.5
+    half = noise(1, consistency=0.5, frames=64)
+    assert abs(half.var() - 1) < 0.05
+    correlation = torch.corrcoef(torch.stack((half.flatten(), noise(1, frames=64).flatten())))[0, 1]
+    assert correlation == pytest.approx(0.5**0.5, abs=0.05)
+
+
+def test_coherence_is_a_gradient_step_on_the_squared_difference_of_the_noises():
+    """Eq. 12, its gradient by autograd instead of in closed form; the sample stays what it was at its level."""
+    expert, t, gamma = Networked(SCHEDULES["control"]), 499, 0.1
+    x_t, previous = torch.randn(2, 1, 4, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    eps = expert(x_t, t).noise.clone().requires_grad_()
+    (eps - previous).square().sum().backward()
+    found = Coherent(expert, {t: previous}, gamma)(x_t, t)
+    assert torch.allclose(found.noise, eps.detach() - gamma * eps.grad)
+    assert torch.allclose(expert.schedule.level(t).mix(found.clean, found.noise), x_t)
+
+
+def test_coherence_of_half_steps_with_the_previous_noise_itself():
+    expert, previous = Networked(SCHEDULES["control"]), torch.ones(1, 4, 3, 8, 8)
+    assert torch.allclose(Coherent(expert, {499: previous}, 0.5)(torch.zeros_like(previous), 499).noise, previous)
+
+
+@pytest.mark.parametrize("align", ["frame", "noise"])
+def test_a_structure_hears_the_noise_that_the_one_before_it_stepped_with(align):
+    """Told in our own words: a plain Euler loop in which every step's noise is pulled and remembered."""
+    plan = plan_of(**LONG, long_video={"coherence": 0.1, "align": align})
+    expert = Networked(SCHEDULES["control"], "v_prediction")
+    grid, heard, expected = trailing(expert.schedule, 4), {}, []
+    for segment in range(3):
+        places = order(8, 7, segment)
+        before = torch.argsort(order(8, 7, max(0, segment - 1)))
+        x = grid.scale * plan.initial_noise(0)[:, :, places]
+        stepped = {}
+        for t, following in zip(grid.timesteps, (*grid.timesteps[1:], None), strict=True):
+            signal, level = expert.schedule.level(t)
+            eps = expert(x, t).noise
+            if segment:
+                other = heard[t][:, :, before][:, :, places] if align == "noise" else heard[t]
+                eps = eps - 0.2 * (eps - other)
+            stepped[t] = eps
+            clean = (x - level * eps) / signal
+            x = clean if following is None else expert.schedule.level(following).mix(clean, eps)
+        heard = stepped
+        expected.append(x)
+    made = [each.latents for each in structures(plan, plain)]
+    assert all(torch.allclose(one, other, atol=1e-4) for one, other in zip(made, expected, strict=True))
+
+
+def test_without_coherence_a_structure_needs_no_other():
+    plan = plan_of(**LONG)
+    alone = structure(plan, 2, None, plain)
+    *_, last = structures(plan, plain)
+    assert torch.equal(alone.latents, last.latents)
+
+
+@pytest.mark.parametrize("overlap", [0, 1, 3, 4])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_windows_computed_alone_and_in_any_order_are_those_of_the_stream(overlap, backwards):
+    plan = plan_of(num_frames=21, segment_frames=8, overlap=overlap)
+    drafts = {made.number: made.latents for made in structures(plan, plain)}
+    numbers = range(int(plan.timeline.window_count))
+    alone = {
+        n: window(plan, n, draft(plan.timeline, plan.timeline.refines(n), drafts), plain)
+        for n in sorted(numbers, reverse=backwards)
+    }
+    parts = [decided(plan.timeline, n, alone[n], alone.get(n - 1)) for n in numbers]
+    assert torch.equal(torch.cat(parts, dim=2), latents(plan))
+
+
+def test_shared_frames_go_from_the_one_windows_to_the_others_in_even_steps():
+    timeline = Timeline(16, 8, overlap=3)
+    before, after = torch.zeros(1, 1, 11, 1, 1), torch.ones(1, 1, 11, 1, 1)
+    assert timeline.window(1).start == 3
+    faded = decided(timeline, 1, after, before).flatten().tolist()
+    assert faded == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1, 1, 1])
+
+
+@pytest.mark.parametrize("noise_by", ["frame", "window"])
+def test_adjacent_windows_agree_about_a_frames_noise_where_it_is_keyed_by_frame(noise_by):
+    plan = plan_of(**LONG, long_video={"noise_by": noise_by})
+    one, following = plan.hop_noise(0, 1)[:, :, -2:], plan.hop_noise(1, 1)[:, :, :2]
+    assert torch.equal(one, following) == (noise_by == "frame")
+
+
+@pytest.mark.parametrize("num_frames", [1, 2, 7, 8, 9, 15, 16, 17, 31, 33])
+@pytest.mark.parametrize("staggered", [True, False])
+def test_a_video_has_exactly_its_frames_whatever_the_segments_length(num_frames, staggered):
+    plan = plan_of(num_frames=num_frames, segment_frames=8)
+    plan = replace(plan, timeline=Timeline(num_frames, 8, 2 if num_frames > 8 else 0, staggered))
+    assert latents(plan).shape == (1, 4, num_frames, 8, 8)
+
+
+@pytest.mark.parametrize("num_frames", [9, 12, 17, 19, 24])
+def test_a_longer_video_begins_with_the_frames_that_a_shorter_one_has_decided(num_frames):
+    longer, shorter = (
+        latents(plan_of(num_frames=frames, segment_frames=8, overlap=2, long_video={"coherence": 0.1}))
+        for frames in (40, num_frames)
+    )
+    timeline = Timeline(num_frames, 8, 2)
+    whole = [n for n in range(len(timeline.windows)) if len(timeline.refines(n)) == (10 if n else 5 - 2 + 2)]
+    common = timeline.windows[whole[-1]].stop
+    assert torch.equal(longer[:, :, :common], shorter[:, :, :common])
+
+
+def test_a_stream_reads_no_structure_before_a_window_needs_it():
+    plan, read = plan_of(num_frames=45, segment_frames=8, overlap=2), []
+
+    def drafts():
+        for made in structures(plan, plain):
+            read.append(made.number)
+            yield made
+
+    for number, _ in enumerate(refined(plan, drafts(), plain)):
+        assert read == list(range(plan.timeline.structures_of(plan.timeline.refines(number)).stop))
+
+
+def test_each_frame_is_estimated_by_the_prompt_that_holds_there():
+    denoisers = {
+        start: Networked(SCHEDULES["spatial"], network=lambda x, t, value=value: torch.full_like(x, value))
+        for start, value in ((0, 1.0), (4, 2.0), (6, 3.0))
+    }
+    x_t = torch.zeros(1, 4, 8, 2, 2)
+    found = for_frames(denoisers, Span(2, 10))(x_t, 100)
+    assert found.noise[0, 0, :, 0, 0].tolist() == [1, 1, 2, 2, 3, 3, 3, 3]
+    assert found.passes == 3
+    assert torch.allclose(denoisers[0].schedule.level(100).mix(found.clean, found.noise), x_t, atol=1e-5)
+    assert for_frames(denoisers, Span(6, 9)) is denoisers[6]
+    assert for_frames(denoisers, Span(7, 9)) is denoisers[6]
+    moved = for_frames(denoisers, Span(2, 10)).on(SCHEDULES["temporal"])
+    assert moved.schedule is SCHEDULES["temporal"] and moved(x_t, 100).noise[0, 0, 3, 0, 0] == 2
