@@ -7,17 +7,34 @@ from collections.abc import Iterator, Mapping
 from confiner_cli.experts.expert import Expert
 from confiner_cli.knowledge import read_knowledge
 from confiner_cli.settings import Settings
+from confiner_cli.timeline import timeline_of
 
 
 def notices(settings: Settings, experts: Mapping[str, Expert]) -> Iterator[str]:
     """Remarks about the prompts and the steps."""
+    prompts = {"prompt": settings.prompt} | {f"prompt at {at}": text for at, text in settings.prompts.items()}
     if settings.experts.knows is not None:
-        yield from read_knowledge(settings.experts.knows).notices(settings.experts.name, settings.prompt)
-    for name, text in (("prompt", settings.prompt), ("negative prompt", settings.negative_prompt)):
+        knowledge = read_knowledge(settings.experts.knows)
+        for text in dict.fromkeys(prompts.values()):
+            yield from knowledge.notices(settings.experts.name, text)
+    for name, text in (prompts | {"negative prompt": settings.negative_prompt}).items():
         for unread in sorted({expert.text.unread(text) for expert in experts.values()} - {""}):
             yield f"the text encoder does not read the end of the {name}: {unread!r}"
     yield from _without_effect(settings, experts)
-    yield from _too_few_steps(settings)
+    if not settings.structure.video:
+        yield from _late(settings)
+        yield from _too_few_steps(settings)
+
+
+def _late(settings: Settings) -> Iterator[str]:
+    """Prompts that the structures take over later than asked: each has the prompt of its start."""
+    length = timeline_of(settings).length
+    for frame in settings.prompts:
+        start = -(-frame // length) * length
+        if start >= settings.length:
+            yield f"the prompt at {frame} comes after the last structure's start: it takes part in the refinement only"
+        elif start != frame:
+            yield f"the prompt at {frame} decides the structure from frame {start} on, where the next segment starts"
 
 
 def _without_effect(settings: Settings, experts: Mapping[str, Expert]) -> Iterator[str]:

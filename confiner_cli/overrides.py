@@ -126,6 +126,8 @@ def _translated(word: Word, multirun: bool, chosen: set[str]) -> list[str]:
                     "prompts_file= makes many videos", "add -m, or use prompt_file= for a single prompt"
                 )
             return [f"prompt={quoted(text)}" for text in read_prompts(value)]
+        case "prompts":
+            return [f"++prompts={value}"]  # its keys are the user's: Hydra has to be told that they are meant
         case "from":
             return list(recorded(Path(value).expanduser(), chosen))
     if _PATH.fullmatch(word.key) and not _meant_for_hydra(value, multirun):
@@ -170,7 +172,8 @@ def recorded(path: Path, chosen: set[str], output: bool = False) -> Iterator[str
             )
         parents = {key.rsplit(".", depth)[0] for depth in range(key.count(".") + 1)}
         if not replaced & parents:
-            yield f"{key}={'inf' if key == 'num_frames' and value == 'inf' else _value(value)}"
+            mark = "++" if key == "prompts" else ""
+            yield f"{mark}{key}={'inf' if key == 'num_frames' and value == 'inf' else _value(value)}"
 
 
 def read_record(path: Path) -> dict[str, Any]:

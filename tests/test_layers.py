@@ -17,8 +17,8 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FIL
 
 GROUND = {"errors", "settings"}
 METHOD = {
-    "level", "schedule", "walk", "guidance", "noise", "timeline", "structure", "refinement", "initialization", "coherence",
-    "relay", "generate",
+    "level", "schedule", "walk", "guidance", "noise", "timeline", "structure", "refinement", "initialization",
+    "coherence", "relay", "generate",
 }  # fmt: skip
 EXPERTS = {name for name in FILES if name.startswith("experts.")}
 LAVIE = {f"experts.{name}" for name in ("lavie", "lavie_blocks", "lavie_checkpoint", "temporal_attention")}
@@ -92,7 +92,12 @@ def test_only_experts_know_diffusers_and_transformers():
 
 @pytest.mark.parametrize(
     ("package", "owners"),
-    [("imageio_ffmpeg", {"video", "footage"}), ("rich", {"progress", "hydra_app"}), ("hydra", DOOR), ("omegaconf", DOOR)],
+    [
+        ("imageio_ffmpeg", {"video", "footage"}),
+        ("rich", {"progress", "hydra_app"}),
+        ("hydra", DOOR),
+        ("omegaconf", DOOR),
+    ],
 )
 def test_a_foreign_package_is_known_where_it_belongs_and_nowhere_else(package, owners):
     assert users(package) and users(package) <= owners

@@ -17,7 +17,10 @@ usage: confiner generate prompt="..." [key=value ...] [-m]
   negative_prompt=""   what it does not show                from=FILE_OR_DIR   make a recorded video again
   seed=7               null draws one                       num_frames=  height=  width=  fps=
   device=auto          cpu, cuda, cuda:1                    dtype=auto         float32, float16, bfloat16
+  at=48:"..."          the prompt from frame 48 on          structure.video=FILE   a video to refine
+  long_video=confiner_long num_frames=600                   num_frames=inf     until Ctrl-C
   output.dir=DIR       run folder; with -m the sweep's      output.save_latents=true   output.metadata=false
+  resume=true          go on with the run in output.dir, if there is one
 
   -m                   sweep: key=a,b,c   prompt="..." prompt="..."   prompts_file=FILE (one prompt a line)
   --cfg job            print the config and stop            --hydra-help       Hydra's own flags

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from confiner_cli.settings import Settings
@@ -32,10 +33,18 @@ def main(arguments: list[str]) -> int:
 
 
 def _lines(settings: Settings) -> Iterator[str]:
+    from confiner_cli.timeline import timeline_of
+
     yield (
         f"{settings.experts.name}, {settings.scheduler.name}: {settings.num_frames} frames, "
         f"{settings.height}x{settings.width} pixels, {settings.fps} fps"
     )
+    timeline = timeline_of(settings)
+    if 1 < timeline.structure_count < math.inf:
+        yield (
+            f"{timeline.structure_count} structures of {timeline.length} frames, {timeline.window_count} refinement "
+            f"windows that share {timeline.overlap} frames"
+        )
     yield ""
     yield from _costs(settings)
     yield ""

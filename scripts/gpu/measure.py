@@ -238,8 +238,7 @@ def animatediff(settings: Settings) -> Any:
 
 def _verified(video: Path, settings: Settings) -> int:
     """Bytes of a file that decodes to the frames that it should have."""
-    assert settings.num_frames is not None and settings.height is not None and settings.width is not None
-    verify(video, settings.num_frames, (settings.height, settings.width))
+    verify(video, int(settings.length), settings.size)
     return video.stat().st_size
 
 
@@ -267,8 +266,7 @@ def costs_of(
     settings: Settings, memory: str, dtype: torch.dtype, passes: Mapping[str, int], decoded: int
 ) -> dict[str, Any]:
     """Operations of so many passes and decoded frames, and the product's estimate of memory (published networks)."""
-    assert settings.num_frames is not None and settings.height is not None and settings.width is not None
-    size, table = (settings.num_frames, settings.height, settings.width), costs()
+    size, table = (int(settings.length), *settings.size), costs()
     asked = {role: count for role, count in passes.items() if count}
     unets = [count * table[settings.expert(role).architecture or ""].flops(*size) for role, count in asked.items()]
     return {
