@@ -6,6 +6,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -15,6 +16,7 @@ from confiner_cli.timeline import Timeline
 from confiner_cli.video import temporary_beside
 
 FOLDER = "parts"
+BACKWARDS = "backwards"
 
 
 @dataclass(frozen=True)
@@ -44,20 +46,22 @@ class Checkpoints:
         return self._latents(self._path("structure", number))
 
     def newest(self, number: int) -> Structure | None:
-        """Structure `number` with its noises, if both are here: only the newest has them."""
-        latents, noises = self.structure(number), self._path("noises", number)
-        if latents is None or not self.journal.has(noises):
+        """Structure `number` with what the next one hears of it, if all is here: only the newest has it."""
+        latents, heard = self.structure(number), self._path("noises", number)
+        if latents is None or not self.journal.has(heard):
             return None
-        return Structure(number, latents, {int(t): eps for t, eps in load_file(noises).items()})
+        noises = load_file(heard)
+        backwards = bool(noises.pop(BACKWARDS))
+        return Structure(number, latents, {int(t): eps for t, eps in noises.items()}, backwards)
 
     def keep_structure(self, made: Structure) -> None:
-        """Write a structure down; its noises too, in the place of the others, if it is the newest."""
+        """Write a structure down; what the next one hears too, in the place of the others, if it is the newest."""
         files = [self._write(self._path("structure", made.number), {"latents": made.latents})]
-        others = sorted(self.folder.glob("noises-*.safetensors"))
-        if made.noises and (not others or others[-1] < self._path("noises", made.number)):
-            files.append(
-                self._write(self._path("noises", made.number), {str(t): eps for t, eps in made.noises.items()})
-            )
+        heard = self._path("noises", made.number)
+        others = [path for path in self.folder.glob("noises-*.safetensors") if path != heard]
+        if not any(path > heard and self.journal.has(path) for path in others):
+            noises = {str(t): eps for t, eps in made.noises.items()}
+            files.append(self._write(heard, noises | {BACKWARDS: torch.tensor(float(made.backwards))}))
         self.journal.add(*files)
         for path in others if len(files) > 1 else ():
             path.unlink(missing_ok=True)
@@ -96,9 +100,12 @@ class Checkpoints:
                 if its < end and self.has_part(video, its) and (kind == "structure" or self.has_part(video, its + 1)):
                     path.unlink()
 
-    def remove(self) -> None:
-        """Remove the folder: the run is done."""
-        shutil.rmtree(self.folder)
+    @staticmethod
+    def remove(run: Path) -> None:
+        """Remove those of a run that is done, and what a killed process was writing."""
+        shutil.rmtree(run / FOLDER, ignore_errors=True)
+        for path in run.glob(".*.writing*"):
+            path.unlink(missing_ok=True)
 
     def _path(self, kind: str, number: int) -> Path:
         return self.folder / f"{kind}-{number:06}.safetensors"

@@ -22,6 +22,7 @@ from confiner_cli.relay import for_frames
 from confiner_cli.settings import LongVideoSettings, SchedulerSettings
 from confiner_cli.structure import SPACINGS, Grid, sample
 from confiner_cli.timeline import Span, Timeline, numbers
+from confiner_cli.turning import Anchored, joint
 from confiner_cli.walk import Denoiser, Step, Visit
 
 Watch = Callable[[str, Iterator[Step], int], Iterable[Step]]
@@ -30,14 +31,20 @@ Watch = Callable[[str, Iterator[Step], int], Iterable[Step]]
 
 @dataclass(frozen=True)
 class Structure:
-    """A coarse segment: its latents, `(1, channel, frame, height, width)`, and the noise of each of its steps.
+    """A coarse segment.
 
-    `noises` has, by timestep, what the walk stepped with: the next segment's coherence guidance wants it.
+    Attributes:
+        number: which, from 0.
+        latents: `(1, channel, frame, height, width)`, as the video shows them.
+        noises: by timestep, the noise that the walk stepped with, in its own order of frames, where the next segment
+            hears it.
+        backwards: whether the video shows it backwards.
     """
 
     number: int
     latents: Tensor
     noises: Mapping[int, Tensor] = field(default_factory=dict)
+    backwards: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,7 @@ class Plan:
     @property
     def follows(self) -> bool:
         """Whether a structure depends on the one before it."""
-        return self.long_video.coherence > 0 and self.given is None
+        return self.given is None and (self.long_video.coherence > 0 or bool(self.long_video.turn))
 
     @property
     def structure_evaluations(self) -> int:
@@ -103,22 +110,32 @@ class Plan:
 
 
 def structure(plan: Plan, number: int, previous: Structure | None, watch: Watch) -> Structure:
-    """Sample structure `number`. `previous` is the one before it, with its noises; only coherence guidance asks it."""
+    """Make structure `number`. `previous` is the one before it; only where `plan.follows` is it asked."""
     if plan.given:
         return Structure(number, plan.given(plan.timeline.structure(number)))
-    start = plan.timeline.structure(number).start
-    role = plan.scheduler.structure.expert
-    denoiser = for_frames(plan.denoisers[role], Span(start, start + 1))  # a segment has the prompt of its start
+    role, backwards = plan.scheduler.structure.expert, False
+    denoiser = _prompted(plan, number)
     grid = plan.grid(denoiser)
     if number and plan.follows:
         assert previous is not None and previous.number == number - 1
-        denoiser = Coherent(denoiser, _aligned(plan, previous), plan.long_video.coherence)
+        same = denoiser is _prompted(plan, number - 1)
+        if plan.long_video.coherence:
+            denoiser = Coherent(denoiser, _aligned(plan, previous), plan.long_video.coherence)
+        if plan.long_video.turn and same:
+            backwards, target, weight = joint(previous.latents, previous.backwards)
+            denoiser = Anchored(denoiser, target, weight)
     steps = sample(plan.initial_noise(number), denoiser, role, grid)
     noises = {}
     for step in watch("structure", _finite("structure", steps), len(grid.timesteps)):
-        if plan.follows:
+        if plan.long_video.coherence:
             noises[step.visit.t] = step.estimate.noise
-    return Structure(number, step.x_t, noises)
+    return Structure(number, step.x_t.flip(2) if backwards else step.x_t, noises, backwards)
+
+
+def _prompted(plan: Plan, number: int) -> Denoiser:
+    """The denoiser of a structure: it has the prompt of its start."""
+    start = plan.timeline.structure(number).start
+    return for_frames(plan.denoisers[plan.scheduler.structure.expert], Span(start, start + 1))
 
 
 def window(plan: Plan, number: int, draft: Tensor, watch: Watch) -> Tensor:

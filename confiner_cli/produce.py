@@ -132,8 +132,9 @@ def _structure(work: Work, number: int) -> Tensor:
         first -= made is None
     for each in range(first, number + 1):
         made = structure(work.production.plan, each, made, _watch(work, each))
-        work.checkpoints.keep_structure(made)
+        work.record.event("structure", index=each, backwards=made.backwards)
         work.record.update(**work.meter.costs())
+        work.checkpoints.keep_structure(made)
     assert made is not None
     return made.latents
 
@@ -146,8 +147,8 @@ def _refined(work: Work, number: int) -> Tensor:
     span = work.timeline.refines(number)
     parts = {needed: _structure(work, needed) for needed in work.timeline.structures_of(span)}
     refined = window(work.production.plan, number, draft(work.timeline, span, parts), _watch(work, number))
-    work.checkpoints.keep_window(number, refined)
     work.record.update(**work.meter.costs())
+    work.checkpoints.keep_window(number, refined)
     return refined
 
 

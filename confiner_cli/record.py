@@ -15,10 +15,12 @@ from typing import Any
 
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.fingerprint import sha256
+from confiner_cli.lock import NAME as LOCK
 from confiner_cli.lock import in_use
 from confiner_cli.settings import Settings
 from confiner_cli.video import temporary_beside
 
+RECORD = "run.json"
 BLOCK = 512
 PROMPTING = ("prompt", "negative_prompt", "prompts", "seed")
 PACKAGES = ("confiner", "torch", "diffusers", "transformers", "peft", "hydra-core", "imageio-ffmpeg")
@@ -59,8 +61,11 @@ class Place:
 
     def _exact(self, going_on: bool) -> Path:
         self.root.mkdir(parents=True, exist_ok=True)
-        unfinished = (self.root / "run.json").is_file()
-        if any(self.root.iterdir()) and not (going_on and unfinished):
+        unfinished = (self.root / RECORD).is_file()
+        # A process that was killed before there was a record may have left these.
+        remains = (LOCK, f".{Path(RECORD).stem}.")
+        there = [path for path in self.root.iterdir() if not path.name.startswith(remains)]
+        if there and not (going_on and unfinished):
             cure = f"name a new folder, or go on with its run: confiner resume {self.root}"
             raise ConfinerError(
                 f"output.dir={self.root} exists and is not empty", cure if unfinished else "name a new folder"
@@ -98,11 +103,9 @@ class Record:
             "status": "running", **{key: chosen[key] for key in PROMPTING}, "config": chosen, "versions": versions(),
             "started": _now(), **facts,
         })  # fmt: skip
-        try:
-            with (folder / "run.json").open("x", encoding="utf-8") as file:
-                json.dump(record.known, file, indent=2)
-        except FileExistsError as error:
-            raise in_use(folder) from error
+        if (folder / RECORD).exists():
+            raise in_use(folder)
+        record.update()
         for name, text in snapshots.items():
             (folder / ".hydra").mkdir(exist_ok=True)
             (folder / ".hydra" / name).write_text(text, encoding="utf-8")
@@ -111,13 +114,13 @@ class Record:
     def update(self, **facts: Any) -> None:
         """Replace run.json, whole, with these facts added."""
         self.known.update(facts)
-        path, text = self.folder / "run.json", json.dumps(self.known, indent=2).encode()
+        path, text = self.folder / RECORD, json.dumps(self.known, indent=2).encode()
         try:
             with temporary_beside(path) as temporary:
                 temporary.write_bytes(text)
         except OSError:
             # A full disk has no room for a second file, but the blocks of the first are ours already.
-            if path.stat().st_blocks * BLOCK < len(text):
+            if not path.exists() or path.stat().st_blocks * BLOCK < len(text):
                 raise
             with path.open("r+b") as file:
                 file.write(text)
@@ -157,7 +160,7 @@ def going_on(settings: Settings) -> Settings:
     if not settings.resume or settings.seed is not None or settings.output.dir is None:
         return settings
     folder = Path(settings.output.dir).expanduser()
-    return replace(settings, seed=read_run(folder).get("seed")) if (folder / "run.json").is_file() else settings
+    return replace(settings, seed=read_run(folder).get("seed")) if (folder / RECORD).is_file() else settings
 
 
 def differences(recorded: Mapping[str, Any], settings: Settings) -> list[str]:
@@ -188,7 +191,7 @@ def recipe(settings: Settings) -> str:
 def read_run(folder: Path) -> dict[str, Any]:
     """The run.json of a run folder. Raises ConfinerError where there is none."""
     try:
-        facts: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        facts: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         if not isinstance(facts, dict):
             raise TypeError("a record is an object")
     except (OSError, ValueError, TypeError) as error:

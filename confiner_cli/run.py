@@ -47,6 +47,7 @@ def run(settings: Settings, place: Place, snapshots: Mapping[str, str]) -> Path:
     folder = place.make(f"{slug(settings.prompt)}-s{settings.seed}", going_on=settings.resume)
     with locked(folder):
         if settings.resume and finished(folder, settings):
+            Checkpoints.remove(folder)
             progress.say(f"already done: {folder}")
             return folder / "video.mp4"
         record, meter = _record(folder, settings, snapshots, device), Meter(device=device)
@@ -59,7 +60,7 @@ def run(settings: Settings, place: Place, snapshots: Mapping[str, str]) -> Path:
             record.update(memory=production.memory, models=_models(settings))
             checkpoints = Checkpoints.of(folder, production.plan.timeline, settings.output.save_latents)
             _make(settings, production, meter, record, checkpoints)
-        checkpoints.remove()
+        Checkpoints.remove(folder)
         _summary(record)
     return folder / "video.mp4"
 
@@ -82,8 +83,9 @@ def finished(folder: Path, settings: Settings) -> bool:
             f"{folder} has a run with other settings: {', '.join(changed)} differ",
             f"name a new output.dir=, or go on with the old settings: confiner resume {folder}",
         )
-    video, digest = folder / "video.mp4", known.get("files", {}).get("video.mp4")
-    return known["status"] == "done" and video.exists() and sha256(video) == digest
+    files = {folder / name: digest for name, digest in known.get("files", {}).items()}
+    whole = all(path.exists() and sha256(path) == digest for path, digest in files.items())
+    return bool(known["status"] == "done" and files and whole)
 
 
 def _record(folder: Path, settings: Settings, snapshots: Mapping[str, str], device: torch.device) -> Record:
@@ -92,7 +94,7 @@ def _record(folder: Path, settings: Settings, snapshots: Mapping[str, str], devi
         record = Record.new(folder, settings, snapshots, device=name)
         record.event("started")
         return record
-    record = Record(folder, read_run(folder))
+    record = Record(folder, {key: value for key, value in read_run(folder).items() if key not in ("error", "hint")})
     before = record.known.get("versions", {})
     changed = [
         f"{package} {before.get(package)} is now {now}"

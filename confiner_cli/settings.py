@@ -73,6 +73,7 @@ class ExpertSetSettings:
     """Three experts that share a latent space, and the sizes that they were made for.
 
     `knows` is a JSON file that lists all the words the experts have learnt, where they are few enough to be listed.
+    `turn` says that their motions may be played backwards in long videos.
     """
 
     name: str = MISSING
@@ -85,6 +86,7 @@ class ExpertSetSettings:
     spatial: ExpertSettings = field(default_factory=ExpertSettings)
     temporal: ExpertSettings = field(default_factory=ExpertSettings)
     knows: str | None = None
+    turn: bool = False
 
     def role(self, name: str) -> ExpertSettings:
         """The expert of the role `control`, `spatial` or `temporal`."""
@@ -140,8 +142,10 @@ class LongVideoSettings:
         coherence: gamma of eq. 12; 0 is off.
         align: what coherence compares: frames that started from the same noise (`noise`), or of one index (`frame`).
         staggered: whether refinement windows lie across the seams between structures (eq. 13).
-        window_overlap: how many frames adjacent windows both refine.
+        window_overlap: how many frames adjacent windows both refine; None is half a segment where the experts take it,
+            else a quarter.
         noise_by: what the refinement's noise is keyed by: the video's `frame`, or frame and `window`.
+        turn: whether a segment that would start a motion over is played backwards; None: as the experts have it.
     """
 
     name: str = MISSING
@@ -152,8 +156,9 @@ class LongVideoSettings:
     coherence: float = 0.0
     align: str = "noise"
     staggered: bool = True
-    window_overlap: int = 0
+    window_overlap: int | None = None
     noise_by: str = "frame"
+    turn: bool | None = None
 
 
 @dataclass(frozen=True)

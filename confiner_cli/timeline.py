@@ -87,7 +87,7 @@ class Timeline:
         """The frames that window `number` refines: those it decides, and those it shares with the next window.
 
         Where the video ends earlier, the window is whole all the same, as far as there are structures: one of a few
-        frames would be a bad one, and so a longer video begins with the same frames.
+        frames would be a bad one. All windows but the last are those of any longer video.
         """
         last = self.structure(int(self.structure_count) - 1).stop if math.isfinite(self.num_frames) else math.inf
         if self.structure_count == 1:
@@ -118,7 +118,7 @@ class Timeline:
 def timeline_of(settings: Settings) -> Timeline:
     """Where the structures and windows of a run lie, whose settings are resolved."""
     long_video = settings.long_video
-    assert long_video.segment_frames is not None
+    assert long_video.segment_frames is not None and long_video.window_overlap is not None
     overlap = 0 if settings.length <= long_video.segment_frames else long_video.window_overlap
     return Timeline(settings.length, long_video.segment_frames, overlap, long_video.staggered)
 

@@ -9,7 +9,7 @@ import torch
 from command_line import PROMPT, ended, facts_of, generate, started
 from safetensors.torch import load_file
 
-from confiner_cli.footage import footage_of
+from confiner_cli.footage import footage_of, read_footage
 from confiner_cli.video import read_comment, read_video, write_video
 
 LONG = (
@@ -40,7 +40,7 @@ def test_structures_have_the_prompt_of_their_start_and_windows_those_of_their_fr
     same = (one["structure"] == other["structure"]).flatten(3).all(dim=3)[0].all(dim=0).tolist()
     assert same == [True] * 8 + [False] * 3
     same = (one["refined"] == other["refined"]).flatten(3).all(dim=3)[0].all(dim=0).tolist()
-    assert same[:5] == [True] * 5 and not any(same[6:])
+    assert same == [True] + [False] * 10  # the second window has frame 6 in it, and the temporal expert sees all
 
 
 def test_a_video_with_several_prompts_is_its_own_recipe(changing, tmp_path):
@@ -98,10 +98,9 @@ def test_any_video_is_refined_in_the_place_of_a_structure_at_its_own_rate(phone,
     assert (result.num_frames, result.size) == (21, (64, 64))
     assert result.fps == pytest.approx(30000 / 1001, abs=1e-4)
     assert facts["evaluations"]["control"] == 0 < facts["evaluations"]["spatial"]
-    shown = read_video(folder / "structure.mp4").float().mean(dim=-1)
-    light = shown[:, 32] > 130  # the middle row: scaled by 4/3, cropped by 32 on both sides
-    starts = [int(row.nonzero()[0]) if row.any() else -1 for row in light]
-    assert starts == pytest.approx([24 * 4 / 3 + number * 4 / 3 - 32 for number in range(21)], abs=1.6)
+    shown = read_video(folder / "structure.mp4").float()
+    wanted = torch.stack(list(read_footage(footage_of(phone), (64, 64)))).float()
+    assert torch.corrcoef(torch.stack((shown.flatten(), wanted.flatten())))[0, 1] > 0.8
     tensors = load_file(folder / "latents.safetensors")
     assert tensors["structure"].shape == tensors["refined"].shape == (1, 4, 21, 8, 8)
 

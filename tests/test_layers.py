@@ -18,7 +18,7 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FIL
 GROUND = {"errors", "settings"}
 METHOD = {
     "level", "schedule", "walk", "guidance", "noise", "timeline", "structure", "refinement", "initialization",
-    "coherence", "relay", "generate",
+    "coherence", "turning", "relay", "generate",
 }  # fmt: skip
 EXPERTS = {name for name in FILES if name.startswith("experts.")}
 LAVIE = {f"experts.{name}" for name in ("lavie", "lavie_blocks", "lavie_checkpoint", "temporal_attention")}

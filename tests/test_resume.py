@@ -1,0 +1,299 @@
+"""A run that stopped goes on from what is whole, whoever asks and however it stopped; a finished one is left alone."""
+
+import os
+import shutil
+import signal
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from unittest import mock
+
+import killing
+import pytest
+import torch
+from command_line import PROMPT, SMALLEST, confiner, ended, facts_of, generate, started
+from killing import SHORT, Moment, assert_clean, events_of, frames_of, gone_on, made, stages_of, started_to_die
+from safetensors.torch import load_file
+
+from confiner_cli import produce
+from confiner_cli.check import resolved
+from confiner_cli.config import compose, settings_of
+from confiner_cli.generate import decided, draft, refined, structure, structures, window
+from confiner_cli.lock import locked
+from confiner_cli.overrides import for_hydra
+from confiner_cli.production import prepare
+from confiner_cli.timeline import Timeline
+from confiner_cli.video import read_video
+
+LAST = 3
+"""The last window of SHORT."""
+
+
+def unfinished(folder, *words):
+    """A run that Ctrl-C stopped when it had made its frames."""
+    with mock.patch("confiner_cli.run.write_contact_sheet", side_effect=KeyboardInterrupt):
+        assert generate(*words, f"output.dir={folder}").code == 130
+    assert facts_of(folder)["status"] == "interrupted"
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that nothing stopped."""
+    return generate(*SHORT, f"output.dir={tmp_path_factory.mktemp('whole') / 'run'}").folder
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """The same run, stopped when its last window was to be refined."""
+    folder = tmp_path_factory.mktemp("stopped") / "run"
+
+    def window(plan, number, *others):
+        if number == LAST:
+            raise KeyboardInterrupt
+        return produce_window(plan, number, *others)
+
+    produce_window = produce.window
+    with mock.patch("confiner_cli.produce.window", window):
+        ending = generate(*SHORT, f"output.dir={folder}")
+    assert ending.code == 130 and f"confiner resume {folder}" in ending.err
+    return folder
+
+
+@pytest.fixture
+def copied(stopped, tmp_path):
+    return shutil.copytree(stopped, tmp_path / "run")
+
+
+def test_the_same_command_with_resume_goes_on_and_computes_only_what_is_missing(copied, whole):
+    before = stages_of(copied)
+    gone_on(copied, *SHORT)
+    assert made(copied).files == made(whole).files
+    assert stages_of(copied) - before == {("refinement", LAST): 1}
+    facts = facts_of(copied)
+    assert (facts["status"], facts["resumed"]) == ("done", 1)
+    assert facts["evaluations"] == facts_of(whole)["evaluations"]
+    assert_clean(copied)
+
+
+def test_resume_in_a_new_folder_begins_a_run(tmp_path):
+    folder = generate(PROMPT, *SMALLEST, f"output.dir={tmp_path / 'new'}", "resume=true").folder
+    assert facts_of(folder)["status"] == "done" and "resumed" not in facts_of(folder)
+
+
+@pytest.mark.parametrize("words", [(), (PROMPT, *SMALLEST)], ids=["resume", "generate"])
+def test_a_drawn_seed_is_drawn_once(tmp_path, words):
+    folder = unfinished(tmp_path / "run", PROMPT, *SMALLEST)
+    seed = facts_of(folder)["seed"]
+    gone_on(folder, *words)
+    assert facts_of(folder)["seed"] == facts_of(folder)["config"]["seed"] == seed
+    again = generate(PROMPT, *SMALLEST, f"seed={seed}", f"output.dir={tmp_path / 'again'}").folder
+    assert frames_of(again / "video.mp4") == frames_of(folder / "video.mp4")
+
+
+@pytest.mark.parametrize("of", ["stopped", "whole"])
+def test_other_settings_are_refused_by_their_names_and_nothing_is_touched(request, of):
+    folder = request.getfixturevalue(of)
+    before = killing.contents(folder)
+    changed = [word.replace("seed=7", "seed=8").replace("overlap=2", "overlap=3") for word in SHORT]
+    ending = generate(*changed, f"output.dir={folder}", "resume=true")
+    assert (ending.code, ending.out) == (2, "")
+    error, hint = ending.err.splitlines()
+    assert "long_video.window_overlap, seed differ" in error and f"confiner resume {folder}" in hint
+    assert killing.contents(folder) == before
+
+
+@pytest.mark.parametrize("words", [(), SHORT], ids=["resume", "generate"])
+def test_a_finished_run_says_so_and_is_left_as_it_is(whole, words):
+    before = killing.contents(whole)
+    ending = generate(*words, f"output.dir={whole}", "resume=true") if words else confiner("resume", str(whole))
+    assert (ending.code, ending.out) == (0, f"{whole / 'video.mp4'}\n")
+    assert ending.err == f"already done: {whole}\n"
+    assert killing.contents(whole) == before
+
+
+@pytest.mark.parametrize("name", ["video.mp4", "structure.mp4", "contact_sheet.png"])
+def test_what_a_finished_run_has_lost_is_made_again(tmp_path, whole, name):
+    folder = shutil.copytree(whole, tmp_path / "run")
+    (folder / name).unlink()
+    gone_on(folder)
+    assert made(folder).files == made(whole).files
+    assert_clean(folder)
+
+
+def end_torn(path):
+    os.truncate(path, path.stat().st_size - 1)
+
+
+def add_noise(path):
+    path.write_bytes(b'\xff{"finished": 7}\n[]\n' + path.read_bytes() + b'{"finished": {"video-0')
+
+
+DAMAGES = {
+    "a part is gone": [("video-000001.mp4", os.unlink)],
+    "a part is cut": [("video-000001.mp4", killing.cut)],
+    "a bit of a part is another": [("video-000000.mp4", killing.flip)],
+    "a bit of the structure's part is another": [("structure-000001.mp4", killing.flip)],
+    "a window's latents are gone": [("window-000002.safetensors", os.unlink)],
+    "a bit of a window's latents is another": [("window-000002.safetensors", killing.flip)],
+    "a window's latents are cut": [("window-000002.safetensors", killing.cut)],
+    "a structure's latents are gone": [("structure-000002.safetensors", os.unlink)],
+    "a bit of a structure's latents is another": [("structure-000002.safetensors", killing.flip)],
+    "a bit of the noises is another": [
+        ("structure-000002.safetensors", killing.cut),
+        ("noises-000002.safetensors", killing.flip),
+    ],
+    "the journal's last line is torn": [("journal.jsonl", end_torn)],
+    "the journal has lines that are none": [("journal.jsonl", add_noise)],
+    "the journal is gone": [("journal.jsonl", os.unlink)],
+    "all is gone": [("", shutil.rmtree)],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_what_is_damaged_is_made_again(copied, whole, damage):
+    for name, harm in damage:
+        harm(copied / "parts" / name)
+    gone_on(copied)
+    assert made(copied).files == made(whole).files
+    assert_clean(copied)
+
+
+@pytest.mark.parametrize("command", ["resume", "generate"])
+def test_a_run_in_use_is_refused(copied, command):
+    words = (*SHORT, f"output.dir={copied}", "resume=true") if command == "generate" else (str(copied),)
+    before = killing.contents(copied)
+    with locked(copied):
+        ending = confiner(command, *words)
+    assert (ending.code, ending.out) == (2, "")
+    error, _ = ending.err.splitlines()
+    assert "in use" in error and f"process {os.getpid()}" in error
+    assert killing.contents(copied) == before
+
+
+def test_a_second_process_is_refused_while_one_runs_and_its_lock_dies_with_it(tmp_path, whole):
+    waiting = Moment("confiner_cli.produce:write_video", 1, "structure-000001.mp4", "wait")
+    folder = tmp_path / "run"
+    with started_to_die(waiting, "generate", *SHORT, "output.dir=run", folder=tmp_path) as process:
+        killing.wait_for(folder, "structure", 1)
+        ending = confiner("resume", str(folder))
+        process.kill()
+    assert ending.code == 2 and f"in use by another run, process {process.pid} on " in ending.err
+    assert (folder / ".lock").read_text().startswith(f"process {process.pid} ")
+    gone_on(folder)
+    assert made(folder).files == made(whole).files
+    assert_clean(folder)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_to_go_on_with_what_is_no_run_is_two_lines(tmp_path, there):
+    folder = tmp_path / "no run"
+    if there:
+        folder.mkdir()
+    ending = confiner("resume", str(folder))
+    assert (ending.code, ending.out) == (2, "")
+    error, hint = ending.err.splitlines()
+    assert error.startswith(f"error: {folder} is not a run folder") and hint == "hint: confiner resume RUN_DIR"
+    assert there == folder.exists()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_says_how_to_go_on_and_what_is_finished_is_not_made_again(tmp_path, whole, number, code):
+    folder = tmp_path / "run"
+    process = started("generate", *SHORT, "output.dir=run", folder=tmp_path)
+    killing.wait_for(folder, "refinement", 1)
+    process.send_signal(number)
+    ending = ended(process)
+    assert (ending.code, ending.out) == (code, "")
+    said = ending.err.splitlines()[-2:]
+    assert said == [f"to go on: confiner resume {folder}", {130: "interrupted", 143: "terminated"}[code]]
+    assert facts_of(folder)["status"] == events_of(folder)[-1]["event"] == "interrupted"
+    gone_on(folder)
+    assert made(folder).files == made(whole).files
+    assert sum((stages_of(folder) - stages_of(whole)).values()) <= 2
+    assert_clean(folder)
+
+
+def test_a_second_interrupt_leaves_at_once_and_the_run_goes_on_all_the_same(tmp_path, whole):
+    folder = tmp_path / "run"
+    waiting = Moment("confiner_cli.produce:write_video", 1, "video-000000.mp4", "wait")
+    process = started_to_die(waiting, "generate", *SHORT, "output.dir=run", folder=tmp_path)
+    killing.wait_for(folder, "refinement", 1)
+    process.send_signal(signal.SIGINT)
+    time.sleep(1)
+    assert process.poll() is None, "it waits for its encoder"
+    process.send_signal(signal.SIGINT)
+    assert ended(process, timeout=5).code == 130
+    gone_on(folder)
+    assert made(folder).files == made(whole).files
+    assert_clean(folder)
+
+
+def plan_of(*words):
+    return prepare(resolved(settings_of(compose(for_hydra(words, multirun=False))))).plan
+
+
+def plain(stage, steps, total):
+    return steps
+
+
+def window_alone(plan, number, latents):
+    return window(plan, number, draft(plan.timeline, plan.timeline.refines(number), latents), plain)
+
+
+def window_elsewhere(number, arrays):
+    """A window's latents, both as arrays, in a process that knows nothing else."""
+    latents = {key: torch.from_numpy(array) for key, array in arrays.items()}
+    return window_alone(plan_of(*SHORT), number, latents).numpy()
+
+
+@pytest.mark.parametrize("elsewhere", [(), (1, 3)], ids=["in reverse", "in two processes"])
+def test_windows_computed_in_any_order_and_anywhere_are_those_of_the_stream(elsewhere):
+    plan = plan_of(*SHORT)
+    drafts = list(structures(plan, plain))
+    latents = {made.number: made.latents for made in drafts}
+    alone = {number: window_alone(plan, number, latents) for number in (3, 2, 1, 0) if number not in elsewhere}
+    if elsewhere:
+        arrays = {number: tensor.numpy() for number, tensor in latents.items()}
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+            made = process.map(window_elsewhere, elsewhere, [arrays] * len(elsewhere))
+            alone |= {number: torch.from_numpy(array) for number, array in zip(elsewhere, made, strict=True)}
+    parts = [decided(plan.timeline, number, alone[number], alone.get(number - 1)) for number in range(4)]
+    assert all(map(torch.equal, parts, refined(plan, drafts, plain)))
+
+
+def test_with_coherence_a_structure_follows_from_the_one_before_it_alone():
+    plan = plan_of(*SHORT)
+    drafts = list(structures(plan, plain))
+    assert torch.equal(structure(plan, 2, drafts[1], plain).latents, drafts[2].latents)
+    with pytest.raises(AssertionError):
+        structure(plan, 2, drafts[0], plain)
+
+
+def test_a_longer_video_begins_with_the_windows_that_are_whole_in_a_shorter_one():
+    short, long = plan_of(*SHORT), plan_of(*(word.replace("frames=24", "frames=40") for word in SHORT))
+    shared = [n for n in range(4) if short.timeline.refines(n) == long.timeline.refines(n)]
+    assert shared == [0, 1, 2]
+    pairs = zip(shared, *(refined(plan, structures(plan, plain), plain) for plan in (short, long)), strict=False)
+    assert all(torch.equal(one, other) for _, one, other in pairs)
+
+
+@pytest.mark.parametrize("num_frames", [1, 15, 16, 17, 31, 33])
+def test_a_video_has_just_as_many_frames_as_were_asked_for(tmp_path, num_frames):
+    words = (PROMPT, *SMALLEST[1:], "long_video=confiner_long", f"num_frames={num_frames}")
+    folder = generate(*words, f"output.dir={tmp_path / 'run'}").folder
+    assert [len(read_video(folder / name)) for name in ("structure.mp4", "video.mp4")] == [num_frames] * 2
+
+
+def test_the_windows_of_601_frames_are_601_frames():
+    timeline = Timeline(601, 16, overlap=4)
+    assert [frame for span in timeline.windows for frame in span.frames] == list(range(601))
+
+
+def test_a_video_that_fits_one_structure_is_the_same_with_and_without_long_video(tmp_path):
+    words = ("output.save_latents=true", "num_frames=16", *(word for word in SHORT if "frame" not in word))
+    short = [word for word in words if "long_video" not in word]
+    long, short = (generate(*each, f"output.dir={tmp_path / str(len(each))}").folder for each in (words, short))
+    one, other = (load_file(folder / "latents.safetensors") for folder in (long, short))
+    assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+    assert frames_of(long / "video.mp4") == frames_of(short / "video.mp4")
