@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from confiner_cli.video import write_video
 
 KEYWORDS = (
     "negative_prompt",
+    "prompts",
     "seed",
     "num_frames",
     "height",
@@ -98,6 +100,8 @@ class Confiner:
         words = for_hydra(overrides, multirun=False)
         composed = settings_of(compose([*self.overrides, *words])) if words else self.settings
         chosen = resolved(replace(composed, prompt=prompt, **settings))
+        if math.isinf(chosen.length):
+            raise ConfinerError("a video without an end does not fit into memory", "num_frames= takes a number here")
         fetch(chosen, loaded_roles(chosen))
         production, meter = prepare(chosen), Meter()
 

@@ -101,6 +101,11 @@ class Checkpoints:
                     path.unlink()
 
     @staticmethod
+    def there(run: Path) -> bool:
+        """Whether a run folder has some that it could go on from."""
+        return any((run / FOLDER).glob("*.safetensors"))
+
+    @staticmethod
     def remove(run: Path) -> None:
         """Remove those of a run that is done, and what a killed process was writing."""
         shutil.rmtree(run / FOLDER, ignore_errors=True)

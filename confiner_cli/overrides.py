@@ -158,11 +158,7 @@ def recorded(path: Path, chosen: set[str], output: bool = False) -> Iterator[str
     config = read_record(path).get("config")
     if not isinstance(config, dict):
         raise ConfinerError(f"the record of {path} has no settings", "its run was refused before it began")
-    replaced = {*chosen, "resume", "output.dir" if output else "output"} | (
-        {"height", "width", "num_frames", "fps"} if "experts" in chosen else set()
-    )
-    if replaced & {"prompt_file", "prompts_file"}:
-        replaced.add("prompt")
+    replaced = _replaced(config, chosen) | {"output.dir" if output else "output"}
     known = set(known_keys(Settings))
     for key, value in {**_unrecorded(config), **dict(_leaves(config))}.items():
         if key not in known:  # a file from elsewhere must not reach Hydra's own settings
@@ -174,6 +170,19 @@ def recorded(path: Path, chosen: set[str], output: bool = False) -> Iterator[str
         if not replaced & parents:
             mark = "++" if key == "prompts" else ""
             yield f"{mark}{key}={'inf' if key == 'num_frames' and value == 'inf' else _value(value)}"
+
+
+def _replaced(config: dict[str, Any], chosen: set[str]) -> set[str]:
+    """The recorded keys that do not hold any more, with what the person has chosen anew."""
+    replaced = {*chosen, "resume"}
+    if "experts" in chosen:
+        replaced |= {"height", "width", "num_frames", "fps"}
+    if chosen & {"prompt_file", "prompts_file"}:
+        replaced.add("prompt")
+    segment, frames = config.get("long_video", {}).get("segment_frames"), config.get("num_frames")
+    if "num_frames" in chosen and frames == segment:  # it was one segment because it was short
+        replaced |= {"long_video.segment_frames", "long_video.window_overlap"}
+    return replaced
 
 
 def read_record(path: Path) -> dict[str, Any]:

@@ -141,7 +141,7 @@ def _ending(record: Record, meter: Meter) -> Iterator[None]:
         with suppress(OSError):  # a full disk may have no room for this either
             record.end("failed", error=str(named), hint=named.hint, **meter.costs())
             record.log(named.lines())
-        if named.exit_code == ConfinerError.exit_code:
+        if Checkpoints.there(record.folder) and named.exit_code == ConfinerError.exit_code:
             progress.say(f"what is finished is kept; to go on afterwards: confiner resume {record.folder}")
         if named is error:
             raise

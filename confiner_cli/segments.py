@@ -41,15 +41,15 @@ def with_segments(settings: Settings) -> Settings:
 
 def _length(settings: Settings) -> int:
     long_video, at_once = settings.long_video, _limit(settings, 0)
-    if long_video.segment_frames is not None:
-        return long_video.segment_frames
-    if settings.length <= at_once:
-        return int(settings.length)
-    if long_video.name == "none":
+    if settings.length > at_once and long_video.name == "none":
         raise ConfinerError(
             f"num_frames={settings.num_frames} is more than {settings.experts.name} takes at once: {at_once:.0f}",
             f"add long_video=confiner_long, or num_frames={at_once:.0f} or less",
         )
+    if long_video.segment_frames is not None:
+        return long_video.segment_frames
+    if settings.length <= at_once:
+        return int(settings.length)
     own = settings.experts.num_frames
     overlap = own // 4 if long_video.window_overlap is None else long_video.window_overlap
     return int(min(own, _limit(settings, overlap)))

@@ -150,7 +150,19 @@ def test_latents_on_disk_stay_a_few_whatever_the_length(tmp_path, monkeypatch):
     assert most["noises"] == 1
     assert 1 <= most["structure"] <= 5 and 1 <= most["window"] <= 5  # encoders may be two parts behind
     assert len(read_video(folder / "video.mp4")) == 60
+    events = [json.loads(line) for line in (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+    wrote = [(event["event"], event.get("file", event.get("index"))) for event in events]
+    assert wrote.index(("wrote", "parts/video-000000.mp4")) < wrote.index(("structure", 14))
     assert {path.suffix for path in folder.iterdir()} <= {".mp4", ".png", ".json", ".jsonl", ".log", ""}
+
+
+def test_a_short_videos_recipe_is_no_bound_for_a_longer_one(tmp_path):
+    words = [word for word in LONG if not word.startswith(("long_video.seg", "long_video.win"))]
+    short = generate(PROMPT, "num_frames=5", f"output.dir={tmp_path / 'short'}", *words)
+    assert facts_of(short.folder)["config"]["long_video"]["segment_frames"] == 5
+    longer = generate(f"from={short.folder}", "num_frames=20", f"output.dir={tmp_path / 'longer'}")
+    recorded = facts_of(longer.folder)["config"]["long_video"]
+    assert (recorded["segment_frames"], recorded["window_overlap"]) == (16, 8)
 
 
 def test_a_plan_of_a_video_without_an_end_is_refused():

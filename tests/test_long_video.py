@@ -1,11 +1,12 @@
 """ConFiner-Long's three strategies, on experts whose answers can be worked out by hand."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
 from test_generate import SCHEDULES, latents, plain, plan_of
-from toy_experts import Networked
+from toy_experts import Knowing, Networked
 
 from confiner_cli.coherence import Coherent
 from confiner_cli.generate import decided, draft, refined, structure, structures, window
@@ -13,6 +14,7 @@ from confiner_cli.initialization import initial_noise, order
 from confiner_cli.relay import for_frames
 from confiner_cli.structure import trailing
 from confiner_cli.timeline import Span, Timeline
+from confiner_cli.turning import Anchored, joint
 
 SHAPE = (4, 8, 8)
 LONG = {"num_frames": 20, "segment_frames": 8, "overlap": 2}
@@ -141,6 +143,62 @@ def test_a_longer_video_begins_with_the_frames_that_a_shorter_one_has_decided(nu
     whole = [n for n in range(len(timeline.windows)) if len(timeline.refines(n)) == (10 if n else 5 - 2 + 2)]
     common = timeline.windows[whole[-1]].stop
     assert torch.equal(longer[:, :, :common], shorter[:, :, :common])
+
+
+def moving(change, frames=16):
+    """A segment whose frames go from 0 on in even steps."""
+    return (change * torch.arange(frames)).view(1, 1, -1, 1, 1).expand(1, 4, frames, 8, 8)
+
+
+def test_a_segment_that_would_jump_is_played_backwards_and_the_one_after_it_forwards_again():
+    one = moving(1.0)
+    first = joint(one, backwards=False)
+    assert first.backwards and torch.equal(first.target, one)
+    assert first.weight.tolist() == [0.0] * 8 + [frame / 8 for frame in range(1, 9)]
+    second = joint(one.flip(2), backwards=True)
+    assert not second.backwards and torch.equal(second.target, one)
+    assert second.weight.tolist() == first.weight.flip(0).tolist()
+
+
+@pytest.mark.parametrize("segment", [moving(0.0), torch.cat((moving(1.0, 8), moving(1.0, 8).flip(2)), dim=2)])
+def test_a_segment_that_ends_where_it_began_is_followed_by_one_that_is_pulled_to_its_last_frame(segment):
+    found = joint(segment, backwards=False)
+    assert not found.backwards and found.weight.tolist() == [0.5, 0.375, 0.25, 0.125] + [0.0] * 12
+    assert torch.equal(found.target, segment[:, :, -1:].expand_as(segment))
+
+
+def test_an_anchor_mixes_the_clean_estimate_with_what_is_known_and_leaves_the_sample_where_it_is():
+    expert, t = Networked(SCHEDULES["control"], "v_prediction"), 499
+    x_t, target = torch.randn(2, 1, 4, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    found, plain_one = Anchored(expert, target, torch.tensor([0.0, 0.25, 1.0]))(x_t, t), expert(x_t, t)
+    for frame, weight in enumerate((0.0, 0.25, 1.0)):
+        expected = (1 - weight) * plain_one.clean[:, :, frame] + weight * target[:, :, frame]
+        assert torch.allclose(found.clean[:, :, frame], expected)
+    assert torch.allclose(expert.schedule.level(t).mix(found.clean, found.noise), x_t)
+
+
+def test_a_structure_that_turns_joins_the_one_before_it_and_says_that_it_is_backwards():
+    """An expert that always draws the same motion."""
+    knowing = Knowing(SCHEDULES["control"], moving(0.5, 8))
+    plan = plan_of(**LONG | {"num_frames": 40}, long_video={"turn": True}, control=knowing)
+    made = list(structures(plan, plain))
+    assert [each.backwards for each in made] == [False, True, False, True, False]
+    for one, following in pairwise(made):
+        assert torch.allclose(one.latents[:, :, -1], following.latents[:, :, 0], atol=1e-4)
+    again = structure(plan, 3, made[2], plain)
+    assert torch.equal(again.latents, made[3].latents)
+
+
+def test_where_the_prompt_changes_nothing_turns_and_nothing_is_pulled():
+    plans = [
+        plan_of(**LONG, long_video={"turn": turn}, control=Knowing(SCHEDULES["control"], moving(0.5, 8)))
+        for turn in (True, False)
+    ]
+    other = Networked(SCHEDULES["control"], "v_prediction")
+    changed = [replace(plan, denoisers=plan.denoisers | {"control": {0: plan.denoisers["control"][0], 8: other}})
+               for plan in plans]  # fmt: skip
+    turned, straight = (list(structures(plan, plain)) for plan in changed)
+    assert torch.equal(turned[1].latents, straight[1].latents) and not turned[1].backwards
 
 
 def test_a_stream_reads_no_structure_before_a_window_needs_it():

@@ -12,7 +12,7 @@ from contextlib import redirect_stderr, suppress
 
 from confiner_cli.errors import ConfinerError
 
-OURS = ("from=", "prompt_file=", "prompts_file=")
+OURS = ("from=", "prompt_file=", "prompts_file=", "at=")
 SUBCOMMANDS = {"experts": ("export", "convert")}
 _GROUP = re.compile(r"(experts|scheduler|long_video)=\w+")
 _PLAIN = re.compile(r"[\w.@/+-]*(=[\w.@/+-]*)?", re.ASCII)

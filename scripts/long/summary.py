@@ -10,6 +10,7 @@ from evaluation.summary import table
 from long.results import Lines
 from long.rows import KINDS, kind_of
 from long.run import Task
+from world.scene import MOTIONS
 
 Line = Mapping[str, str]
 Average = Callable[[Sequence[float]], float]
@@ -52,6 +53,7 @@ DRIFT: tuple[Column, ...] = (
     ("seconds a frame", "seconds_per_frame", median, ".3f"),
     ("passes a segment", "passes_per_segment", fmean, ".1f"),
 )
+BY_MOTION = (SEAMS[0], SEAMS[1], SEAMS[2], SUBJECT[5])
 TABLES = {"Seams": SEAMS, "What is seen": SUBJECT, "Drift, repetition, costs": DRIFT}
 
 LEGEND = f"""\
@@ -83,7 +85,18 @@ def summary(results: Lines, todo: Iterable[Task]) -> str:
         header = ("row", "n", *(name for name, *_ in columns))
         lines = [[row, _counts(found), *(_cell(found, column) for column in columns)] for row, found in present.items()]
         parts.append(f"### {title}\n\n{table(header, lines)}")
+    parts += [f"### By motion: {column[0]}\n\n{by_motion(present, column)}" for column in BY_MOTION]
     return "\n".join((*parts, LEGEND))
+
+
+def by_motion(present: Mapping[str, Sequence[Line]], column: Column) -> str:
+    """One column as a table of its own: a line for each row, a cell for each motion."""
+    _, name, average, form = column
+    lines = []
+    for row, found in present.items():
+        values = {motion: numbers([line for line in found if line["motion"] == motion], name) for motion in MOTIONS}
+        lines.append([row, *(format(average(each), form) if each else "-" for each in values.values())])
+    return table(("row", *MOTIONS), lines)
 
 
 def by_row(results: Lines, todo: Iterable[Task]) -> dict[str, list[Line]]:
