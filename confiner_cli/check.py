@@ -63,10 +63,12 @@ def _schedule(settings: Settings) -> tuple[str, dict[int, str]]:
     prompts = {frame: verbatim(text, f"prompts.{frame}") for frame, text in sorted(settings.prompts.items())}
     if prompts and min(prompts) < 0:
         raise ConfinerError(f"prompts has a frame {min(prompts)}", "frames are counted from 0")
-    first = prompts.pop(0, settings.prompt)
-    if settings.prompt and first != verbatim(settings.prompt):
+    first = prompts.pop(0, None)
+    if first is None:
+        return verbatim(settings.prompt), prompts
+    if settings.prompt and verbatim(settings.prompt) != first:
         raise ConfinerError("prompt and prompts.0 are two prompts for frame 0", "leave one of them out")
-    return verbatim(first), prompts
+    return first, prompts
 
 
 def _with_footage(settings: Settings) -> Settings:

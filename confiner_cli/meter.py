@@ -74,6 +74,7 @@ class Meter:
 
     def costs(self) -> dict[str, Any]:
         """All of it, as run.json has it."""
+        self.seconds.pop("total", None)  # the last of them
         self.seconds["total"] = monotonic() - self.started
         return {
             "evaluations": {role: self.evaluations[role] for role in ROLES},

@@ -21,7 +21,7 @@ REFUSED = [
     ([PROMPT, "seed=[1"], "seed=[1"),
     ([PROMPT, "scheduler=confiner_8"], "did you mean confiner_18?"),
     ([PROMPT, "experts=tinny"], "did you mean tiny?"),
-    ([PROMPT, "long_video=nine"], "long_video= takes none"),
+    ([PROMPT, "long_video=nine"], "long_video= takes confiner_long, none"),
     ([PROMPT, "scheduler=null"], "group"),
     ([PROMPT, "seed=x"], "seed"),
     ([PROMPT, "num_frames=1.5"], "num_frames"),
@@ -112,7 +112,7 @@ REFUSED = [
 ]
 REFUSED_COMMANDS = [
     (["generte", PROMPT], "did you mean confiner generate?"),
-    (["frobnicate"], "generate, plan, experts, show"),
+    (["frobnicate"], "generate, resume, plan, experts, show"),
     (["show"], "one file or folder"),
     (["show", "nowhere.mp4"], "nowhere.mp4"),
     (["show", "latin.txt"], "latin.txt"),

@@ -83,7 +83,7 @@ def test_each_row_has_a_verified_video_and_its_seconds(rows):
     for row in rows:
         assert row["video_bytes"] > 500 and row["decoded_frames"] >= row["num_frames"] == 2
         assert row["first_seconds"] > 0 and row["seconds"] > 0
-        assert sum(row["stages"].values()) <= row["seconds"]
+        assert sum(value for stage, value in row["stages"].items() if stage != "encode") <= row["seconds"]
         assert ("refinement" in row["stages"]) == row["run"].startswith("confiner_")
 
 
@@ -127,7 +127,7 @@ def test_random_networks_are_the_same_each_time(setup):
         RESIDENCE.here.clear()
         RESIDENCE.modules.clear()
         plan = prepare(case("lavie_sd").settings(setup)).plan
-        return plan.denoisers["temporal"](plan.base_noise(), 500).clean
+        return plan.denoisers["temporal"][0](plan.initial_noise(0), 500).clean
 
     assert torch.equal(latents(), latents())
 

@@ -143,7 +143,7 @@ def test_help_imports_neither_torch_nor_hydra(arguments):
 
 def test_files_stay_small():
     assert {name for name in FILES if lines({name}) > 300} == set()
-    assert lines(METHOD) < 1000
+    assert lines(METHOD) < 1100
     assert lines(LAVIE) < 600  # a whole network
     assert lines(EXPERTS) < 2400
     assert lines(set(FILES) - EXPERTS - METHOD) < 4300

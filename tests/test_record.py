@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from confiner_cli import record
 from confiner_cli.config import compose, settings_of
 from confiner_cli.errors import ConfinerError
+from confiner_cli.lock import locked
 from confiner_cli.record import Place, Record
 from confiner_cli.video import read_video
 
@@ -70,12 +71,12 @@ def test_events_tell_the_run_in_order_and_the_structure_is_written_beside_the_re
     events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
     assert [event["time"] for event in events] == sorted(event["time"] for event in events)
     told = [(event["event"], event.get("stage") or event.get("file")) for event in events]
-    preview = told.index(("wrote", "structure.mp4"))
-    assert told.index(("visit", "structure")) < preview < told.index(("wrote", "video.mp4"))
-    del told[preview]
-    assert told == [
-        ("started", None), ("stage", "structure"), ("visit", "structure"), ("stage", "refinement"),
-        *[("visit", "refinement")] * 3, ("wrote", "video.mp4"), ("done", None),
+    previews = [told.index(("wrote", name)) for name in ("parts/structure-000000.mp4", "structure.mp4")]
+    assert told.index(("visit", "structure")) < previews[0] < previews[1] < told.index(("wrote", "video.mp4"))
+    assert [each for place, each in enumerate(told) if place not in previews] == [
+        ("started", None), ("stage", "structure"), ("visit", "structure"), ("structure", None),
+        ("stage", "refinement"), *[("visit", "refinement")] * 3, ("wrote", "parts/video-000000.mp4"),
+        ("wrote", "video.mp4"), ("done", None),
     ]  # fmt: skip
     roles = [event["role"] for event in events if event["event"] == "visit"]
     assert roles == ["control", "spatial", "temporal", "spatial"]
@@ -104,7 +105,7 @@ def test_artefacts_have_the_shapes_of_the_run(folder):
 
 def test_on_a_full_disk_run_json_is_rewritten_in_its_own_blocks(tmp_path, monkeypatch):
     settings = replace(settings_of(compose()), prompt="a heart", seed=7)
-    kept = Record(tmp_path, settings, {})
+    kept = Record.new(tmp_path, settings, {})
     blocks = (tmp_path / "run.json").stat().st_blocks
 
     def full(path):
@@ -144,7 +145,8 @@ def test_of_runs_that_want_the_same_folder_at_once_one_gets_it(tmp_path):
     settings = replace(settings_of(compose()), prompt="a heart", seed=7)
 
     def claim():
-        return Record(Place(tmp_path / "run", exact=True).make(), settings, {"config.yaml": "a: 1"})
+        with locked(Place(tmp_path / "run", exact=True).make()):
+            return Record.new(tmp_path / "run", settings, {"config.yaml": "a: 1"})
 
     answers = together(8, claim)
     errors = [answer for answer in answers if isinstance(answer, ConfinerError)]
