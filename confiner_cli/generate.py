@@ -113,23 +113,28 @@ def structure(plan: Plan, number: int, previous: Structure | None, watch: Watch)
     """Make structure `number`. `previous` is the one before it; only where `plan.follows` is it asked."""
     if plan.given:
         return Structure(number, plan.given(plan.timeline.structure(number)))
-    role, backwards = plan.scheduler.structure.expert, False
-    denoiser = _prompted(plan, number)
+    role, denoiser, backwards = plan.scheduler.structure.expert, _prompted(plan, number), False
     grid = plan.grid(denoiser)
     if number and plan.follows:
         assert previous is not None and previous.number == number - 1
-        same = denoiser is _prompted(plan, number - 1)
-        if plan.long_video.coherence:
-            denoiser = Coherent(denoiser, _aligned(plan, previous), plan.long_video.coherence)
-        if plan.long_video.turn and same:
-            backwards, target, weight = joint(previous.latents, previous.backwards)
-            denoiser = Anchored(denoiser, target, weight)
-    steps = sample(plan.initial_noise(number), denoiser, role, grid)
+        denoiser, backwards = _following(plan, previous, denoiser)
     noises = {}
+    steps = sample(plan.initial_noise(number), denoiser, role, grid)
     for step in watch("structure", _finite("structure", steps), len(grid.timesteps)):
         if plan.long_video.coherence:
             noises[step.visit.t] = step.estimate.noise
     return Structure(number, step.x_t.flip(2) if backwards else step.x_t, noises, backwards)
+
+
+def _following(plan: Plan, previous: Structure, denoiser: Denoiser) -> tuple[Denoiser, bool]:
+    """The denoiser of the structure that follows `previous`, and whether that is played backwards."""
+    heard = denoiser
+    if plan.long_video.coherence:
+        heard = Coherent(denoiser, _aligned(plan, previous), plan.long_video.coherence)
+    if not plan.long_video.turn or denoiser is not _prompted(plan, previous.number):  # another prompt starts afresh
+        return heard, False
+    backwards, target, weight = joint(previous.latents, previous.backwards)
+    return Anchored(heard, target, weight), backwards
 
 
 def _prompted(plan: Plan, number: int) -> Denoiser:
@@ -170,7 +175,7 @@ def decided(timeline: Timeline, number: int, refined: Tensor, before: Tensor | N
     if shared:
         assert before is not None
         weight = (torch.arange(1, shared + 1) / (shared + 1)).to(refined).view(-1, 1, 1)
-        faded = (1 - weight) * before[:, :, -shared:] + weight * refined[:, :, :shared]
+        faded = torch.lerp(before[:, :, -shared:], refined[:, :, :shared], weight)
         refined = torch.cat((faded, refined[:, :, shared:]), dim=2)
     return refined[:, :, : len(timeline.window(number))]
 
