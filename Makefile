@@ -15,7 +15,7 @@ demo: $(VENV)/.installed  ## set everything up in .venv and make a first video
 	$(BIN)/confiner generate prompt="$(PROMPT)" seed=2
 
 test: $(VENV)/.development  ## all tests that take seconds (sets itself up)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m "not slow and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not gpu"
 
 test-slow: $(VENV)/.development  ## the tests that take minutes; GPU tests where there is a GPU
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow or gpu"

@@ -228,6 +228,7 @@ def test_running_out_of_memory_while_loading_is_not_called_damage(family, tiny_n
 
     monkeypatch.setattr(family_of(settings_of(family, tiny_networks)), "load", full)
     RESIDENCE.modules.clear()
+    RESIDENCE.here.clear()
     with pytest.raises(torch.OutOfMemoryError):
         load_all(family, settings_of(family, tiny_networks))
     monkeypatch.setattr(CLIPTextModel, "from_pretrained", full)
