@@ -71,7 +71,7 @@ class Timeline:
         """How many windows there are: a whole number, or `math.inf`."""
         if self.structure_count == 1 or math.isinf(self.num_frames):
             return self.structure_count
-        return next(number for number in count() if self._start(number) >= self.num_frames)
+        return math.ceil((self.num_frames - self._cut(0)) / self.length)  # the first whose cut is at the end or beyond
 
     def structure(self, number: int) -> Span:
         """The span of structure `number`, from 0; the last one may reach beyond the video."""
@@ -79,9 +79,8 @@ class Timeline:
 
     def window(self, number: int) -> Span:
         """The frames that window `number`, from 0, decides: those of the video before the next window begins."""
-        if self.structure_count == 1:
-            return Span(0, int(self.num_frames))
-        return Span(self._start(number), int(min(self._start(number + 1), self.num_frames)))
+        last = number + 1 >= self.window_count
+        return Span(self._start(number), int(self.num_frames) if last else self._start(number + 1))
 
     def refines(self, number: int) -> Span:
         """The frames that window `number` refines: those it decides, and those it shares with the next window.
@@ -108,11 +107,13 @@ class Timeline:
         """What all windows decide, of a video that ends: they tile it."""
         return tuple(self.window(number) for number in numbers(self.window_count))
 
-    def _start(self, number: int) -> int:
-        if number == 0:
-            return 0
+    def _cut(self, number: int) -> int:
+        """Where windows `number - 1` and `number` meet: in the middle of what they share."""
         half = (self.length + 1) // 2 if self.staggered and self.length > 1 else 0
-        return number * self.length - half - self.overlap // 2
+        return number * self.length - half
+
+    def _start(self, number: int) -> int:
+        return self._cut(number) - self.overlap // 2 if number else 0
 
 
 def timeline_of(settings: Settings) -> Timeline:

@@ -141,7 +141,7 @@ def test_a_longer_video_begins_with_the_frames_that_a_shorter_one_has_decided(nu
     )
     timeline = Timeline(num_frames, 8, 2)
     whole = [n for n in range(len(timeline.windows)) if len(timeline.refines(n)) == (10 if n else 5 - 2 + 2)]
-    common = timeline.windows[whole[-1]].stop
+    common = min(timeline.window(whole[-1]).stop, Timeline(40, 8, 2).window(whole[-1]).stop)
     assert torch.equal(longer[:, :, :common], shorter[:, :, :common])
 
 

@@ -58,15 +58,15 @@ def test_adjacent_windows_both_refine_the_overlap_and_nothing_else():
     for timeline in TIMELINES + OVERLAPPING:
         if timeline.structure_count == 1:
             continue
-        end = timeline.structures[-1].stop
         for one, following in pairwise(refines(timeline)):
-            assert one.stop - following.start == min(timeline.overlap, end - following.start), timeline
+            assert one.stop - following.start == timeline.overlap, timeline
 
 
 def test_a_window_decides_the_first_of_the_frames_it_refines():
     for timeline in TIMELINES + OVERLAPPING:
         for window, refined in zip(timeline.windows, refines(timeline), strict=True):
             assert window.start == refined.start and window.stop <= refined.stop, timeline
+            assert refined.stop <= timeline.structures[-1].stop, timeline
 
 
 def test_windows_that_are_not_staggered_are_the_structures():
