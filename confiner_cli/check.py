@@ -11,6 +11,7 @@ from typing import Any
 from confiner_cli.bounds import in_range, one_of
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.families import FAMILIES
+from confiner_cli.experts.fingerprint import sha256
 from confiner_cli.experts.source import needs
 from confiner_cli.footage import footage_of
 from confiner_cli.knowledge import read_knowledge
@@ -60,6 +61,9 @@ def resolved(settings: Settings) -> Settings:
 
 def _schedule(settings: Settings) -> tuple[str, dict[int, str]]:
     """The prompt of the start, and those that take over later by frame, in order."""
+    strange = [frame for frame in settings.prompts if type(frame) is not int]
+    if strange:
+        raise ConfinerError(f"prompts has a key {strange[0]!r} that is no frame", 'prompts={48: "a blue star rising"}')
     prompts = {frame: verbatim(text, f"prompts.{frame}") for frame, text in sorted(settings.prompts.items())}
     if prompts and min(prompts) < 0:
         raise ConfinerError(f"prompts has a frame {min(prompts)}", "frames are counted from 0")
@@ -75,14 +79,19 @@ def _with_footage(settings: Settings) -> Settings:
     """With the length and the rate of the video that is given, if one is and they are not set."""
     if settings.structure.video is None:
         return settings
-    footage = footage_of(Path(settings.structure.video).expanduser())
+    path = Path(settings.structure.video).expanduser().absolute()  # a record is read elsewhere, too
+    footage = footage_of(path)
     if settings.num_frames is not None and settings.num_frames > footage.num_frames:
         raise ConfinerError(
             f"num_frames={settings.num_frames} is more than {footage.path} has: {footage.num_frames}",
             "leave num_frames= out to take all of it",
         )
+    digest = sha256(path)
+    if settings.structure.sha256 not in (None, digest):
+        raise ConfinerError(f"{path} is not the video it was when its run began", "put the old file back")
     return replace(
         settings,
+        structure=replace(settings.structure, video=str(path), sha256=digest),
         num_frames=_or(settings.num_frames, footage.num_frames),
         fps=_or(settings.fps, int(footage.fps) if footage.fps == int(footage.fps) else footage.fps),
     )
@@ -107,7 +116,7 @@ def _check_sizes(settings: Settings) -> None:
     late = [frame for frame in settings.prompts if frame >= settings.length]
     if late:
         raise ConfinerError(
-            f"prompts.{late[0]} begins after the video's end, frame {settings.num_frames}",
+            f"the prompt at {late[0]} begins after the video's end, frame {settings.num_frames}",
             f"num_frames={late[0] + 1} or more",
         )
     in_range("fps", settings.fps, 1, 240)
@@ -160,6 +169,11 @@ def _check_expert(key: str, expert: ExpertSettings) -> None:
 
 def _check_scheduler(settings: Settings) -> None:
     scheduler = settings.scheduler
+    if not used_roles(settings):
+        raise ConfinerError(
+            f"scheduler={scheduler.name} has no refinement, and structure.video= leaves out all else",
+            "scheduler=confiner_9",
+        )
     one_of("scheduler.structure.expert", scheduler.structure.expert, ROLES)
     last = min(settings.experts.role(role).num_train_timesteps for role in used_roles(settings)) - 1
     _check_structure(scheduler.structure, last)

@@ -23,7 +23,7 @@ from confiner_cli.config import config_dir, readable_errors, register, settings_
 from confiner_cli.errors import ConfinerError, named_error
 from confiner_cli.lock import in_use
 from confiner_cli.prompts import quoted
-from confiner_cli.record import Place, going_on
+from confiner_cli.record import Place, finished, going_on
 from confiner_cli.roles import loaded_roles
 from confiner_cli.settings import Settings
 
@@ -43,6 +43,12 @@ def parse(arguments: list[str]) -> Namespace:
 def start(flags: list[str], words: list[str], sweep: bool) -> int:
     """Let Hydra compose, and run the job or the sweep. Returns the exit code."""
     if sweep:
+        for word, why in (
+            ("resume=true", "resume one job: confiner resume JOB_DIR"),
+            ("num_frames=inf", "leave out -m"),
+        ):
+            if word in words:
+                raise ConfinerError(f"{word} does not go with a sweep", why)
         return _sweep(flags, words)
     failures: list[Exception] = []
     _hydra([*flags, *words], partial(single_job, failures))
@@ -112,9 +118,12 @@ def _video(config: DictConfig, place: Callable[[Settings], Place]) -> Path:
     from confiner_cli.experts.device import device_of
     from confiner_cli.run import run
 
+    chosen = place(settings)
+    if settings.resume and chosen.exact and finished(chosen.root, settings):
+        return run(settings, chosen, {})  # says so
     device_of(settings.device)
     fetch(settings, loaded_roles(settings))
-    return run(settings, place(settings), _snapshots(config))
+    return run(settings, chosen, _snapshots(config))
 
 
 def _snapshots(config: DictConfig) -> dict[str, str]:

@@ -74,12 +74,14 @@ class Meter:
 
     def costs(self) -> dict[str, Any]:
         """All of it, as run.json has it."""
-        self.seconds.pop("total", None)  # the last of them
-        self.seconds["total"] = monotonic() - self.started
+        with self._lock:
+            self.seconds.pop("total", None)  # the last of them
+            self.seconds["total"] = monotonic() - self.started
+            seconds = {stage: round(value, 3) for stage, value in self.seconds.items()}
         return {
             "evaluations": {role: self.evaluations[role] for role in ROLES},
             "passes": {role: self.passes[role] for role in ROLES},
-            "seconds": {stage: round(value, 3) for stage, value in self.seconds.items()},
+            "seconds": seconds,
             "peak_memory_bytes": peak_memory(self.device),
         }
 

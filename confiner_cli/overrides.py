@@ -177,6 +177,9 @@ def _replaced(config: dict[str, Any], chosen: set[str]) -> set[str]:
     replaced = {*chosen, "resume"}
     if "experts" in chosen:
         replaced |= {"height", "width", "num_frames", "fps"}
+        replaced |= {f"long_video.{key}" for key in ("segment_frames", "window_overlap", "turn")}  # as these have it
+    if "structure.video" in chosen:
+        replaced.add("structure.sha256")
     if chosen & {"prompt_file", "prompts_file"}:
         replaced.add("prompt")
     segment, frames = config.get("long_video", {}).get("segment_frames"), config.get("num_frames")
@@ -213,8 +216,9 @@ def read_record(path: Path) -> dict[str, Any]:
 def _unrecorded(config: dict[str, Any]) -> dict[str, Any]:
     """What an older record does not say of its experts: as if there were no such setting, not as in today's default."""
     defaults = asdict(ExpertSettings())
+    turn = {} if "turn" in config.get("experts", {}) else {"experts.turn": False}
     recorded_roles = [role for role in ROLES if isinstance(config.get("experts", {}).get(role), dict)]
-    return {
+    return turn | {
         f"experts.{role}.{key}": value
         for role in recorded_roles for key, value in defaults.items() if value != MISSING
     }  # fmt: skip

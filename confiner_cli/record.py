@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -66,7 +67,7 @@ class Place:
         remains = (LOCK, f".{Path(RECORD).stem}.")
         there = [path for path in self.root.iterdir() if not path.name.startswith(remains)]
         if there and not (going_on and unfinished):
-            cure = f"name a new folder, or go on with its run: confiner resume {self.root}"
+            cure = f"name a new folder, or go on with its run: {resume_command(self.root)}"
             raise ConfinerError(
                 f"output.dir={self.root} exists and is not empty", cure if unfinished else "name a new folder"
             )
@@ -164,18 +165,48 @@ def going_on(settings: Settings) -> Settings:
 
 
 def differences(recorded: Mapping[str, Any], settings: Settings) -> list[str]:
-    """The keys in which settings differ from recorded ones, dotted; where a run goes and what it keeps is left out."""
+    """The keys in which settings differ from recorded ones, dotted; where a run goes and its comment are left out."""
     before, now = (dict(_leaves(config)) for config in (recorded, plain(settings)))
-    keys = sorted({*before, *now})
-    return [
-        key for key in keys
-        if before.get(key, now.get(key)) != now.get(key) and key.partition(".")[0] not in ("output", "resume")
-    ]  # fmt: skip
+    keys = sorted({*before, *now} - {"output.dir", "output.metadata", "resume"})
+    return [key for key in keys if before.get(key, now.get(key)) != now.get(key)]
+
+
+def finished(folder: Path, settings: Settings) -> bool:
+    """Whether a folder has the run of these settings, finished and untouched.
+
+    Raises:
+        ConfinerError: the folder has a run of other settings.
+    """
+    if not (folder / RECORD).exists():
+        return False
+    known = read_run(folder)
+    if "config" not in known:
+        raise ConfinerError(f"the run in {folder} was refused before it began", "name a new output.dir=")
+    stopped = known.get("stopped_at")  # a video without an end has been given one
+    changed = differences(known["config"], settings if stopped is None else replace(settings, num_frames=stopped))
+    if changed:
+        raise ConfinerError(
+            f"{folder} has a run with other settings: {', '.join(changed)} differ",
+            f"name a new output.dir=, or go on with the old settings: {resume_command(folder)}",
+        )
+    return is_whole(folder, known)
+
+
+def is_whole(folder: Path, known: Mapping[str, Any]) -> bool:
+    """Whether a run is done and all of its files are as they were then."""
+    files = {folder / name: digest for name, digest in known.get("files", {}).items()}
+    whole = all(path.exists() and sha256(path) == digest for path, digest in files.items())
+    return bool(known.get("status") == "done" and files and whole)
+
+
+def resume_command(folder: Path) -> str:
+    """What to type to go on with a run."""
+    return f"confiner resume {shlex.quote(str(folder))}"
 
 
 def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in node.items():
-        if isinstance(value, dict) and value:
+        if isinstance(value, dict) and key != "prompts":
             yield from _leaves(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value

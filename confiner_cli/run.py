@@ -16,14 +16,13 @@ from confiner_cli.contact_sheet import columns, write_contact_sheet
 from confiner_cli.errors import ConfinerError, Terminated, named_error
 from confiner_cli.experts import hub
 from confiner_cli.experts.device import device_of
-from confiner_cli.experts.fingerprint import sha256
 from confiner_cli.experts.source import needs
 from confiner_cli.lock import locked
 from confiner_cli.meter import Meter
 from confiner_cli.produce import Work, evaluations_left, produce, write_latents
 from confiner_cli.production import Production, prepare
 from confiner_cli.prompts import slug
-from confiner_cli.record import Place, Record, differences, plain, read_run, versions
+from confiner_cli.record import PROMPTING, Place, Record, finished, plain, read_run, resume_command, versions
 from confiner_cli.roles import loaded_roles
 from confiner_cli.settings import Settings
 from confiner_cli.video import read_frames
@@ -65,29 +64,6 @@ def run(settings: Settings, place: Place, snapshots: Mapping[str, str]) -> Path:
     return folder / "video.mp4"
 
 
-def finished(folder: Path, settings: Settings) -> bool:
-    """Whether a folder has the run of these settings, finished and untouched.
-
-    Raises:
-        ConfinerError: the folder has a run of other settings.
-    """
-    if not (folder / "run.json").exists():
-        return False
-    known = read_run(folder)
-    endless = known.get("stopped_at") is not None  # its settings say how long it became
-    changed = differences(
-        known.get("config", {}), replace(settings, num_frames=known["stopped_at"]) if endless else settings
-    )
-    if changed:
-        raise ConfinerError(
-            f"{folder} has a run with other settings: {', '.join(changed)} differ",
-            f"name a new output.dir=, or go on with the old settings: confiner resume {folder}",
-        )
-    files = {folder / name: digest for name, digest in known.get("files", {}).items()}
-    whole = all(path.exists() and sha256(path) == digest for path, digest in files.items())
-    return bool(known["status"] == "done" and files and whole)
-
-
 def _record(folder: Path, settings: Settings, snapshots: Mapping[str, str], device: torch.device) -> Record:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
     if not (settings.resume and (folder / "run.json").exists()):
@@ -101,6 +77,8 @@ def _record(folder: Path, settings: Settings, snapshots: Mapping[str, str], devi
         for package, now in versions().items()
         if before.get(package) != now
     ]
+    chosen = plain(settings)
+    record.update(config=chosen, **{key: chosen[key] for key in PROMPTING})
     record.update(status="running", resumed=record.known.get("resumed", 0) + 1, versions=versions())
     record.event("resumed")
     for line in changed:
@@ -134,15 +112,15 @@ def _ending(record: Record, meter: Meter) -> Iterator[None]:
     except (KeyboardInterrupt, Terminated):
         with suppress(OSError):
             record.end("interrupted", **meter.costs())
-        progress.say(f"to go on: confiner resume {record.folder}")
+        progress.say(f"to go on: {resume_command(record.folder)}")
         raise
     except Exception as error:
-        named = named_error(error, meter.stage, record.known.get("memory", record.known["config"]["memory"]))
+        named = named_error(error, meter.stage, record.known.get("memory") or record.known["config"]["memory"])
         with suppress(OSError):  # a full disk may have no room for this either
             record.end("failed", error=str(named), hint=named.hint, **meter.costs())
             record.log(named.lines())
         if Checkpoints.there(record.folder) and named.exit_code == ConfinerError.exit_code:
-            progress.say(f"what is finished is kept; to go on afterwards: confiner resume {record.folder}")
+            progress.say(f"what is finished is kept; to go on afterwards: {resume_command(record.folder)}")
         if named is error:
             raise
         raise named from error

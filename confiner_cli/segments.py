@@ -51,6 +51,8 @@ def _length(settings: Settings) -> int:
     if settings.length <= at_once:
         return int(settings.length)
     own = settings.experts.num_frames
+    if long_video.window_overlap is not None:
+        in_range("long_video.window_overlap", long_video.window_overlap, 0, own // 2)
     overlap = own // 4 if long_video.window_overlap is None else long_video.window_overlap
     return int(min(own, _limit(settings, overlap)))
 

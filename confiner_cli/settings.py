@@ -133,10 +133,10 @@ class SchedulerSettings:
 
 @dataclass(frozen=True)
 class LongVideoSettings:
-    """How a video longer than the experts' own length is made; `none` makes one segment.
+    """How a video is made that is longer than the experts take at once; `none` refuses it.
 
     Attributes:
-        segment_frames: a structure's length; None is the longest that the experts take.
+        segment_frames: a structure's length; None is the experts' own, or as much of it as they take with the overlap.
         consistency: the share of one common noise in the noise that segments start from, in [0, 1].
         shuffle: how each segment orders the common noise: `frames` (the paper's) or `none`.
         coherence: gamma of eq. 12; 0 is off.
@@ -163,9 +163,10 @@ class LongVideoSettings:
 
 @dataclass(frozen=True)
 class GivenSettings:
-    """What is given in the place of the structure stage: a `video` to refine, or None."""
+    """What is given in the place of the structure stage: a `video` to refine, or None; `sha256` is the file's."""
 
     video: str | None = None
+    sha256: str | None = None
 
 
 @dataclass(frozen=True)

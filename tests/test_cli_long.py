@@ -57,18 +57,21 @@ def test_a_video_with_several_prompts_is_its_own_recipe(changing, tmp_path):
         ((PROMPT, "at=2:x", "at=2:y"), "at=2: is given twice"),
         ((PROMPT, "at=2:"), "at=2: is empty"),
         ((PROMPT, "at=2:x", "prompts={3: y}"), "prompts= and at= are given together"),
-        ((PROMPT, "at=16:x"), "prompts.16 begins after the video's end, frame 16"),
+        ((PROMPT, "at=16:x"), "the prompt at 16 begins after the video's end, frame 16"),
         ((PROMPT, "prompts={0: another}"), "two prompts for frame 0"),
         ((PROMPT, "prompts={-1: x}"), "prompts has a frame -1"),
         ((PROMPT, "num_frames=17"), "num_frames=17 is more than tiny takes at once: 16"),
         ((PROMPT, "num_frames=64", *LONG[:1], "long_video.segment_frames=17"), "more than tiny takes at once"),
         ((PROMPT, "num_frames=64", *LONG[:1], "long_video.segment_frames=6", "long_video.window_overlap=4"),
          "more than half a segment"),
+        ((PROMPT, "num_frames=64", *LONG[:1], "long_video.window_overlap=9"), "window_overlap=9 is out of range"),
         ((PROMPT, "long_video.coherence=0.6"), "long_video.coherence=0.6 is out of range"),
         ((PROMPT, "long_video.align=index"), "long_video.align=index is unknown"),
         ((PROMPT, "num_frames=1.5"), "num_frames=1.5 is not a whole number"),
         ((PROMPT, "structure.video=nowhere.mp4"), "nowhere.mp4"),
         ((PROMPT, "resume=true"), "resume=true does not know which run"),
+        (("-m", PROMPT, "resume=true"), "resume=true does not go with a sweep"),
+        (("-m", PROMPT, "num_frames=inf"), "num_frames=inf does not go with a sweep"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_two_lines(words, said, tmp_path, monkeypatch):
@@ -114,6 +117,20 @@ def test_a_given_video_is_cut_where_the_length_says_and_refused_where_it_is_too_
     assert len(read_video(folder / "video.mp4")) == 5 and footage_of(folder / "video.mp4").fps == 10
     ending = generate(*words, "num_frames=22", f"output.dir={tmp_path / 'other'}")
     assert ending.code == 2 and "has: 21" in ending.err
+
+
+def test_a_given_video_that_has_changed_or_that_nothing_would_refine_is_refused(phone, tmp_path):
+    words = (PROMPT, f"structure.video={phone}")
+    alone = generate(*words[:2], "scheduler=spatial_alone", f"output.dir={tmp_path / 'alone'}")
+    assert alone.code == 2 and "has no refinement" in alone.err
+    own = tmp_path / "own.mp4"
+    own.write_bytes(phone.read_bytes())
+    run = generate(PROMPT, f"structure.video={own}", *LONG, "num_frames=5", f"output.dir={tmp_path / 'run'}").folder
+    write_video(own, read_video(phone)[:9], (48, 96), 30)
+    again = generate(f"from={run}", f"output.dir={tmp_path / 'again'}")
+    assert again.code == 2 and "is not the video it was" in again.err
+    other = generate(f"from={run}", f"structure.video={phone}", f"output.dir={tmp_path / 'other'}")
+    assert facts_of(other.folder)["files"]["video.mp4"] == facts_of(run)["files"]["video.mp4"]
 
 
 def test_without_an_end_the_first_ctrl_c_finishes_the_file(tmp_path):

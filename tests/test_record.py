@@ -17,7 +17,7 @@ from confiner_cli import record
 from confiner_cli.config import compose, settings_of
 from confiner_cli.errors import ConfinerError
 from confiner_cli.lock import locked
-from confiner_cli.record import Place, Record
+from confiner_cli.record import Place, Record, differences, plain
 from confiner_cli.video import read_video
 
 
@@ -160,3 +160,25 @@ def test_eight_runs_started_at_once_make_eight_whole_folders(tmp_path):
     folders = {ending.folder for ending in endings}
     assert len(folders) == 8
     assert all(facts_of(folder)["status"] == "done" and facts_of(folder)["files"] for folder in folders)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "keys"),
+    [
+        ({}, {}, []),
+        ({8: "a blue star"}, {8: "a blue star"}, []),
+        ({8: "a blue star"}, {8: "a blue star", 12: "a red heart"}, ["prompts"]),
+        ({8: "a blue star", 12: "a red heart"}, {8: "a blue star"}, ["prompts"]),
+        ({}, {8: "a blue star"}, ["prompts"]),
+    ],
+)
+def test_another_schedule_of_prompts_is_another_run(before, after, keys):
+    settings = replace(settings_of(compose()), prompt="a heart", seed=7)
+    assert differences(plain(replace(settings, prompts=before)), replace(settings, prompts=after)) == keys
+
+
+def test_what_a_run_keeps_is_part_of_it_and_where_it_goes_is_not():
+    settings = replace(settings_of(compose()), prompt="a heart", seed=7)
+    other = replace(settings, resume=True, output=replace(settings.output, dir="x", metadata=False, save_latents=True))
+    assert differences(plain(settings), other) == ["output.save_latents"]
+    assert differences(plain(settings), replace(settings, seed=8, num_frames=8)) == ["num_frames", "seed"]

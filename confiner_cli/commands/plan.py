@@ -25,10 +25,10 @@ def main(arguments: list[str]) -> int:
     from confiner_cli.config import compose, settings_of
     from confiner_cli.overrides import for_hydra
 
-    words = arguments if any(word.startswith(("prompt", "from=")) for word in arguments) else [*arguments, "prompt=-"]
+    told = any(word.startswith(("prompt", "from=", "at=0:")) for word in arguments)
+    words = arguments if told else [*arguments, "prompt=-"]
     settings = resolved(settings_of(compose(for_hydra(words, multirun=False))))
-    for line in _lines(settings):
-        print(line)
+    print("\n".join(_lines(settings)))
     return 0
 
 

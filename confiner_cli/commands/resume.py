@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,13 +27,19 @@ def main(arguments: list[str]) -> int:
     if not (folder / "run.json").is_file():
         raise ConfinerError(f"{folder} is not a run folder: there is no run.json in it", "confiner resume RUN_DIR")
     from confiner_cli.check import resolved
+    from confiner_cli.checkpoints import Checkpoints
     from confiner_cli.config import compose, settings_of
     from confiner_cli.downloads import fetch
     from confiner_cli.overrides import recorded
-    from confiner_cli.record import Place
+    from confiner_cli.record import Place, is_whole, read_run
     from confiner_cli.roles import loaded_roles
     from confiner_cli.run import run
 
+    if is_whole(folder, read_run(folder)):
+        print(f"already done: {folder}", file=sys.stderr)
+        Checkpoints.remove(folder)
+        print(folder / "video.mp4", flush=True)
+        return 0
     settings = resolved(settings_of(compose(list(recorded(folder, chosen=set(), output=True)))))
     fetch(settings, loaded_roles(settings))
     print(run(replace(settings, resume=True), Place(folder, exact=True), {}), flush=True)

@@ -24,10 +24,13 @@ def main(arguments: list[str]) -> int:
     import yaml
 
     from confiner_cli.overrides import read_record
+    from confiner_cli.record import resume_command
 
     path = Path(arguments[0]).expanduser()
     facts = read_record(path)
     shown = {key: facts[key] for key in (*_FIRST, *facts) if key in facts}
     print(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True, width=110), end="")
+    if path.is_dir() and facts.get("status", "done") != "done" and "config" in facts:
+        print(f"# to go on: {resume_command(path)}")
     print(f"# again: confiner generate from={path}")
     return 0
