@@ -91,5 +91,6 @@ def test_whenever_a_run_is_killed_from_outside_it_goes_on_to_the_same_frames(tmp
     for _ in range(times):
         words = ("generate", *SHORT, "output.dir=run", "resume=true")
         kills += killed_after(drawn.uniform(0, 0.8), seconds, *words, folder=tmp_path, run=run)
+    print(f"{kills} of {times} kills met it at work")
     gone_on(run, *(SHORT if drawn.random() < 0.5 else ()))
     assert_as_if_never_killed(run, reference, kills)
