@@ -14,7 +14,7 @@ from confiner_cli.level import Level
 from confiner_cli.refinement import HOP_NOISE, Pair, patterns, visits
 from confiner_cli.settings import ExpertSettings, Settings
 from confiner_cli.structure import SPACINGS
-from confiner_cli.timeline import Span, timeline_of
+from confiner_cli.timeline import timeline_of
 from confiner_cli.walk import Visit
 
 
@@ -80,18 +80,17 @@ def rows(settings: Settings) -> Iterator[Row]:
         raise ConfinerError("a video without an end costs without an end", "num_frames= takes a number here")
     timeline = timeline_of(settings)
     refined = [timeline.refines(number) for number in range(int(timeline.window_count))]
+    windows = [(len(span), 1 + sum(span.start < frame < span.stop for frame in settings.prompts)) for span in refined]
     sampled = [] if settings.structure.video else _structure(settings)
-    for stage, stops, spans in (
-        ("structure", sampled, [Span(span.start, span.start) for span in timeline.structures]),
-        ("refinement", _refinement(settings), refined),
+    for stage, stops, walks in (
+        ("structure", sampled, [(timeline.length, 1)] * len(timeline.structures)),
+        ("refinement", _refinement(settings), windows),
     ):
-        legs = [1 + sum(span.start < frame < span.stop for frame in settings.prompts) for span in spans]
-        lengths = [len(span) or timeline.length for span in spans]
         for role, visits_of in _by_role(stops).items():
             passes = sum(_passes(settings, visit) for visit in visits_of)
-            flops = [_flops(settings, role, passes * leg, frames) for leg, frames in zip(legs, lengths, strict=True)]
+            flops = [_flops(settings, role, passes * prompts, frames) for frames, prompts in walks]
             total = None if None in flops else sum(value for value in flops if value is not None)
-            yield Row(stage, role, len(visits_of) * len(spans), passes * sum(legs), total)
+            yield Row(stage, role, len(visits_of) * len(walks), passes * sum(prompts for _, prompts in walks), total)
     _, vae = companions(settings.expert("spatial").architecture or "")
     frames = int(settings.length)
     yield Row("decode", "vae", 2 * frames, 2 * frames, 2 * costs()[vae].flops(frames, *settings.size))  # shown, too

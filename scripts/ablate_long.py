@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted: the same command goes on from here", file=sys.stderr)
         return 130
-    said = circumstances(arguments).replace("evaluate_embedded", Path(__file__).stem)
+    said = circumstances(arguments, Path(__file__).stem)
     path.write_text(f"{text}\n{said}", encoding="utf-8")
     print(text)
     return 0

@@ -95,13 +95,13 @@ def made_by(overrides: Sequence[str]) -> str:
     return "\n".join((f"embedded weights {digest[:16]}", *overrides, ""))
 
 
-def circumstances(arguments: Sequence[str] | None) -> str:
+def circumstances(arguments: Sequence[str] | None, script: str = "evaluate_embedded") -> str:
     """The command, the device and the versions."""
     given = sys.argv[1:] if arguments is None else arguments
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
     versions = {"torch": torch, "diffusers": diffusers, "transformers": transformers}
     return (
-        f"Command: `python scripts/evaluate_embedded.py {shlex.join(given)}`\n\n"
+        f"Command: `python scripts/{script}.py {shlex.join(given)}`\n\n"
         f"Device: {device}, {torch.get_num_threads()} threads. Python {platform.python_version()}, "
         f"{', '.join(f'{name} {module.__version__}' for name, module in versions.items())}.\n"
     )
