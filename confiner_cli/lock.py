@@ -33,6 +33,18 @@ def locked(folder: Path) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
+def is_locked(folder: Path) -> bool:
+    """Whether a process on this machine has the folder's lock."""
+    try:
+        with (folder / NAME).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 @contextmanager
 def _acquired(path: Path, folder: Path) -> Iterator[IO[str]]:
     while True:

@@ -1,0 +1,1 @@
+"""The gallery: runs on disk in, one static page out."""

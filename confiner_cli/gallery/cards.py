@@ -1,0 +1,155 @@
+"""What the page shows of a run: plain values, read from a record that may lack any of them or hold odd ones."""
+
+from __future__ import annotations
+
+import math
+import os
+import shlex
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from confiner_cli.contact_sheet import first_of_last_row
+from confiner_cli.gallery.axes import FIRST, as_text, key_of
+from confiner_cli.gallery.runs import Run
+
+SHOWN_ELSEWHERE = {*FIRST, "output.dir", "resume"}
+FILES = {
+    "video.mp4": "result", "structure.mp4": "structure", "contact_sheet.png": "contact sheet", "run.json": "record",
+    "run.log": "log",
+}  # fmt: skip
+SQUARE = (1, 1)
+_PNG = struct.Struct(">8s8xII")
+
+
+@dataclass(frozen=True)
+class Card:
+    """A run as the page shows it; None and empty text are what is not known.
+
+    Attributes:
+        status, error, hint: how it ended.
+        prompt, seed: as recorded.
+        overrides: what was set beside them, `(key, value)`.
+        folder: relative to the page, as a person reads it.
+        links: relative, percent-encoded, by the names of `FILES`; those that exist.
+        size: `(height, width)` of the video in pixels, or its ratio.
+        sheet: `(height, width)` of the contact sheet, where it has the known layout.
+        fps, frames: of the video.
+        seconds, passes: what it cost in all.
+        facts: the rest, `(name, text)`.
+    """
+
+    status: str
+    error: str
+    hint: str
+    prompt: str
+    seed: str
+    overrides: tuple[tuple[str, str], ...]
+    folder: str
+    links: Mapping[str, str]
+    size: tuple[int, int]
+    sheet: tuple[int, int] | None
+    started: str
+    fps: float | None
+    frames: int | None
+    seconds: float | None
+    passes: int | None
+    facts: tuple[tuple[str, str], ...]
+
+
+def card_of(run: Run, base: Path) -> Card:
+    """The card of a run on a page in the folder `base`, absolute."""
+    facts, config = run.facts, _node(run.facts, "config")
+    folder = os.path.relpath(run.folder, base)
+    links = {name: f"./{quote(os.fsencode(f'{folder}/{name}'))}" for name in FILES if (run.folder / name).is_file()}
+    sides = [_count(config.get(key)) for key in ("height", "width")]
+    passes = [count for count in map(_count, _node(facts, "passes").values()) if count is not None]
+    return Card(
+        status=run.status,
+        error=run.error,
+        hint=_text(facts.get("hint")),
+        prompt=_text(facts.get("prompt")),
+        seed="" if facts.get("seed") is None else as_text(facts["seed"]),
+        overrides=tuple(_overrides(run)),
+        folder=folder,
+        links=links,
+        size=(sides[0], sides[1]) if sides[0] and sides[1] else SQUARE,
+        sheet=_sheet_size(run.folder / "contact_sheet.png"),
+        started=_text(facts.get("started")),
+        fps=_number(config.get("fps")),
+        frames=_count(config.get("num_frames")),
+        seconds=_number(_node(facts, "seconds").get("total")),
+        passes=sum(passes) if passes else None,
+        facts=tuple((name, text) for name, text in _facts(facts, config, folder) if text),
+    )
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: `2.6 s`, `3 min 20 s`, `2 h 05 min`."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def _overrides(run: Run) -> Iterator[tuple[str, str]]:
+    for word in run.overrides:
+        if key_of(word) not in SHOWN_ELSEWHERE:
+            key, _, value = word.lstrip("+~").partition("=")
+            yield key, value
+
+
+def _facts(facts: Mapping[str, Any], config: Mapping[str, Any], folder: str) -> Iterator[tuple[str, str]]:
+    yield "not in it", _text(facts.get("negative_prompt"))
+    for frame, prompt in _node(facts, "prompts").items():
+        yield f"from frame {frame}", as_text(prompt)
+    yield "experts", ", ".join(_text(_node(config, group).get("name")) for group in ("experts", "scheduler") if config)
+    keys = ("height", "width", "num_frames", "fps")
+    if all(key in config for key in keys):
+        height, width, frames, fps = (as_text(config[key]) for key in keys)
+        yield "video", f"{height} x {width}, {frames} frames, {fps} fps"
+    for name in ("evaluations", "passes"):
+        yield name, ", ".join(f"{role} {as_text(value)}" for role, value in _node(facts, name).items())
+    stages = {stage: _number(value) for stage, value in _node(facts, "seconds").items()}
+    yield "time", ", ".join(f"{stage} {duration(value)}" for stage, value in stages.items() if value is not None)
+    peak = _number(facts.get("peak_memory_bytes"))
+    yield "peak memory", f"{peak / 2**20:.0f} MiB" if peak else ""
+    yield "device", _text(facts.get("device"))
+    yield "started", _text(facts.get("started"))[:19].replace("T", " ")
+    notices = facts.get("notices")
+    yield "notices", " ".join(map(as_text, notices)) if isinstance(notices, list) else ""
+    if config:
+        yield "again", f"confiner generate from={shlex.quote(folder)}"
+
+
+def _sheet_size(path: Path) -> tuple[int, int] | None:
+    """Of a PNG file in pixels, without decoding it; None where it is no contact sheet of ours."""
+    try:
+        with path.open("rb") as file:
+            mark, width, height = _PNG.unpack(file.read(_PNG.size))
+    except (OSError, struct.error):
+        return None
+    whole = mark == b"\x89PNG\r\n\x1a\n" and first_of_last_row(height, width) is not None
+    return (height, width) if whole else None
+
+
+def _node(facts: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    node = facts.get(key)
+    return node if isinstance(node, dict) else {}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else "" if value is None else as_text(value)
+
+
+def _count(value: Any) -> int | None:
+    """A positive whole number that a page can show."""
+    return value if isinstance(value, int) and 0 < value < 2**53 and value is not True else None
+
+
+def _number(value: Any) -> float | None:
+    plain = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if plain and abs(value) < 2**53 and math.isfinite(value) and value >= 0 else None
