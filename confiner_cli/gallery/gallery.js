@@ -20,10 +20,11 @@ function runOf(card, index) {
   };
 }
 
-// What the filter looks through: all that the card says, and every setting that differs, as key=value.
+// What the filter looks through: what the card says without its details, and every setting that differs, as key=value.
 function wordsOf(run) {
   run.words ??= [
-    run.card.textContent, run.card.classList.contains("done") ? "done" : "",
+    ...[...run.card.querySelectorAll(".prompt, .cost, .error, .overrides, .status, .only")].map((part) => part.textContent),
+    run.folder, run.card.classList.contains("done") ? "done" : "",
     ...data.axes.map((axis, index) => `${axis.key}=${axis.values[run.at[index]] ?? ""}`),
   ].join("\n").toLowerCase();
   return run.words;

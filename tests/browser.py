@@ -1,0 +1,57 @@
+"""The distribution's Chromium, driven by Playwright: the browser's own download is not used."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+@dataclass
+class Visit:
+    """A page that was opened, what it said to the console, asked for and popped up."""
+
+    page: object
+    said: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+    popped: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def browser() -> Iterator[object]:
+    """A running Chromium, or a skipped test where there is none."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e .[dev]")
+    found = next((path for name in NAMES if (path := shutil.which(name))), None)
+    if found is None:
+        pytest.skip(f"no browser is installed ({', '.join(NAMES)}): apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=found, args=[*FLAGS])
+        yield chromium
+        chromium.close()
+
+
+@contextmanager
+def visit(chromium, path: Path, view: str = "", width: int = 1200, height: int = 800, **options) -> Iterator[Visit]:
+    """Open a gallery; afterwards nothing may have gone wrong in it, and nothing been fetched from elsewhere."""
+    context = chromium.new_context(viewport={"width": width, "height": height}, **options)
+    page = context.new_page()
+    seen = Visit(page)
+    page.on("console", lambda message: seen.said.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: seen.said.append(f"error: {error}"))
+    page.on("request", lambda request: seen.asked.append(request.url))
+    page.on("dialog", lambda dialog: (seen.popped.append(dialog.message), dialog.dismiss()))
+    page.goto(path.as_uri() + view)
+    yield seen
+    context.close()
+    assert (seen.said, seen.popped) == ([], [])
+    assert [url for url in seen.asked if not url.startswith(("file:", "data:"))] == []
