@@ -6,13 +6,20 @@ BIN    := $(VENV)/bin
 PROMPT ?= a red heart rising over the sea
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint check train clean
+.PHONY: help demo gallery test test-slow lint check train clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
 demo: $(VENV)/.installed  ## set everything up in .venv and make a first video
 	$(BIN)/confiner generate prompt="$(PROMPT)" seed=2
+
+gallery: $(VENV)/.installed  ## a small sweep (18 videos, under a minute) and its gallery: multirun/gallery/index.html
+	rm -rf multirun/gallery
+	$(BIN)/confiner generate -m prompt="a red heart rising over the sea" prompt="a green square falling over the sand" \
+	  prompt="a yellow star pulsing in the night sky" scheduler.refinement.pattern=coordinated,two_visits,spatial_only \
+	  seed=1,2 output.dir=multirun/gallery
+	$(BIN)/confiner gallery multirun/gallery
 
 test: $(VENV)/.development  ## all tests that take seconds (sets itself up)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not gpu"

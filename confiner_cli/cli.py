@@ -14,8 +14,8 @@ COMMANDS = {
     "resume": "go on with a run that was interrupted: confiner resume RUN_DIR",
     "plan": "what a video would take, before anything is loaded",
     "experts": "list the sets of experts; download, check, export or convert them",
-    "gallery": "write one page of many runs, to look at and compare: confiner gallery PATH...",
     "show": "print how a video was made: confiner show FILE_OR_DIR",
+    "gallery": "write one page of many runs, to look at and compare: confiner gallery PATH...",
 }
 INTERRUPTED = (130, 143)
 HELP = """\

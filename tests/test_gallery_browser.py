@@ -16,7 +16,10 @@ from gallery_runs import hostile_prompts
 pytestmark = pytest.mark.browser
 
 PATTERNS = ("coordinated", "spatial_only")
-MOVING = "[...document.querySelectorAll('.card video')].filter((video) => video.currentTime > 0).length"
+MOVING = (
+    "[...document.querySelectorAll('.card video')]"
+    ".filter(({ played }) => played.length && played.end(0) > played.start(0)).length"
+)
 PROMPTS_SHOWN = (
     "[...document.querySelectorAll('.card')].filter((card) => card.checkVisibility())"
     ".map((card) => card.querySelector('.prompt').textContent)"

@@ -44,11 +44,12 @@ def test_every_shell_command_of_the_readme_runs_in_its_order(tmp_path):
         assert result.returncode == 0, (block, result.stderr)
         for path in re.findall(r"^/.*video\.mp4$", result.stdout, re.MULTILINE):
             assert Path(path).is_file()
-    assert len(SHELL) == 6
+    assert len(SHELL) == 7
     batch = (tmp_path / "videos.txt").read_text(encoding="utf-8").splitlines()
     assert len(batch) == len(prompts)
     assert all(Path(path).is_file() for path in batch)
     assert (tmp_path / "my_video" / "contact_sheet.png").is_file()
+    assert (tmp_path / "index.html").is_file()
 
 
 def test_every_command_with_experts_from_the_hub_runs_if_with_fewer_frames(repositories, tmp_path):

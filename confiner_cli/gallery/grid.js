@@ -52,7 +52,7 @@ function fillGrid(place, runs, axes, chosen) {
   const table = document.createElement("table");
   const head = table.createTHead().insertRow();
   const corner = head.appendChild(document.createElement("td"));
-  for (const name of [rowAxis && `${rowAxis.key} ↓`, columnAxis && `${columnAxis.key} →`].filter(Boolean)) {
+  for (const name of [rowAxis && `↓ ${rowAxis.key}`, columnAxis && `→ ${columnAxis.key}`].filter(Boolean)) {
     corner.appendChild(document.createElement("div")).textContent = name;
   }
   head.append(...columns.map((column) => headCell(column.text, "col")));

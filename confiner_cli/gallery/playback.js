@@ -54,6 +54,9 @@ function updatePlayback() {
 function newPlayer(card) {
   const video = document.createElement("video");
   Object.assign(video, { muted: true, loop: true, playsInline: true, src: addressOf(card) });
+  // As if all had begun with the page: neighbours in a grid show the same moment.
+  const join = () => { video.currentTime = (performance.now() / 1000) % video.duration; };
+  video.addEventListener("loadedmetadata", join, { once: true });
   video.setAttribute("aria-hidden", "true"); // the link above it says what it is
   video.addEventListener("error", () => video.isConnected && tellUnplayable(card));
   card.querySelector(".open").before(video);
