@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import math
 import tempfile
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +48,6 @@ class Video:
 
     Attributes:
         frames: `(frame, height, width, 3)`, uint8.
-        structure: the coarse video that it was refined from, same shape.
         settings: everything that decided it, the seed included.
         evaluations: denoiser calls by role.
         passes: what they cost, by role: a guided call is two.
@@ -54,11 +55,16 @@ class Video:
     """
 
     frames: Tensor
-    structure: Tensor
     settings: Settings
     evaluations: dict[str, int]
     passes: dict[str, int]
-    notices: tuple[str, ...] = ()
+    notices: tuple[str, ...]
+    decode_structure: Callable[[], Tensor] = field(repr=False)
+
+    @cached_property
+    def structure(self) -> Tensor:
+        """The coarse video that it was refined from, same shape; decoded when it is first asked for."""
+        return self.decode_structure()
 
     def save(self, path: str | Path) -> Path:
         """Write an MP4 that says how it was made, whole or not at all, and return its path."""
@@ -112,8 +118,11 @@ class Confiner:
         finished = list(refined(production.plan, drafts, watch))
         frames = _frames(production, finished)
         coarse = [made.latents for made in drafts] if chosen.scheduler.refinement.num_inference_steps else finished
-        structure = _frames(production, coarse)[: len(frames)]
-        return Video(frames, structure, chosen, dict(meter.evaluations), dict(meter.passes), production.notices)
+
+        def structure() -> Tensor:
+            return _frames(production, coarse)[: len(frames)]
+
+        return Video(frames, chosen, dict(meter.evaluations), dict(meter.passes), production.notices, structure)
 
 
 def _frames(production: Production, parts: list[Tensor]) -> Tensor:

@@ -212,6 +212,7 @@ def _check_refinement(refinement: RefinementSettings, last: int) -> None:
         return
     in_range(f"{key}.te", refinement.te, steps, last)
     one_of(f"{key}.timestep_matching", refinement.timestep_matching, ("same", "snr"))
+    one_of(f"{key}.frame_noise", refinement.frame_noise, ("own", "shared"))
     hop_noise, pattern = refinement.hop_noise, refinement.pattern
     if isinstance(hop_noise, (int, float)) and not isinstance(hop_noise, bool):
         in_range(f"{key}.hop_noise", hop_noise, 0, 1)

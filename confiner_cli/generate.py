@@ -103,10 +103,12 @@ class Plan:
             self.shape, self.timeline.length, self.seed, segment, self.long_video.consistency, self.long_video.shuffle
         )
 
-    def hop_noise(self, window: int, visit: int) -> Tensor:
-        """Fresh noise of a window for the arrival at a visit; keyed by the video's frames, so windows agree."""
+    def hop_noise(self, window: int, visit: int, role: str) -> Tensor:
+        """Fresh noise of a window for the arrival at a visit of `role`, keyed by the video's frames: windows agree."""
         own = () if self.long_video.noise_by == "frame" else (window,)
-        return frames_noise(self.shape, self.timeline.refines(window).frames, self.seed, "refinement", *own, visit)
+        shared = role == "spatial" and self.scheduler.refinement.frame_noise == "shared"
+        keys = (0 if shared else frame for frame in self.timeline.refines(window).frames)
+        return frames_noise(self.shape, keys, self.seed, "refinement", *own, visit)
 
 
 def structure(plan: Plan, number: int, previous: Structure | None, watch: Watch) -> Structure:
@@ -151,7 +153,7 @@ def window(plan: Plan, number: int, draft: Tensor, watch: Watch) -> Tensor:
     stops = plan.visits(plan.timeline.refines(number))
     if not stops:
         return draft
-    steps = refine(draft, stops, lambda visit: plan.hop_noise(number, visit))
+    steps = refine(draft, stops, lambda visit: plan.hop_noise(number, visit, stops[visit].role))
     return deque(watch("refinement", _finite("refinement", steps), len(stops)), maxlen=1)[0].x_t
 
 

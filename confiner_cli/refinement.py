@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
+from confiner_cli.blending import averaged_estimates, split_by_frequency
 from confiner_cli.walk import Denoiser, Step, Visit, walk
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from confiner_cli.schedule import Estimate
 
 HOP_NOISE = {"fresh": 1.0, "predicted": 0.0}
 
@@ -30,11 +34,11 @@ class Pair:
         """A visit of the spatial expert."""
         return Visit("spatial", self.spatial, t, eta)
 
-    def t(self, t: int, eta: float = 0.0) -> Visit:
+    def t(self, t: int, eta: float = 0.0, blend: Callable[[Estimate, Estimate], Estimate] | None = None) -> Visit:
         """A visit of the temporal expert at the same timestep, or at the one of its own with the same noise ratio."""
         if self.match_snr:
             t = self.temporal.schedule.matching(self.spatial.schedule.level(t))
-        return Visit("temporal", self.temporal, t, eta)
+        return Visit("temporal", self.temporal, t, eta, blend)
 
 
 def standard(pair: Pair, t: int, steps_left: int) -> list[Visit]:
@@ -69,6 +73,16 @@ def naive(pair: Pair, t: int, steps_left: int) -> list[Visit]:
     return [Visit("temporal", pair.temporal.on(pair.spatial.schedule), t)]
 
 
+def averaged(pair: Pair, t: int, steps_left: int) -> list[Visit]:
+    """A step from the mean of both experts' estimates of one sample, without fresh noise."""
+    return [pair.s(t), pair.t(t, blend=averaged_estimates)]
+
+
+def frequency_split(pair: Pair, t: int, steps_left: int, slow_from_temporal: bool = True) -> list[Visit]:
+    """A step from one expert's slow changes along the frames and the other's fast ones, without fresh noise."""
+    return [pair.s(t), pair.t(t, blend=partial(split_by_frequency, slow_from_second=slow_from_temporal))]
+
+
 PATTERNS: dict[str, Callable[[Pair, int, int], list[Visit]]] = {
     "coordinated": coordinated,
     "standard": standard,
@@ -77,6 +91,9 @@ PATTERNS: dict[str, Callable[[Pair, int, int], list[Visit]]] = {
     "naive": naive,
     "two_visits": two_visits,
     "interleaved": interleaved,
+    "averaged": averaged,
+    "slow_from_temporal": frequency_split,
+    "slow_from_spatial": partial(frequency_split, slow_from_temporal=False),
 }
 
 

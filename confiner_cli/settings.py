@@ -110,7 +110,8 @@ class RefinementSettings:
     """The refinement stage: from timestep `te` to clean in uniform steps (0 steps: none).
 
     `pattern` names one pattern for all steps or lists one a step; `hop_noise` is `fresh` (1, the paper's),
-    `predicted` (0) or a number between; `timestep_matching` is `same` (the paper's) or `snr`.
+    `predicted` (0) or a number between; `timestep_matching` is `same` (the paper's) or `snr`; `frame_noise` is `own`
+    (the paper's) or `shared`: the spatial expert meets the same noise in every frame, the temporal one never does.
     """
 
     num_inference_steps: int = 5
@@ -118,6 +119,7 @@ class RefinementSettings:
     pattern: Any = "coordinated"
     hop_noise: Any = "fresh"
     timestep_matching: str = "same"
+    frame_noise: str = "own"
 
 
 @dataclass(frozen=True)

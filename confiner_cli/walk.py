@@ -37,13 +37,15 @@ class Visit:
     """One evaluation: who is asked at which timestep of its own schedule.
 
     `eta` in [0, 1] is the share of fresh noise in the noise with which the walk arrives here:
-    `sqrt(1 - eta^2) * predicted + eta * fresh`.
+    `sqrt(1 - eta^2) * predicted + eta * fresh`. `blend`, where there is one, makes what the walk goes on from of the
+    estimate before and the one of this visit; else it is this visit's.
     """
 
     role: str
     denoiser: Denoiser
     t: int
     eta: float = 0.0
+    blend: Callable[[Estimate, Estimate], Estimate] | None = None
 
     @property
     def level(self) -> Level:
@@ -72,10 +74,16 @@ def walk(
         fresh: noise shaped like `x_t` for the arrival at visit number `i`; needed where an `eta` is above 0.
 
     Raises:
-        ValueError: a visit wants fresh noise and there is none to be had.
+        ValueError: a visit wants fresh noise and there is none to be had, or the first one wants to blend.
     """
+    before: Estimate | None = None
     for number, visit in enumerate(visits, start=1):
         estimate = visit.denoiser(x_t, visit.t)
+        if visit.blend:
+            if before is None:
+                raise ValueError("the first visit has no estimate before it to blend with")
+            estimate = visit.blend(before, estimate)
+        before = estimate
         level, eta = (visits[number].level, visits[number].eta) if number < len(visits) else (end, 0.0)
         eps = estimate.noise
         if eta > 0:

@@ -18,12 +18,12 @@ from pathlib import Path
 
 from confiner_cli.errors import ConfinerError
 from evaluate_embedded import circumstances, made_by
+from evaluation.lines import Lines, OtherResultsError
 from evaluation.prompts import draw
-from evaluation.results import OtherResultsError
+from evaluation.run import shard
 from long import lengths
 from long.makers import made_with, source
 from long.plot import write_plot
-from long.results import Lines
 from long.rows import ROWS
 from long.run import COLUMNS, KEY, Task, evaluate, tasks
 from long.sheets import write_sheets
@@ -58,9 +58,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--prompt-seed", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=3, help="videos a prompt")
     parser.add_argument("--frames", type=int, default=96)
-    parser.add_argument(
-        "--shard", type=_shard, default=(0, 1), metavar="I/N", help="only every Nth video, from the Ith"
-    )
+    parser.add_argument("--shard", type=shard, default=(0, 1), metavar="I/N", help="only every Nth video, from the Ith")
     parser.add_argument("--lengths", type=int, nargs="+", metavar="FRAMES", help="seconds and memory against length")
     parser.add_argument("--repeats", type=int, default=1, help="videos a length")
     parser.add_argument("--out", type=Path, required=True)
@@ -71,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
 def ablation(options: argparse.Namespace) -> tuple[str, Path]:
     """Make the rows' videos; returns the tables of all rows that there are, and where they go."""
     prompts = list(islice(draw(options.prompt_seed), options.prompts))
-    results = Lines(options.out / "results.csv", COLUMNS, len(KEY), made_by(options.override))
+    results = Lines(options.out / "results.csv", COLUMNS, KEY, made_by(options.override))
     sources = functools.partial(source, num_frames=options.frames, overrides=options.override)
     seams, (first, step) = options.out / "seams", options.shard
 
@@ -89,17 +87,9 @@ def ablation(options: argparse.Namespace) -> tuple[str, Path]:
 
 def against_length(options: argparse.Namespace) -> tuple[str, Path]:
     """Measure the lengths; returns the table of all lengths that there are, and where it goes."""
-    results = Lines(options.out / "lengths.csv", lengths.COLUMNS, lengths.KEY_COLUMNS, made_by(options.override))
+    results = Lines(options.out / "lengths.csv", lengths.COLUMNS, lengths.KEY, made_by(options.override))
     lengths.measure(options.lengths, options.repeats, options.override, results)
     return lengths.lengths_table(results), options.out / "lengths.md"
-
-
-def _shard(text: str) -> tuple[int, int]:
-    """`1/3` as the first index and the step."""
-    number, _, count = text.partition("/")
-    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
-        raise argparse.ArgumentTypeError(f"{text} is not like 1/3")
-    return int(number) - 1, int(count)
 
 
 if __name__ == "__main__":

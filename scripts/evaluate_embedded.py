@@ -1,7 +1,8 @@
 """Measure the embedded experts: `python scripts/evaluate_embedded.py --prompts 16 --prompt-seed 0 --seeds 1 --out DIR`.
 
 Writes DIR/results.csv, one line a row, prompt and seed, and DIR/summary.md. After a kill the same command goes on
-where it stopped. With --signs it swaps only the motion word instead, and writes into DIR/signs.
+where it stopped; several processes may work in the same DIR at once, with --shard 1/2 and --shard 2/2. With --signs it
+swaps only the motion word instead, and writes into DIR/signs.
 """
 
 from __future__ import annotations
@@ -13,20 +14,25 @@ import platform
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import diffusers
 import torch
 import transformers
 
 from confiner_cli import api
+from confiner_cli.config import compose, settings_of
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.source import EMBEDDED
+from confiner_cli.settings import Settings
+from evaluation.lines import OtherResultsError
 from evaluation.prompts import Prompt, draw
-from evaluation.results import OtherResultsError, Results
+from evaluation.results import Results
 from evaluation.rows import FLOOR, ROWS
-from evaluation.run import Made, Maker, evaluate, reconstructed, rendered, tasks
+from evaluation.run import Made, Maker, evaluate, reconstructed, rendered, shard, tasks
 from evaluation.signs import ROWS as SIGN_ROWS
 from evaluation.signs import signs, swapped
 from evaluation.summary import summary
@@ -40,8 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = options.rows or (SIGN_ROWS if options.signs else (*FLOOR, *ROWS))
     folder = options.out / "signs" if options.signs else options.out
     makers = {name: functools.partial(expert_maker, (*ROWS[name], *options.override)) for name in ROWS}
-    todo = tasks(rows, swapped(prompts) if options.signs else prompts, options.seeds)
+    marked = {row: made_with(row, options.override) for row in rows}
+    first, step = options.shard
     try:
+        todo = tasks(marked, (swapped(prompts) if options.signs else prompts)[first::step], options.seeds)
         results = Results(folder, made_by(options.override))
         evaluate({**FLOOR_MAKERS, **makers}, todo, results)
     except OtherResultsError as error:
@@ -54,11 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted: the same command goes on from here", file=sys.stderr)
         return 130
     if options.signs:
-        text = signs(results, rows, prompts, options.seeds)
+        text = signs(results, marked, prompts, options.seeds)
     else:
-        # Rows of earlier calls too, as long as prompts and seeds are these.
-        known = dict.fromkeys((*FLOOR, *ROWS))
-        text = summary(results, [key for key, _ in tasks(known, prompts, options.seeds)], prompts)
+        results.refresh()  # what others have added, and rows of earlier calls, if prompts and seeds are these
+        known = {row: made_with(row, options.override) for row in (*FLOOR, *ROWS)}
+        text = summary(results, [task.key for task in tasks(known, prompts, options.seeds)], prompts)
     (folder / "summary.md").write_text(f"{text}\n{circumstances(arguments)}", encoding="utf-8")
     print(text)
     return 0
@@ -72,6 +80,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--prompt-seed", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=1, help="clips a prompt")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument(
+        "--shard", type=shard, default=(0, 1), metavar="I/N", help="only every Nth prompt, from the Ith"
+    )
     parser.add_argument("--signs", action="store_true", help="swap left/right and rising/falling on the same seed")
     parser.add_argument("--override", action="append", default=[], help="for every row, such as device=cuda")
     return parser
@@ -86,6 +97,22 @@ def expert_maker(overrides: Sequence[str]) -> Maker:
         return Made(video.frames.permute(0, 3, 1, 2).float() / 255, video.evaluations, video.passes)
 
     return make
+
+
+def made_with(row: str, overrides: Sequence[str]) -> str:
+    """Eight digits that change with whatever is set for a row: clips made with other settings are not its own."""
+    settings = settings_of(compose((*ROWS[row], *overrides))) if row in ROWS else Settings()
+    told = {
+        name: _set(asdict(getattr(settings, name)), asdict(getattr(Settings(), name)))
+        for name in ("experts", "scheduler", "long_video")
+    }
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:8]
+
+
+def _set(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """What differs from the schema's defaults: a setting that is new and unused changes nothing."""
+    inner = {key: _set(value, defaults[key]) if isinstance(value, dict) else value for key, value in values.items()}
+    return {key: value for key, value in inner.items() if key not in defaults or value not in (defaults[key], {})}
 
 
 def made_by(overrides: Sequence[str]) -> str:

@@ -12,12 +12,16 @@ import torch
 from torch.nn.functional import avg_pool2d
 
 import evaluate_embedded
+from confiner_cli.check import resolved
+from confiner_cli.config import compose, settings_of
 from evaluation.build_judge import accuracy, unseen_scenes
 from evaluation.floor import levels, reconstructor
 from evaluation.judge import judge
+from evaluation.lines import OtherResultsError
 from evaluation.metrics import frechet
 from evaluation.prompts import draw
-from evaluation.results import COLUMNS, OtherResultsError, Results
+from evaluation.results import COLUMNS, Results
+from evaluation.rows import ROWS
 from evaluation.run import Made, evaluate, measured, rendered, tasks
 from evaluation.signs import signs, swapped
 from evaluation.tracking import backdrop
@@ -158,7 +162,7 @@ def without_seconds(path):
 
 @pytest.mark.parametrize("lost_bytes", [1, 5, 60])
 def test_after_a_kill_only_the_torn_line_is_made_again(tmp_path, lost_bytes):
-    todo = tasks(["a", "b"], PROMPTS, 1)
+    todo = tasks({"a": "1", "b": "1"}, PROMPTS, 1)
     evaluate({"a": Counting(), "b": Counting()}, todo, Results(tmp_path, "x"))
     path = tmp_path / "results.csv"
     whole = without_seconds(path)
@@ -166,8 +170,45 @@ def test_after_a_kill_only_the_torn_line_is_made_again(tmp_path, lost_bytes):
     first, second = Counting(), Counting()
     evaluate({"a": first, "b": second}, todo, Results(tmp_path, "x"))
     assert without_seconds(path) == whole
-    assert (first.seeds, second.seeds) == ([], [PROMPTS[-1].number])
-    assert Results(tmp_path, "x").features_of(todo[-1][0]).shape[0] == 16
+    assert (first.seeds, second.seeds) == ([], [PROMPTS[-1].number])  # all rows of a prompt, then the next prompt
+    assert Results(tmp_path, "x").features_of(todo[-1].key).shape[0] == 16
+
+
+def test_clips_made_with_other_settings_are_not_taken_for_a_rows_own(tmp_path):
+    first, second = Counting(), Counting()
+    evaluate({"a": first}, tasks({"a": "1"}, PROMPTS, 1), Results(tmp_path, "x"))
+    evaluate({"a": second}, tasks({"a": "2"}, PROMPTS, 1), Results(tmp_path, "x"))
+    assert first.seeds == second.seeds == [prompt.number for prompt in PROMPTS]
+
+
+@pytest.mark.parametrize("override", ["scheduler.refinement.te=101", "experts.temporal.guidance_scale=1.5"])
+def test_what_a_row_is_made_with_follows_its_settings_and_nothing_else(override):
+    mark = evaluate_embedded.made_with("confiner_9", [])
+    assert evaluate_embedded.made_with("confiner_9", ["seed=4", "output.metadata=false"]) == mark
+    assert evaluate_embedded.made_with("confiner_9", [override]) != mark
+    assert evaluate_embedded.made_with("confiner_18", []) != mark
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_every_row_is_something_that_confiner_can_make(row):
+    made = resolved(replace(settings_of(compose(ROWS[row])), prompt="a red heart"))
+    assert made.length == 16
+
+
+def test_no_two_rows_are_made_alike():
+    marks = Counter(evaluate_embedded.made_with(row, []) for row in ROWS)
+    assert marks.most_common(1)[0][1] == 1
+
+
+def test_two_shards_make_all_clips_once_and_in_one_file(tmp_path):
+    for part in ("1/2", "2/2"):
+        assert (
+            evaluate_embedded.main(["--rows", "renders", "--prompts", "4", "--shard", part, "--out", str(tmp_path)])
+            == 0
+        )
+    lines = list(csv.DictReader(io.StringIO((tmp_path / "results.csv").read_text())))
+    assert sorted(line["seed"] for line in lines) == ["0", "1", "2", "3"]
+    assert "| renders | 4 |" in (tmp_path / "summary.md").read_text()
 
 
 def test_results_of_other_weights_are_not_mixed(tmp_path):
@@ -183,9 +224,9 @@ def test_the_command_measures_an_expert_beside_renders(tmp_path, tiny_networks, 
     assert evaluate_embedded.main(arguments) == 0
     lines = list(csv.DictReader(io.StringIO((tmp_path / "results.csv").read_text())))
     assert [(line["row"], line["evaluations_control"], line["passes_spatial"]) for line in lines] == [
-        ("renders", "0", "0"), ("renders", "0", "0"), ("control_4", "4", "0"), ("control_4", "4", "0"),
+        ("renders", "0", "0"), ("control_4", "4", "0"), ("renders", "0", "0"), ("control_4", "4", "0"),
     ]  # fmt: skip
-    assert [line["all"] for line in lines[:2]] == ["1", "1"]
+    assert [line["all"] for line in lines[::2]] == ["1", "1"]
     summary = (tmp_path / "summary.md").read_text()
     assert "| control_4 | 2 |" in summary and "Command:" in summary
     assert "4/4 control_4" in capsys.readouterr().err
@@ -196,7 +237,8 @@ def test_signs_are_right_only_where_both_directions_follow_the_word(tmp_path):
         return lambda prompt, seed: Made(render(placed(("heart", "red", "moving left", "sand"), random.Random(0))))
 
     results = Results(tmp_path, "x")
-    evaluate({"truth": rendered, "deaf": leftwards}, tasks(["truth", "deaf"], swapped(PROMPTS[:2]), 1), results)
-    table = signs(results, ["truth", "deaf"], PROMPTS[:2], 1)
+    rows = {"truth": "1", "deaf": "1"}
+    evaluate({"truth": rendered, "deaf": leftwards}, tasks(rows, swapped(PROMPTS[:2]), 1), results)
+    table = signs(results, rows, PROMPTS[:2], 1)
     assert "| truth | 2 | 1.000 | 1.000 |" in table
     assert "| deaf | 2 | 0.000 | 0.000 |" in table

@@ -64,13 +64,13 @@ def test_noise_is_keyed_by_seed_purpose_visit_and_the_videos_frame():
     plan, other = plan_of(num_frames=16), plan_of(num_frames=16, seed=8)
     drawn = [
         plan.initial_noise(0), other.initial_noise(0),
-        plan.hop_noise(0, 0), plan.hop_noise(0, 1), other.hop_noise(0, 0),
+        plan.hop_noise(0, 0, "spatial"), plan.hop_noise(0, 1, "temporal"), other.hop_noise(0, 0, "spatial"),
     ]  # fmt: skip
     frames = torch.cat([noise[0].transpose(0, 1).flatten(1) for noise in drawn])
     correlations = torch.corrcoef(frames).triu(diagonal=1).abs()
     assert correlations.max() < 6 / frames.shape[1] ** 0.5
     parts = plan_of(num_frames=16, segment_frames=4)
-    assert torch.equal(parts.hop_noise(1, 1), plan.hop_noise(0, 1)[:, :, 2:6])
+    assert torch.equal(parts.hop_noise(1, 1, "spatial"), plan.hop_noise(0, 1, "spatial")[:, :, 2:6])
 
 
 @pytest.mark.parametrize("num_frames", [1, 5, 16])

@@ -11,13 +11,12 @@ from torch.nn.functional import avg_pool2d
 
 import ablate_long
 from confiner_cli.timeline import Timeline
+from evaluation.lines import Lines, OtherResultsError
 from evaluation.prompts import draw
-from evaluation.results import OtherResultsError
 from long import lengths
 from long.makers import made_with, source
 from long.metrics import drift, judged, motion_segments, movement, repetition, right_frames, subject_consistency
 from long.plot import write_plot
-from long.results import Lines
 from long.rows import CONFINER, FOLLOWS_ITSELF, FREE_NOISE, KINDS, PEERS, ROWS, kind_of
 from long.run import METRICS, PIXEL_FLOOR, measured, tasks
 from long.seams import Seams, pixel_changes, ratios
@@ -139,13 +138,13 @@ COLUMNS = ("row", "seed", "value")
 @pytest.mark.parametrize("lost_bytes", [1, 3])
 def test_after_a_kill_a_torn_line_is_made_again(tmp_path, lost_bytes):
     path = tmp_path / "results.csv"
-    first = Lines(path, COLUMNS, 2, "x")
+    first = Lines(path, COLUMNS, COLUMNS[:2], "x")
     lines = [{"row": row, "seed": 1, "value": 0.123456789} for row in ("a", "b")]
     for line in lines:
         first.add(line)
     whole = path.read_bytes()
     path.write_bytes(whole[:-lost_bytes])
-    again = Lines(path, COLUMNS, 2, "x")
+    again = Lines(path, COLUMNS, COLUMNS[:2], "x")
     assert set(again.lines) == {("a", "1")}
     again.add(lines[1])
     assert path.read_bytes() == whole and again.lines[("b", "1")]["value"] == "0.12346"
@@ -153,7 +152,7 @@ def test_after_a_kill_a_torn_line_is_made_again(tmp_path, lost_bytes):
 
 def test_processes_share_a_file_and_what_one_leaves_torn_the_other_repairs(tmp_path):
     path = tmp_path / "results.csv"
-    mine, other = (Lines(path, COLUMNS, 2, "x") for _ in range(2))
+    mine, other = (Lines(path, COLUMNS, COLUMNS[:2], "x") for _ in range(2))
     mine.add({"row": "a", "seed": 1, "value": 1})
     with path.open("ab") as file:
         file.write(b"torn,1")
@@ -164,11 +163,11 @@ def test_processes_share_a_file_and_what_one_leaves_torn_the_other_repairs(tmp_p
 
 
 def test_results_of_something_else_are_refused(tmp_path):
-    Lines(tmp_path / "results.csv", COLUMNS, 2, "weights 1")
+    Lines(tmp_path / "results.csv", COLUMNS, COLUMNS[:2], "weights 1")
     with pytest.raises(OtherResultsError, match="other weights"):
-        Lines(tmp_path / "results.csv", COLUMNS, 2, "weights 2")
+        Lines(tmp_path / "results.csv", COLUMNS, COLUMNS[:2], "weights 2")
     with pytest.raises(OtherResultsError, match="other columns"):
-        Lines(tmp_path / "results.csv", (*COLUMNS, "more"), 2, "weights 1")
+        Lines(tmp_path / "results.csv", (*COLUMNS, "more"), COLUMNS[:2], "weights 1")
 
 
 @pytest.mark.parametrize("row", CONFINER)

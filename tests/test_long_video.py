@@ -121,7 +121,7 @@ def test_shared_frames_go_from_the_one_windows_to_the_others_in_even_steps():
 @pytest.mark.parametrize("noise_by", ["frame", "window"])
 def test_adjacent_windows_agree_about_a_frames_noise_where_it_is_keyed_by_frame(noise_by):
     plan = plan_of(**LONG, long_video={"noise_by": noise_by})
-    one, following = plan.hop_noise(0, 1)[:, :, -2:], plan.hop_noise(1, 1)[:, :, :2]
+    one, following = plan.hop_noise(0, 1, "temporal")[:, :, -2:], plan.hop_noise(1, 1, "temporal")[:, :, :2]
     assert torch.equal(one, following) == (noise_by == "frame")
 
 

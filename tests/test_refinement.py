@@ -20,6 +20,10 @@ EXPECTED = {
     "temporal_only": [("T", t, 0.0) for t in TE_100],
     "naive": [("S", 100, 0.0), ("T", 80, 0.0), ("S", 60, 0.0), ("T", 40, 0.0), ("S", 20, 0.0)],
     "two_visits": [visit for t in TE_100 for visit in (("S", t, 0.0), ("T", t, 1.0))],
+    **{
+        name: [visit for t in TE_100 for visit in (("S", t, 0.0), ("T", t, 0.0))]
+        for name in ("averaged", "slow_from_temporal", "slow_from_spatial")
+    },
     "interleaved": [("T", 100, 0.0), ("S", 80, 0.0), ("T", 60, 0.0), ("S", 40, 0.0), ("T", 20, 0.0)],
 }  # fmt: skip
 

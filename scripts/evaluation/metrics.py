@@ -1,10 +1,12 @@
-"""How well a clip is drawn: steadiness of its background, contrast and sharpness beside a render, feature distance."""
+"""How well a clip is drawn: steady, with a render's contrast, sharpness and colours, near renders in features."""
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
-from torch.nn.functional import max_pool2d
+from torch.nn.functional import cosine_similarity, max_pool2d
 
 from world.render import render
 from world.scene import Scene
@@ -61,6 +63,36 @@ def contrast(clip: Tensor, scene: Scene) -> float:
 def sharpness(clip: Tensor, scene: Scene) -> float:
     """Mean squared difference of neighbouring pixels over that of the render of the same scene."""
     return _roughness(clip) / _roughness(_twin(clip, scene))
+
+
+def colour_shift(clip: Tensor, scene: Scene, mask: Tensor) -> float:
+    """By how many degrees the object's mean hue is turned from that of the render of the same scene, in [0, 180].
+
+    Args:
+        clip: `(frame, 3, size, size)` in [0, 1].
+        scene: what the clip shows.
+        mask: the object, `(frame, size, size)`, bool.
+    """
+    if not mask.any():
+        return float("nan")
+    turn = math.degrees(_hue(clip, mask) - _hue(_twin(clip, scene), mask))
+    return abs((turn + 180) % 360 - 180)
+
+
+def _hue(clip: Tensor, mask: Tensor) -> float:
+    """The angle of the mean colour beside grey in radians; 0 is red."""
+    red, green, blue = (float(channel[mask].mean()) for channel in clip.unbind(dim=1))
+    return math.atan2(math.sqrt(3) / 2 * (green - blue), red - (green + blue) / 2)
+
+
+def subject_consistency(features: Tensor) -> float:
+    """How alike the object is in all frames: cosine similarity of features `(frame, width)`, in [-1, 1].
+
+    Of each frame to the first and to the one before it, averaged, as VBench does with its own features.
+    """
+    later = features[1:]
+    to_first = cosine_similarity(later, features[:1].expand_as(later), dim=1)
+    return float((to_first + cosine_similarity(later, features[:-1], dim=1)).mean() / 2)
 
 
 def _twin(clip: Tensor, scene: Scene) -> Tensor:

@@ -1,25 +1,104 @@
-"""The rows of the tables: a name, and how confiner is overridden to make it."""
+"""The rows of the tables as data: a name, and how confiner is overridden to make it."""
 
 from __future__ import annotations
 
-PATTERNS = ("spatial_only", "temporal_only", "naive", "coordinated", "two_visits", "interleaved")
-UNGUIDED_REFINEMENT = "scheduler.guidance_interval=[0.5,1.0]"
+Overrides = tuple[str, ...]
 
-EXPERTS: dict[str, tuple[str, ...]] = {
-    "control_4": ("scheduler.refinement.num_inference_steps=0",),
-    "control_4_guided": ("scheduler.refinement.num_inference_steps=0", "experts.control.guidance_scale=1.5"),
-    "spatial_50": ("scheduler=spatial_alone",),
-    "temporal_50": ("scheduler=temporal_alone",),
-    "confiner_9": ("scheduler=confiner_9",),
-    "confiner_18": ("scheduler=confiner_18",),
-    "structure": ("scheduler.refinement.num_inference_steps=0", UNGUIDED_REFINEMENT),
+UNGUIDED = "scheduler.guidance_interval=[0.95,1.0]"
+"""No guidance in the refinement: at Te = 500, the highest here, the noise level of the temporal expert is 0.96."""
+GUIDED = "scheduler.guidance_interval=[0.0,1.0]"
+NO_REFINEMENT = "scheduler.refinement.num_inference_steps=0"
+ALONE_STEPS = (10, 20, 50, 100)
+TES = (50, 100, 200, 300, 400, 500)
+
+
+def _alone(expert: str, steps: int, *more: str) -> Overrides:
+    """One expert from noise to clean in DDIM steps."""
+    chosen = (f"scheduler.structure.expert={expert}", f"scheduler.structure.num_inference_steps={steps}")
+    return ("scheduler=temporal_alone", *chosen, *more)
+
+
+def _refined(
+    pattern: str, *more: str, steps: int = 5, te: int = 100, control_steps: int = 4, guidance: str = UNGUIDED
+) -> Overrides:
+    """A structure, refined in uniform steps from Te; without guidance, unless it is told."""
+    return (
+        "scheduler=confiner_9",
+        f"scheduler.structure.num_inference_steps={control_steps}",
+        f"scheduler.refinement.num_inference_steps={steps}",
+        f"scheduler.refinement.te={te}",
+        f"scheduler.refinement.pattern={pattern}",
+        guidance,
+        *more,
+    )
+
+
+def _hop(noise: str) -> str:
+    return f"scheduler.refinement.hop_noise={noise}"
+
+
+_SNR = "scheduler.refinement.timestep_matching=snr"
+_SHARED = "scheduler.refinement.frame_noise=shared"
+_SPATIAL_1 = "experts.spatial.guidance_scale=1"
+_PRESET = "scheduler=confiner_9"
+
+PRESETS: dict[str, Overrides] = {"confiner_9": (_PRESET,), "confiner_18": ("scheduler=confiner_18",)}
+ALONE: dict[str, Overrides] = {
+    "control_4": (_PRESET, NO_REFINEMENT),
+    "control_8": (_PRESET, NO_REFINEMENT, "scheduler.structure.num_inference_steps=8"),
+    **{
+        f"{expert}_{steps}": _alone(expert, steps)
+        for expert in ("control", "temporal", "spatial")
+        for steps in ALONE_STEPS
+    },
+    "spatial_50_unguided": _alone("spatial", 50, _SPATIAL_1),
 }
-REFINEMENTS: dict[str, tuple[str, ...]] = {
-    name: (f"scheduler.refinement.pattern={name}", "scheduler.refinement.te=100", UNGUIDED_REFINEMENT)
-    for name in PATTERNS
+PATTERNS: dict[str, Overrides] = {
+    name: _refined(name)
+    for name in (
+        "coordinated", "spatial_only", "temporal_only", "naive", "two_visits", "interleaved", "averaged",
+        "slow_from_temporal", "slow_from_spatial",
+    )
+}  # fmt: skip
+CHEAPER: dict[str, Overrides] = {
+    **{f"coordinated_{steps}": _refined("coordinated", steps=steps) for steps in (3, 2)},
+    **{f"two_visits_{steps}": _refined("two_visits", steps=steps) for steps in (3, 2, 1)},
+    "coordinated_first": _refined("[coordinated,standard,standard,standard,standard]"),
+    "coordinated_last": _refined("[standard,standard,standard,standard,coordinated]"),
+    "spatial_then_temporal": _refined("[standard,standard,temporal_only,temporal_only,temporal_only]"),
+    "spatial_shared_noise": _refined("spatial_only", _SHARED),
+    "coordinated_shared_noise": _refined("coordinated", _SHARED),
+    "two_visits_3_shared_noise": _refined("two_visits", _SHARED, steps=3),
 }
-ROWS: dict[str, tuple[str, ...]] = EXPERTS | REFINEMENTS
-"""By name; `structure` is what every refinement of the patterns below it starts from."""
+TE: dict[str, Overrides] = {
+    f"{name}_te_{te}_of_{control}": _refined(pattern, te=te, steps=steps, control_steps=control)
+    for name, pattern, steps, controls in (
+        ("coordinated", "coordinated", 5, (4, 8)),
+        ("two_visits_3", "two_visits", 3, (4,)),
+    )
+    for control in controls
+    for te in TES
+    if (te, control) != (100, 4)  # the row of the pattern's own name
+}
+HOPS: dict[str, Overrides] = {
+    "coordinated_hop_0.5": _refined("coordinated", _hop("0.5")),
+    "coordinated_predicted": _refined("coordinated", _hop("predicted")),
+    "two_visits_3_predicted": _refined("two_visits", _hop("predicted"), steps=3),
+    "coordinated_snr": _refined("coordinated", _SNR),
+    "two_visits_3_snr": _refined("two_visits", _SNR, steps=3),
+    "coordinated_te_300_snr": _refined("coordinated", _SNR, te=300),
+}
+GUIDANCE: dict[str, Overrides] = {
+    "confiner_9_spatial_1.5": (_PRESET, "experts.spatial.guidance_scale=1.5"),
+    "confiner_9_spatial_4": (_PRESET, "experts.spatial.guidance_scale=4"),
+    "confiner_9_above_0.25": (_PRESET, "scheduler.guidance_interval=[0.25,1.0]"),
+    "confiner_9_temporal_1.5": (_PRESET, "experts.temporal.guidance_scale=1.5"),
+    "confiner_9_control_2": (_PRESET, "experts.control.guidance_scale=2"),
+    "two_visits_3_guided": _refined("two_visits", steps=3, guidance=GUIDED),
+}
+
+ROWS: dict[str, Overrides] = ALONE | PRESETS | PATTERNS | CHEAPER | TE | HOPS | GUIDANCE
+"""By name. `control_4` is the structure that the refinements start from."""
 
 FLOOR = ("renders", "reconstructions")
 """Rows without an expert: what the judge and the metrics say of renders, and of renders after the VAE."""

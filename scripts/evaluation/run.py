@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,9 +14,10 @@ from torch import Tensor
 
 from evaluation.floor import levels, reconstructor
 from evaluation.judge import Verdict, judge
-from evaluation.metrics import contrast, flicker, sharpness
+from evaluation.lines import Key
+from evaluation.metrics import colour_shift, contrast, flicker, sharpness, subject_consistency
 from evaluation.prompts import Prompt
-from evaluation.results import ROLES, Key, Results
+from evaluation.results import ROLES, Results
 from evaluation.tracking import scene_path
 from world.render import render
 
@@ -40,32 +42,62 @@ def seed_of(prompt: Prompt, repetition: int) -> int:
     return SEED_STRIDE * repetition + prompt.number
 
 
-def tasks(rows: Iterable[str], prompts: Iterable[Prompt], seeds: int) -> list[tuple[Key, Prompt]]:
-    """All that is to be made, row by row."""
+@dataclass(frozen=True)
+class Task:
+    """A clip that is to be made: of a row with certain settings, of a prompt and a seed."""
+
+    row: str
+    made_with: str
+    prompt: Prompt
+    seed: int
+
+    @property
+    def key(self) -> Key:
+        """What its line is found by."""
+        return self.row, self.prompt.text, str(self.seed), self.made_with
+
+
+def tasks(rows: Mapping[str, str], prompts: Iterable[Prompt], seeds: int) -> list[Task]:
+    """All that is to be made; rows are names with what they are made with.
+
+    All rows of a prompt come one after another, so that they meet the same noise of the machine, and what is there is
+    the same for all of them, however early it ends.
+    """
     prompts = list(prompts)
     return [
-        ((row, prompt.text, seed_of(prompt, repetition)), prompt)
-        for row in rows
+        Task(row, made_with, prompt, seed_of(prompt, repetition))
         for repetition in range(seeds)
         for prompt in prompts
+        for row, made_with in rows.items()
     ]
 
 
-def evaluate(makers: Mapping[str, Callable[[], Maker]], todo: list[tuple[Key, Prompt]], results: Results) -> None:
+def shard(text: str) -> tuple[int, int]:
+    """An argument such as `1/3`, the first of three parts, as the first index and the step."""
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise argparse.ArgumentTypeError(f"{text} is not like 1/3")
+    return int(number) - 1, int(count)
+
+
+def evaluate(makers: Mapping[str, Callable[[], Maker]], todo: list[Task], results: Results) -> None:
     """Make, measure and keep what is not in the results yet. A row's maker is got ready when its turn comes."""
-    missing = [(key, prompt) for key, prompt in todo if key not in results]
-    ready: tuple[str, Maker] | None = None
-    for (row, text, seed), prompt in _watched(missing, len(todo)):
-        if ready is None or ready[0] != row:
-            ready = (row, makers[row]())
+    missing = [task for task in todo if task.key not in results]
+    ready: dict[str, Maker] = {}
+    for task in _watched(missing, len(todo)):
+        if task.row not in ready:
+            ready[task.row] = makers[task.row]()
         started = monotonic()
-        made = ready[1](prompt, seed)
+        made = ready[task.row](task.prompt, task.seed)
         seconds = monotonic() - started
         verdict = judge(made.clip)
         costs = {f"evaluations_{role}": made.evaluations.get(role, 0) for role in ROLES}
         costs |= {f"passes_{role}": made.passes.get(role, 0) for role in ROLES}
-        named = {"row": row, "prompt": text, "seed": seed, "seconds": seconds, "held_out": int(prompt.held_out)}
-        results.add(named | costs | measured(made.clip, verdict, prompt), verdict.features)
+        named = {
+            "row": task.row, "prompt": task.prompt.text, "seed": task.seed, "made_with": task.made_with,
+            "seconds": seconds, "held_out": int(task.prompt.held_out),
+        }  # fmt: skip
+        results.add(named | costs | measured(made.clip, verdict, task.prompt), verdict.features)
 
 
 def measured(clip: Tensor, verdict: Verdict, prompt: Prompt) -> dict[str, Any]:
@@ -79,6 +111,9 @@ def measured(clip: Tensor, verdict: Verdict, prompt: Prompt) -> dict[str, Any]:
         "jitter": verdict.fit.jitter,
         "contrast": contrast(clip, verdict.scene),
         "sharpness": sharpness(clip, verdict.scene),
+        "colour_shift": colour_shift(clip, verdict.scene, verdict.track.mask),
+        "subject_consistency": subject_consistency(verdict.features),
+        "amplitude": verdict.fit.amplitude,
         "travel_x": x,
         "travel_y": y,
     }
@@ -103,7 +138,7 @@ def reconstructed() -> Maker:
     return lambda prompt, seed: Made(through(render(prompt.scene)))
 
 
-def _watched(missing: list[tuple[Key, Prompt]], total: int) -> Iterator[tuple[Key, Prompt]]:
+def _watched(missing: list[Task], total: int) -> Iterator[Task]:
     """Pass the tasks on, with a line on stderr after each: how far, and how long the rest will take."""
     started, before = monotonic(), total - len(missing)
     if before:
@@ -111,4 +146,4 @@ def _watched(missing: list[tuple[Key, Prompt]], total: int) -> Iterator[tuple[Ke
     for number, task in enumerate(missing, start=1):
         yield task
         left = (monotonic() - started) / number * (len(missing) - number)
-        print(f"{before + number}/{total} {task[0][0]} · about {left / 60:.0f} min left", file=sys.stderr, flush=True)
+        print(f"{before + number}/{total} {task.row} · about {left / 60:.0f} min left", file=sys.stderr, flush=True)

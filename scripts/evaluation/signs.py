@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from evaluation.prompts import Prompt
 from evaluation.results import Results
-from evaluation.run import seed_of
+from evaluation.run import Task, seed_of
 from evaluation.summary import table
 from world.captions import canonical
 from world.render import TRAVEL
@@ -29,21 +29,24 @@ def with_motion(prompt: Prompt, motion: str) -> Prompt:
     return replace(prompt, scene=scene, text=canonical(scene))
 
 
-def signs(results: Results, rows: Iterable[str], prompts: Sequence[Prompt], seeds: int) -> str:
+def signs(results: Results, rows: Mapping[str, str], prompts: Sequence[Prompt], seeds: int) -> str:
     """A Markdown table: the share of pairs whose two clips move in the two directions that were asked for."""
     lines = []
-    for row in rows:
-        shares = [_share(results, row, prompts, seeds, pair) for pair in OPPOSITES]
+    for row, made_with in rows.items():
+        shares = [_share(results, row, made_with, prompts, seeds, pair) for pair in OPPOSITES]
         lines.append([row, str(len(prompts) * seeds), *(f"{share:.3f}" for share in shares)])
     return table(("row", "pairs", "left / right", "rising / falling"), lines)
 
 
-def _share(results: Results, row: str, prompts: Sequence[Prompt], seeds: int, pair: tuple[str, str, str]) -> float:
+def _share(
+    results: Results, row: str, made_with: str, prompts: Sequence[Prompt], seeds: int, pair: tuple[str, str, str]
+) -> float:
     back, forth, column = pair
     right = 0
     for prompt in prompts:
         for repetition in range(seeds):
-            keys = [(row, with_motion(prompt, motion).text, seed_of(prompt, repetition)) for motion in (back, forth)]
-            first, second = (float(results.lines[key][column]) for key in keys)
+            seed = seed_of(prompt, repetition)
+            made = [Task(row, made_with, with_motion(prompt, motion), seed) for motion in (back, forth)]
+            first, second = (float(results.lines[task.key][column]) for task in made)
             right += first <= -LEAST_TRAVEL and second >= LEAST_TRAVEL
     return right / (len(prompts) * seeds)

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from evaluation.floor import levels
 from evaluation.judge import judge
+from evaluation.lines import Key
 from evaluation.metrics import frechet
 from evaluation.prompts import Prompt
-from evaluation.results import ROLES, Key, Results
+from evaluation.results import ROLES, Results
 from world.render import render
 from world.scene import placed
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from evaluation.lines import Lines
 from evaluation.summary import table
-from long.results import Lines
 from long.rows import CONFINER
 
 PROMPT = "a blue square standing still over the grass"
 COLUMNS = ("num_frames", "repeat", "seconds", "peak_memory_bytes")
-KEY_COLUMNS = 2
+KEY = COLUMNS[:2]
 
 
 def measure(lengths: Sequence[int], repeats: int, overrides: Sequence[str], results: Lines) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from evaluation.lines import Key, Lines
 from evaluation.prompts import Prompt
 from evaluation.results import ROLES
 from evaluation.run import seed_of
@@ -25,7 +26,6 @@ from long.metrics import (
     right_frames,
     subject_consistency,
 )
-from long.results import Key, Lines
 from long.seams import Seams, feature_changes, pixel_changes, ratios
 from long.sheets import keep
 from world.render import FRAMES

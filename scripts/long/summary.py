@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean, median
 
+from evaluation.lines import Lines
 from evaluation.summary import table
-from long.results import Lines
 from long.rows import KINDS, kind_of
 from long.run import Task
 from world.scene import MOTIONS

@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from evaluation.results import OtherResultsError
-
 Key = tuple[str, ...]
+
+
+class OtherResultsError(Exception):
+    """A file that holds results which do not go with the new ones."""
 
 
 class Lines:
@@ -21,8 +23,8 @@ class Lines:
 
     Args:
         path: made, with its folder, where it is missing; a torn last line is dropped.
-        columns: of the file; the first ones are the key.
-        key_columns: how many of them.
+        columns: of the file.
+        key: those of them that a line is found by.
         made_by: what made the lines, such as a hash of the weights; it is kept beside the file, which holds lines of
             one only.
 
@@ -30,14 +32,14 @@ class Lines:
         OtherResultsError: the file holds lines of something else, or has other columns.
     """
 
-    def __init__(self, path: Path, columns: Sequence[str], key_columns: int, made_by: str) -> None:
-        self.path, self.columns, self.key_columns = path, tuple(columns), key_columns
+    def __init__(self, path: Path, columns: Sequence[str], key: Sequence[str], made_by: str) -> None:
+        self.path, self.columns, self.key = path, tuple(columns), tuple(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._locked() as file:
             self._check(made_by, new=not _whole(file))
             if not _whole(file):
                 _append(file, self._text({name: name for name in self.columns}))
-            self.lines = self._parsed(_whole(file))
+            self.lines: dict[Key, dict[str, str]] = self._parsed(_whole(file))
 
     def add(self, values: Mapping[str, Any]) -> None:
         """Keep a line: on disk when this returns."""
@@ -73,7 +75,7 @@ class Lines:
         return {self._key(line): line for line in reader}
 
     def _key(self, line: Mapping[str, str]) -> Key:
-        return tuple(line[name] for name in self.columns[: self.key_columns])
+        return tuple(line[name] for name in self.key)
 
     def _text(self, line: Mapping[str, Any]) -> bytes:
         buffer = io.StringIO()
