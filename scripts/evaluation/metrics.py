@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, max_pool2d
 
-from world.render import render
+from evaluation.tracking import track
+from world.render import render, render_frame
 from world.scene import Scene
 
 SHADOW_OFFSET = (0.14, 0.18)
@@ -66,7 +68,7 @@ def sharpness(clip: Tensor, scene: Scene) -> float:
 
 
 def colour_shift(clip: Tensor, scene: Scene, mask: Tensor) -> float:
-    """By how many degrees the object's mean hue is turned from that of the render of the same scene, in [0, 180].
+    """By how many degrees the object's mean hue is turned from that of a render with its attributes, in [0, 180].
 
     Args:
         clip: `(frame, 3, size, size)` in [0, 1].
@@ -75,8 +77,14 @@ def colour_shift(clip: Tensor, scene: Scene, mask: Tensor) -> float:
     """
     if not mask.any():
         return float("nan")
-    turn = math.degrees(_hue(clip, mask) - _hue(_twin(clip, scene), mask))
+    turn = math.degrees(_hue(clip, mask) - _rendered_hue(scene.shape, scene.colour, scene.background))
     return abs((turn + 180) % 360 - 180)
+
+
+@functools.cache
+def _rendered_hue(shape: str, colour: str, background: str) -> float:
+    still = render_frame(Scene(shape, colour, "standing still", background), 0)[None]
+    return _hue(still, track(still).mask)
 
 
 def _hue(clip: Tensor, mask: Tensor) -> float:
