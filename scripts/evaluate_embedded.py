@@ -2,7 +2,8 @@
 
 Writes DIR/results.csv, one line a row, prompt and seed, and DIR/summary.md. After a kill the same command goes on
 where it stopped; several processes may work in the same DIR at once, with --shard 1/2 and --shard 2/2. With --signs it
-swaps only the motion word instead, and writes into DIR/signs.
+swaps only the motion word instead, and writes into DIR/signs; with --held-out it asks for combinations of attributes
+that no training saw, and writes into DIR/held_out.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.source import EMBEDDED
 from confiner_cli.settings import Settings
 from evaluation.lines import OtherResultsError
-from evaluation.prompts import Prompt, draw
+from evaluation.prompts import Prompt, draw, draw_held_out
 from evaluation.results import Results
-from evaluation.rows import FLOOR, ROWS
+from evaluation.rows import FLOOR, HELD_OUT, ROWS
 from evaluation.run import Made, Maker, evaluate, reconstructed, rendered, shard, tasks
 from evaluation.signs import ROWS as SIGN_ROWS
 from evaluation.signs import signs, swapped
@@ -42,9 +43,10 @@ FLOOR_MAKERS: Mapping[str, Callable[[], Maker]] = {"renders": rendered, "reconst
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    prompts = list(islice(draw(options.prompt_seed), options.prompts))
-    rows = options.rows or (SIGN_ROWS if options.signs else (*FLOOR, *ROWS))
-    folder = options.out / "signs" if options.signs else options.out
+    chosen = draw_held_out if options.held_out else draw
+    prompts = list(islice(chosen(options.prompt_seed), options.prompts))
+    rows = options.rows or (SIGN_ROWS if options.signs else HELD_OUT if options.held_out else (*FLOOR, *ROWS))
+    folder = options.out / ("signs" if options.signs else "held_out" if options.held_out else "")
     makers = {name: functools.partial(expert_maker, (*ROWS[name], *options.override)) for name in ROWS}
     marked = {row: made_with(row, options.override) for row in rows}
     first, step = options.shard
@@ -83,7 +85,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--shard", type=shard, default=(0, 1), metavar="I/N", help="only every Nth prompt, from the Ith"
     )
-    parser.add_argument("--signs", action="store_true", help="swap left/right and rising/falling on the same seed")
+    other = parser.add_mutually_exclusive_group()
+    other.add_argument("--signs", action="store_true", help="swap left/right and rising/falling on the same seed")
+    other.add_argument("--held-out", action="store_true", help="ask for combinations that no training saw")
     parser.add_argument("--override", action="append", default=[], help="for every row, such as device=cuda")
     return parser
 

@@ -18,7 +18,7 @@ from evaluation.floor import levels, reconstructor
 from evaluation.judge import judge
 from evaluation.lines import OtherResultsError
 from evaluation.metrics import frechet
-from evaluation.prompts import draw
+from evaluation.prompts import draw, draw_held_out
 from evaluation.results import COLUMNS, Results
 from evaluation.rows import ROWS
 from evaluation.run import Made, evaluate, rendered, tasks
@@ -96,6 +96,13 @@ def test_prompts_are_balanced_repeatable_and_flag_what_was_held_out():
         assert counts == dict.fromkeys(values, 120 // len(values))
     assert [prompt.held_out for prompt in prompts] == [prompt.scene.combination in held_out() for prompt in prompts]
     assert 0 < sum(prompt.held_out for prompt in prompts) < 40
+
+
+def test_held_out_prompts_are_of_all_combinations_that_no_training_saw_before_any_comes_again():
+    prompts = list(islice(draw_held_out(3), len(held_out())))
+    assert {prompt.scene.combination for prompt in prompts} == held_out()
+    assert all(prompt.held_out for prompt in prompts)
+    assert prompts[:5] == list(islice(draw_held_out(3), 5)) != list(islice(draw_held_out(4), 5))
 
 
 class Counting:

@@ -6,9 +6,12 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
+from typing import TypeVar
 
 from world.captions import caption
 from world.scene import ATTRIBUTES, Scene, held_out, placed
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,14 @@ def draw(prompt_seed: int) -> Iterator[Prompt]:
         yield Prompt(number, caption(scene, rng), scene, scene.combination in forbidden)
 
 
-def _rounds(values: Sequence[str], rng: random.Random) -> Iterator[str]:
+def draw_held_out(prompt_seed: int) -> Iterator[Prompt]:
+    """Endless prompts for combinations that no training saw, in shuffled rounds of all of them."""
+    rng = random.Random(f"held out {prompt_seed}")
+    for number, combination in enumerate(_rounds(sorted(held_out()), rng)):
+        scene = placed(combination, rng)
+        yield Prompt(number, caption(scene, rng), scene, held_out=True)
+
+
+def _rounds(values: Sequence[Value], rng: random.Random) -> Iterator[Value]:
     while True:
         yield from rng.sample(values, len(values))

@@ -100,5 +100,8 @@ GUIDANCE: dict[str, Overrides] = {
 ROWS: dict[str, Overrides] = ALONE | PRESETS | PATTERNS | CHEAPER | TE | HOPS | GUIDANCE
 """By name. `control_4` is the structure that the refinements start from."""
 
+HELD_OUT = ("renders", "control_4", "spatial_20", "temporal_20", "confiner_9", "coordinated", "two_visits_3")
+"""The rows that are asked for what no training saw."""
+
 FLOOR = ("renders", "reconstructions")
 """Rows without an expert: what the judge and the metrics say of renders, and of renders after the VAE."""

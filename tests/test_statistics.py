@@ -1,0 +1,77 @@
+"""Intervals and comparisons, where the truth is known."""
+
+import pytest
+import torch
+
+from evaluation.metrics import frechet
+from evaluation.statistics import Interval, Moments, counts, frechet_distances, interval, of_mean
+
+PROMPTS = 64
+
+
+def normal(seed, *shape):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_the_interval_of_a_mean_is_that_of_its_standard_error():
+    values = 3 + 2 * normal(0, PROMPTS)
+    found = of_mean(values, counts(PROMPTS))
+    half = 1.96 * float(values.std(correction=0)) / PROMPTS**0.5
+    assert found.estimate == pytest.approx(float(values.mean()))
+    assert (found.low, found.high) == pytest.approx((found.estimate - half, found.estimate + half), abs=0.06)
+
+
+def test_intervals_hold_the_truth_about_as_often_as_they_say():
+    drawn = counts(PROMPTS, replicates=400)
+    held = sum(abs(found.estimate) <= 9 and found.low <= 0 <= found.high
+               for found in (of_mean(normal(seed, PROMPTS), drawn) for seed in range(200)))  # fmt: skip
+    assert 0.88 <= held / 200 <= 0.99
+
+
+def test_a_paired_comparison_sees_what_single_intervals_cannot():
+    hard, drawn = 5 * normal(1, PROMPTS), counts(PROMPTS)
+    one, other = hard + 0.1 * normal(2, PROMPTS), hard + 0.2 + 0.1 * normal(3, PROMPTS)
+    alone = of_mean(one, drawn), of_mean(other, drawn)
+    assert alone[0].high > alone[1].low
+    assert of_mean(other - one, drawn).apart
+    assert not of_mean(one + 0.1 * normal(4, PROMPTS) - one, drawn).apart
+
+
+def test_every_replicate_draws_as_many_prompts_as_there_are_and_repeats_itself():
+    drawn = counts(PROMPTS, replicates=50)
+    assert torch.equal(drawn.sum(dim=1), torch.full((50,), float(PROMPTS), dtype=torch.float64))
+    assert torch.equal(drawn, counts(PROMPTS, replicates=50))
+    assert not torch.equal(drawn, counts(PROMPTS, replicates=50, seed=1))
+
+
+def test_the_distance_of_all_prompts_once_is_the_plain_one():
+    features, reference = ([normal(10 * p + k, 16 + p, 6) + k for p in range(8)] for k in (1, 2))
+    once = torch.ones(1, 8, dtype=torch.float64)
+    found = frechet_distances(Moments.of(features), Moments.of(reference), once)
+    assert float(found[0]) == pytest.approx(frechet(torch.cat(features), torch.cat(reference)), rel=1e-6)
+
+
+def test_a_replicate_is_the_distance_of_its_prompts_as_often_as_they_were_drawn():
+    features, reference = ([normal(10 * p + k, 9, 4) * (1 + k) for p in range(6)] for k in (1, 2))
+    drawn = counts(6, replicates=3)
+    found = frechet_distances(Moments.of(features), Moments.of(reference), drawn)
+    for line, distance in zip(drawn.int().tolist(), found.tolist(), strict=True):
+        chosen = [prompt for prompt, count in enumerate(line) for _ in range(count)]
+        plain = frechet(*(torch.cat([each[prompt] for prompt in chosen]) for each in (features, reference)))
+        assert distance == pytest.approx(plain, rel=1e-6)
+
+
+def test_what_drawing_again_adds_to_a_distance_is_taken_off():
+    features, reference = ([normal(100 * p + k, 4, 8) for p in range(PROMPTS)] for k in (1, 2))
+    moments, wanted, once = Moments.of(features), Moments.of(reference), torch.ones(1, PROMPTS, dtype=torch.float64)
+    estimate = float(frechet_distances(moments, wanted, once))
+    replicates = frechet_distances(moments, wanted, counts(PROMPTS, replicates=300))
+    assert float(replicates.mean()) > 1.3 * estimate
+    found = interval(estimate, replicates)
+    assert found.low < estimate < found.high
+
+
+def test_an_interval_is_apart_from_zero_on_either_side_only():
+    assert Interval(1, 0.5, 2).apart and Interval(-1, -2, -0.5).apart
+    assert not Interval(0.1, -0.1, 0.3).apart
+    assert Interval(0.2091, 0.2032, 0.2149).text(3) == "0.209 (0.203 to 0.215)"
