@@ -19,7 +19,7 @@ FLAGS = (
 
 @dataclass
 class Visit:
-    """A page that was opened, what it said to the console, asked for and popped up."""
+    """A page that was opened, the errors it told the console, asked for and popped up."""
 
     page: object
     said: list[str] = field(default_factory=list)
@@ -46,8 +46,8 @@ def visit(chromium, path: Path, view: str = "", width: int = 1200, height: int =
     context = chromium.new_context(viewport={"width": width, "height": height}, **options)
     page = context.new_page()
     seen = Visit(page)
-    page.on("console", lambda message: seen.said.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: seen.said.append(f"error: {error}"))
+    page.on("console", lambda message: seen.said.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: seen.said.append(str(error)))
     page.on("request", lambda request: seen.asked.append(request.url))
     page.on("dialog", lambda dialog: (seen.popped.append(dialog.message), dialog.dismiss()))
     page.goto(path.as_uri() + view)

@@ -101,12 +101,15 @@ def evaluate(makers: Mapping[str, Callable[[], Maker]], todo: list[Task], result
 
 
 def measured(clip: Tensor, verdict: Verdict, prompt: Prompt) -> dict[str, Any]:
-    """The columns that come from the clip itself. Contrast and sharpness are beside a render of what it shows."""
+    """The columns that come from the clip: how much of what was asked for it shows, and how well."""
     shares = {f"{name}_frames": share for name, share in verdict.right_frames(prompt.scene).items()}
+    return {**verdict.right(prompt.scene), **shares, **qualities(clip, verdict)}
+
+
+def qualities(clip: Tensor, verdict: Verdict) -> dict[str, float]:
+    """How well a clip is drawn, whatever was asked for: beside a render of what it shows."""
     x, y = travel(verdict)
     return {
-        **verdict.right(prompt.scene),
-        **shares,
         "flicker": flicker(clip, verdict.track.mask),
         "jitter": verdict.fit.jitter,
         "contrast": contrast(clip, verdict.scene),
