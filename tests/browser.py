@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -55,3 +56,11 @@ def visit(chromium, path: Path, view: str = "", width: int = 1200, height: int =
     context.close()
     assert (seen.said, seen.popped) == ([], [])
     assert [url for url in seen.asked if not url.startswith(("file:", "data:"))] == []
+
+
+def until(page, condition: str, seconds: float = 30) -> None:
+    """Wait until a JavaScript condition holds, asked from outside: the page's policy allows no eval inside."""
+    ends = time.monotonic() + seconds
+    while not page.evaluate(condition):
+        assert time.monotonic() < ends, f"after {seconds} s not yet: {condition}"
+        time.sleep(0.02)

@@ -9,7 +9,7 @@ from pathlib import Path
 from time import monotonic
 
 import pytest
-from browser import browser, visit
+from browser import browser, until, visit
 from command_line import QUICK, confiner, facts_of, generate
 from gallery_runs import hostile_prompts
 
@@ -76,7 +76,7 @@ def copies(run: Path, root: Path, count: int, **lists) -> Path:
 
 def test_videos_in_view_play_and_failed_runs_show_their_error(chromium, sweep):
     with visit(chromium, sweep / "index.html") as seen:
-        seen.page.wait_for_function(f"{MOVING} === 5")
+        until(seen.page, f"{MOVING} === 5")
         error = seen.page.locator(".error p").all_inner_texts()
         assert error == ["error: height=17 is not a multiple of 8", "hint: height=16"]
         assert seen.page.locator("#count").inner_text() == "6 of 6 runs"
@@ -88,7 +88,7 @@ def test_with_reduced_motion_only_the_video_pointed_at_plays(chromium, sweep):
         seen.page.wait_for_timeout(400)
         assert seen.page.evaluate(MOVING) == 0
         seen.page.locator(".card:has(.open)").nth(1).hover()
-        seen.page.wait_for_function(f"{MOVING} === 1")
+        until(seen.page, f"{MOVING} === 1")
 
 
 def test_the_filter_narrows_and_the_address_remembers(chromium, sweep):
@@ -130,7 +130,7 @@ def test_a_sweep_is_a_grid_of_any_two_of_its_parameters(chromium, sweep):
             seen.page.evaluate("[...document.querySelectorAll('#grid tbody td')].map((cell) => cell.children.length)")
             == [1] * 4
         )
-        seen.page.wait_for_function(f"{MOVING} === 4")
+        until(seen.page, f"{MOVING} === 4")
         seen.page.get_by_label("Rows").select_option("nothing")
         assert len(seen.page.locator("#grid tbody tr").all()) == 1
         seen.page.get_by_label("Grid").uncheck()
@@ -146,11 +146,11 @@ def test_two_runs_are_compared_by_keyboard_alone_frame_by_frame(chromium, sweep)
             page.keyboard.press("Space")
         page.keyboard.press("c")
         assert page.get_by_role("dialog").is_visible()
-        page.wait_for_function(SETTLED)
+        until(page, SETTLED)
         before = page.evaluate(TIMES)
         for key in ("ArrowRight", ".", "ArrowLeft", "ArrowRight"):
             page.keyboard.press(key)
-        page.wait_for_function(SETTLED)
+        until(page, SETTLED)
         steps = [now - then for now, then in zip(page.evaluate(TIMES), before, strict=True)]
         assert steps == pytest.approx([2 / 8, 2 / 8], abs=1e-3)
         assert page.locator("#time").inner_text().startswith("frame 3 of 4")
@@ -167,9 +167,9 @@ def test_compared_videos_play_together_and_name_what_differs(chromium, sweep):
     view = f"#compare=sweep/{names[0]}&compare=sweep/{names[1]}"
     with visit(chromium, sweep / "index.html", view) as seen:
         page = seen.page
-        page.wait_for_function(f"{TIMES}.every((time) => time > 0.2)")
+        until(page, f"{TIMES}.every((time) => time > 0.2)")
         assert page.evaluate(f"Math.abs({TIMES}[0] - {TIMES}[1])") < 1 / 8
-        page.wait_for_function(f"{TIMES}.every((time) => time < 0.2)")  # together from the start again
+        until(page, f"{TIMES}.every((time) => time < 0.2)")  # together from the start again
         page.keyboard.press("Space")
         assert page.evaluate("sides.every(({ video }) => video.paused)")
         rows = [row.split("\t") for row in page.locator("#differences tr").all_inner_texts()]
@@ -185,11 +185,11 @@ def test_videos_of_different_rates_share_one_clock(chromium, sweep):
     (name,) = (path.name for path in (sweep / "sweep").glob("0-*"))
     with visit(chromium, sweep / "index.html", f"#compare=slow&compare=sweep/{name}", reduced_motion="reduce") as seen:
         page = seen.page
-        page.wait_for_function(SETTLED)
+        until(page, SETTLED)
         assert page.locator("#time").inner_text() == "frame 1 of 8, 0.00 s"  # 4 frames at 4 a second last a second
         for _ in range(5):
             page.keyboard.press("ArrowRight")
-        page.wait_for_function(SETTLED)
+        until(page, SETTLED)
         slow, quick = page.evaluate(TIMES)
         assert slow == pytest.approx(2.5 / 4, abs=1e-3)
         assert 3 / 8 < quick <= 4 / 8  # the shorter one waits at its last frame
@@ -264,7 +264,7 @@ def test_every_control_has_a_name_and_is_reached_by_tabbing(chromium, sweep):
 def test_a_moved_gallery_still_plays(chromium, sweep, tmp_path):
     shutil.copytree(sweep, tmp_path / "moved #1, 50%")
     with visit(chromium, tmp_path / "moved #1, 50%" / "index.html") as seen:
-        seen.page.wait_for_function(f"{MOVING} === 5")
+        until(seen.page, f"{MOVING} === 5")
 
 
 def test_of_a_thousand_runs_only_those_in_sight_are_read(chromium, sweep, tmp_path):
@@ -272,14 +272,14 @@ def test_of_a_thousand_runs_only_those_in_sight_are_read(chromium, sweep, tmp_pa
     path = copies(run, tmp_path / "all", 1000, seed=[*range(1000)])
     began = monotonic()
     with visit(chromium, path) as seen:
-        seen.page.wait_for_function("document.getElementById('count').textContent === '1000 of 1000 runs'")
+        until(seen.page, "document.getElementById('count').textContent === '1000 of 1000 runs'")
         print(f"1,000 runs: {monotonic() - began:.2f} s to a page that can be used, {path.stat().st_size / 1e6:.1f} MB")
-        seen.page.wait_for_function(f"{MOVING} > 5")
+        until(seen.page, f"{MOVING} > 5")
         read = [url for url in seen.asked if url.endswith((".mp4", ".png"))]
         assert len(read) < 100
         for _ in range(20):
             seen.page.mouse.wheel(0, 2000)
-        seen.page.wait_for_function(f"{MOVING} > 5")
+        until(seen.page, f"{MOVING} > 5")
         assert seen.page.evaluate("document.querySelectorAll('.card video').length") < 40
         seen.page.get_by_label("Filter").fill("seed=999")
         assert seen.page.locator("#count").inner_text() == "1 of 1000 runs"
