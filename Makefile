@@ -14,12 +14,12 @@ help:  ## this list
 demo: $(VENV)/.installed  ## set everything up in .venv and make a first video
 	$(BIN)/confiner generate prompt="$(PROMPT)" seed=2
 
-gallery: $(VENV)/.installed  ## a small sweep (18 videos, under a minute) and its gallery: multirun/gallery/index.html
-	rm -rf multirun/gallery
+gallery: SWEEP := multirun/gallery-$(shell date +%Y%m%d-%H%M%S)
+gallery: $(VENV)/.installed  ## a small sweep (18 videos, about a minute) and its gallery, whose path it prints
 	$(BIN)/confiner generate -m prompt="a red heart rising over the sea" prompt="a green square falling over the sand" \
 	  prompt="a yellow star pulsing in the night sky" scheduler.refinement.pattern=coordinated,two_visits,spatial_only \
-	  seed=1,2 output.dir=multirun/gallery
-	$(BIN)/confiner gallery multirun/gallery
+	  seed=1,2 output.dir=$(SWEEP)
+	$(BIN)/confiner gallery $(SWEEP)
 
 test: $(VENV)/.development  ## all tests that take seconds (sets itself up)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not gpu"

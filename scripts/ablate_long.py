@@ -20,12 +20,13 @@ from confiner_cli.errors import ConfinerError
 from evaluate_embedded import circumstances, made_by
 from evaluation.lines import Lines, OtherResultsError
 from evaluation.prompts import draw
-from evaluation.run import shard
+from evaluation.results import KEY
+from evaluation.run import Task, shard
 from long import lengths
 from long.makers import made_with, source
 from long.plot import write_plot
 from long.rows import ROWS
-from long.run import COLUMNS, KEY, Task, evaluate, tasks
+from long.run import COLUMNS, evaluate, tasks
 from long.sheets import write_sheets
 from long.summary import by_row, summary
 

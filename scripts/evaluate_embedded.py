@@ -48,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = options.rows or (SIGN_ROWS if options.signs else HELD_OUT if options.held_out else (*FLOOR, *ROWS))
     folder = options.out / ("signs" if options.signs else "held_out" if options.held_out else "")
     makers = {name: functools.partial(expert_maker, (*ROWS[name], *options.override)) for name in ROWS}
-    marked = {row: made_with(row, options.override) for row in rows}
+    overrides = tuple(options.override)
+    marked = {row: made_with(row, overrides) for row in rows}
     first, step = options.shard
     try:
         todo = tasks(marked, (swapped(prompts) if options.signs else prompts)[first::step], options.seeds)
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         text = signs(results, marked, prompts, options.seeds)
     else:
         results.refresh()  # what others have added, and rows of earlier calls, if prompts and seeds are these
-        known = {row: made_with(row, options.override) for row in (*FLOOR, *ROWS)}
+        known = {row: made_with(row, overrides) for row in (*FLOOR, *ROWS)}
         text = summary(results, [task.key for task in tasks(known, prompts, options.seeds)], prompts)
     (folder / "summary.md").write_text(f"{text}\n{circumstances(arguments)}", encoding="utf-8")
     print(text)
@@ -103,7 +104,8 @@ def expert_maker(overrides: Sequence[str]) -> Maker:
     return make
 
 
-def made_with(row: str, overrides: Sequence[str]) -> str:
+@functools.cache
+def made_with(row: str, overrides: tuple[str, ...]) -> str:
     """Eight digits that change with whatever is set for a row: clips made with other settings are not its own."""
     settings = settings_of(compose((*ROWS[row], *overrides))) if row in ROWS else Settings()
     told = {

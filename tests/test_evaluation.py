@@ -148,10 +148,19 @@ def test_clips_made_with_other_settings_are_not_taken_for_a_rows_own(tmp_path):
 
 @pytest.mark.parametrize("override", ["scheduler.refinement.te=101", "experts.temporal.guidance_scale=1.5"])
 def test_what_a_row_is_made_with_follows_its_settings_and_nothing_else(override):
-    mark = evaluate_embedded.made_with("confiner_9", [])
-    assert evaluate_embedded.made_with("confiner_9", ["seed=4", "output.metadata=false"]) == mark
-    assert evaluate_embedded.made_with("confiner_9", [override]) != mark
-    assert evaluate_embedded.made_with("confiner_18", []) != mark
+    mark = evaluate_embedded.made_with("confiner_9", ())
+    assert (
+        evaluate_embedded.made_with(
+            "confiner_9",
+            (
+                "seed=4",
+                "output.metadata=false",
+            ),
+        )
+        == mark
+    )
+    assert evaluate_embedded.made_with("confiner_9", (override,)) != mark
+    assert evaluate_embedded.made_with("confiner_18", ()) != mark
 
 
 @pytest.mark.parametrize("row", ROWS)
@@ -161,7 +170,7 @@ def test_every_row_is_something_that_confiner_can_make(row):
 
 
 def test_no_two_rows_are_made_alike():
-    marks = Counter(evaluate_embedded.made_with(row, []) for row in ROWS)
+    marks = Counter(evaluate_embedded.made_with(row, ()) for row in ROWS)
     assert marks.most_common(1)[0][1] == 1
 
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 from torch import Tensor
 
-from evaluation.lines import Key, Lines
+from evaluation.lines import Lines
 from evaluation.prompts import Prompt
-from evaluation.results import ROLES
-from evaluation.run import seed_of
+from evaluation.results import KEY, ROLES
+from evaluation.run import Task, seed_of
 from long.makers import Source
 from long.metrics import (
     drift,
@@ -36,7 +35,6 @@ FEATURE_FLOOR = 0.4
 """What the judge's features change by between frames of a generated video that stands still."""
 SPACES = ("pixels", "features")
 
-KEY = ("row", "made_with", "prompt", "seed")
 METRICS = (
     *(f"{name}_{space}" for space in SPACES
       for name in ("change", "structure_seam", "seam_near", "window_seam", "window_seam_largest")),
@@ -48,22 +46,7 @@ COSTS = (
     "seconds_per_frame", "passes_per_segment",
     *(f"{kind}_{role}" for kind in ("evaluations", "passes") for role in ROLES),
 )  # fmt: skip
-COLUMNS = (*KEY, "motion", *METRICS, *COSTS)
-
-
-@dataclass(frozen=True)
-class Task:
-    """A video that is to be made: of a row with certain settings, of a prompt and a seed."""
-
-    row: str
-    made_with: str
-    prompt: Prompt
-    seed: int
-
-    @property
-    def key(self) -> Key:
-        """What its line is found by."""
-        return self.row, self.made_with, self.prompt.text, str(self.seed)
+COLUMNS = ("row", "made_with", "prompt", "seed", "motion", *METRICS, *COSTS)
 
 
 def tasks(rows: Iterable[tuple[str, str]], prompts: Sequence[Prompt], seeds: int) -> list[Task]:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean, median
 
 from evaluation.lines import Lines
+from evaluation.run import Task
 from evaluation.summary import table
 from long.rows import KINDS, kind_of
-from long.run import Task
 from world.scene import MOTIONS
 
 Line = Mapping[str, str]
