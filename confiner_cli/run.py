@@ -25,6 +25,7 @@ from confiner_cli.prompts import slug
 from confiner_cli.record import PROMPTING, Place, Record, finished, plain, read_run, resume_command, versions
 from confiner_cli.roles import loaded_roles
 from confiner_cli.settings import Settings
+from confiner_cli.signals import unmasked
 from confiner_cli.video import read_frames
 
 
@@ -107,7 +108,8 @@ def _make(settings: Settings, production: Production, meter: Meter, record: Reco
 def _ending(record: Record, meter: Meter) -> Iterator[None]:
     """However the run ends, run.json says how and what it has cost; errors that have a cure are given it."""
     try:
-        yield
+        with unmasked():
+            yield
         record.end("done", **meter.costs())
     except (KeyboardInterrupt, Terminated):
         with suppress(OSError):

@@ -11,6 +11,8 @@ from types import FrameType
 from confiner_cli.errors import Terminated
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_asked: list[type[BaseException]] = []
+"""What the process was asked to end by, once it was: Python has one set of signal handlers a process."""
 
 
 @contextmanager
@@ -19,22 +21,36 @@ def stoppable() -> Iterator[None]:
 
     Signals that the process was started to ignore stay ignored.
     """
-    stopped = False
+    _asked.clear()
 
     def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal stopped
-        if stopped:
+        if _asked:
             os._exit(128 + number)
-        stopped = True
-        raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+        _asked.append(KeyboardInterrupt if number == signal.SIGINT else Terminated)
+        raise _asked[0]
 
     before = {number: signal.getsignal(number) for number in SIGNALS}
     for number in SIGNALS:
         if before[number] is not signal.SIG_IGN:
             signal.signal(number, stop)
     try:
-        yield
+        with unmasked():
+            yield
     finally:
-        if not stopped:  # else the process is about to end, and a late signal must not change how
+        if not _asked:  # else the process is about to end, and a late signal must not change how
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+@contextmanager
+def unmasked() -> Iterator[None]:
+    """An error of the body after the first signal is what came of it: the signal's exception is raised instead.
+
+    Foreign code that is met in the middle may turn one into the other; torch calls a file of weights damaged then.
+    """
+    try:
+        yield
+    except Exception as error:
+        if _asked:
+            raise _asked[0] from error
+        raise

@@ -1,13 +1,16 @@
 """A run that is stopped says so, with its exit code, and leaves nothing that looks finished but is not."""
 
+import os
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
-from command_line import PROMPT, QUICK, Ending, ended, facts_of, started
+from command_line import PROMPT, QUICK, Ending, ended, facts_of, generate, started
 
+from confiner_cli import run
+from confiner_cli.errors import ConfinerError
 from confiner_cli.video import read_video
 
 LONG = ("generate", PROMPT, "scheduler.structure.num_inference_steps=1", "scheduler.refinement.num_inference_steps=90")
@@ -27,7 +30,7 @@ def test_a_signal_during_refinement_is_recorded_and_the_structure_stays_whole(tm
         time.sleep(0.05)
     process.send_signal(number)
     ending = ended(process)
-    assert (ending.code, ending.out) == (code, "")
+    assert (ending.code, ending.out) == (code, ""), ending.err
     assert ending.err.splitlines()[-1] == {130: "interrupted", 143: "terminated"}[code]
     assert "Traceback" not in ending.err
     facts = facts_of(folder)
@@ -35,6 +38,22 @@ def test_a_signal_during_refinement_is_recorded_and_the_structure_stays_whole(tm
     assert facts["evaluations"]["control"] == 1 and facts["seconds"]["total"] > 0
     assert_nothing_half_made(folder)
     assert len(read_video(folder / "structure.mp4")) == 16
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_that_foreign_code_turns_into_an_error_is_a_signal_still(tmp_path, monkeypatch, number, code):
+    def prepare(settings):
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(10)
+        except BaseException as met:  # as torch does in the middle of loading
+            raise ConfinerError("the weights cannot be loaded", "get others") from met
+
+    monkeypatch.setattr(run, "prepare", prepare)
+    ending = generate(PROMPT, *QUICK, f"output.dir={tmp_path / 'run'}")
+    assert (ending.code, ending.out) == (code, ""), ending.err
+    facts = facts_of(tmp_path / "run")
+    assert facts["status"] == "interrupted" and "error" not in facts
 
 
 @pytest.mark.parametrize(
