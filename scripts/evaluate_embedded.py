@@ -34,11 +34,15 @@ from evaluation.prompts import Prompt, draw, draw_held_out
 from evaluation.results import Results
 from evaluation.rows import FLOOR, HELD_OUT, ROWS
 from evaluation.run import Made, Maker, evaluate, reconstructed, rendered, shard, tasks
+from evaluation.sample import Samples
+from evaluation.sections import HELD_OUT_SECTIONS, SECTIONS
 from evaluation.signs import ROWS as SIGN_ROWS
 from evaluation.signs import signs, swapped
 from evaluation.summary import summary
 
 FLOOR_MAKERS: Mapping[str, Callable[[], Maker]] = {"renders": rendered, "reconstructions": reconstructed}
+PICTURED = 4
+"""The number of the prompt that is shown."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,14 +51,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     prompts = list(islice(chosen(options.prompt_seed), options.prompts))
     rows = options.rows or (SIGN_ROWS if options.signs else HELD_OUT if options.held_out else (*FLOOR, *ROWS))
     folder = options.out / ("signs" if options.signs else "held_out" if options.held_out else "")
-    makers = {name: functools.partial(expert_maker, (*ROWS[name], *options.override)) for name in ROWS}
     overrides = tuple(options.override)
+    experts = {name: functools.partial(expert_maker, (*ROWS[name], *overrides)) for name in ROWS}
+    makers: dict[str, Callable[[], Maker]] = {**FLOOR_MAKERS, **experts}
     marked = {row: made_with(row, overrides) for row in rows}
     first, step = options.shard
     try:
         todo = tasks(marked, (swapped(prompts) if options.signs else prompts)[first::step], options.seeds)
-        results = Results(folder, made_by(options.override))
-        evaluate({**FLOOR_MAKERS, **makers}, todo, results)
+        results = Results(folder, made_by(overrides))
+        evaluate(makers, todo, results)
     except OtherResultsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -69,7 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         results.refresh()  # what others have added, and rows of earlier calls, if prompts and seeds are these
         known = {row: made_with(row, overrides) for row in (*FLOOR, *ROWS)}
-        text = summary(results, [task.key for task in tasks(known, prompts, options.seeds)], prompts)
+        samples = Samples.of(results, tasks(known, prompts, options.seeds))
+        text = summary(samples, HELD_OUT_SECTIONS if options.held_out else SECTIONS)
+        if options.draw:
+            draw_all(options.draw, samples, makers, prompts)
     (folder / "summary.md").write_text(f"{text}\n{circumstances(arguments)}", encoding="utf-8")
     print(text)
     return 0
@@ -86,11 +94,24 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--shard", type=shard, default=(0, 1), metavar="I/N", help="only every Nth prompt, from the Ith"
     )
+    parser.add_argument("--draw", type=Path, metavar="FOLDER", help="where plots and pictures go (needs matplotlib)")
     other = parser.add_mutually_exclusive_group()
     other.add_argument("--signs", action="store_true", help="swap left/right and rising/falling on the same seed")
     other.add_argument("--held-out", action="store_true", help="ask for combinations that no training saw")
     parser.add_argument("--override", action="append", default=[], help="for every row, such as device=cuda")
     return parser
+
+
+def draw_all(
+    folder: Path, samples: Samples, makers: Mapping[str, Callable[[], Maker]], prompts: Sequence[Prompt]
+) -> None:
+    """Write the plots, and one prompt's pictures."""
+    from evaluation import pictures, plots  # plots needs matplotlib, which measuring does not
+
+    folder.mkdir(parents=True, exist_ok=True)
+    plots.write_operations(folder / "results_operations.png", samples)
+    plots.write_te(folder / "results_te.png", samples)
+    pictures.write_rows(folder / "results_rows.png", makers, prompts[PICTURED % len(prompts)])
 
 
 def expert_maker(overrides: Sequence[str]) -> Maker:

@@ -4,9 +4,17 @@ import pytest
 import torch
 
 from evaluation.metrics import frechet
-from evaluation.statistics import Interval, Moments, counts, frechet_distances, interval, of_mean
+from evaluation.statistics import Frechet, Interval, Moments, draws, interval, interval_of_share, mean, median
 
 PROMPTS = 64
+
+
+def of_mean(values, drawn):
+    return interval(mean(values, drawn))
+
+
+def distances(features, reference, drawn):
+    return Frechet(Moments.of(reference), drawn).distances(Moments.of(features))
 
 
 def normal(seed, *shape):
@@ -15,21 +23,21 @@ def normal(seed, *shape):
 
 def test_the_interval_of_a_mean_is_that_of_its_standard_error():
     values = 3 + 2 * normal(0, PROMPTS)
-    found = of_mean(values, counts(PROMPTS))
+    found = of_mean(values, draws(PROMPTS))
     half = 1.96 * float(values.std(correction=0)) / PROMPTS**0.5
     assert found.estimate == pytest.approx(float(values.mean()))
     assert (found.low, found.high) == pytest.approx((found.estimate - half, found.estimate + half), abs=0.06)
 
 
 def test_intervals_hold_the_truth_about_as_often_as_they_say():
-    drawn = counts(PROMPTS, replicates=400)
+    drawn = draws(PROMPTS, replicates=400)
     held = sum(abs(found.estimate) <= 9 and found.low <= 0 <= found.high
                for found in (of_mean(normal(seed, PROMPTS), drawn) for seed in range(200)))  # fmt: skip
     assert 0.88 <= held / 200 <= 0.99
 
 
 def test_a_paired_comparison_sees_what_single_intervals_cannot():
-    hard, drawn = 5 * normal(1, PROMPTS), counts(PROMPTS)
+    hard, drawn = 5 * normal(1, PROMPTS), draws(PROMPTS)
     one, other = hard + 0.1 * normal(2, PROMPTS), hard + 0.2 + 0.1 * normal(3, PROMPTS)
     alone = of_mean(one, drawn), of_mean(other, drawn)
     assert alone[0].high > alone[1].low
@@ -37,24 +45,50 @@ def test_a_paired_comparison_sees_what_single_intervals_cannot():
     assert not of_mean(one + 0.1 * normal(4, PROMPTS) - one, drawn).apart
 
 
-def test_every_replicate_draws_as_many_prompts_as_there_are_and_repeats_itself():
-    drawn = counts(PROMPTS, replicates=50)
-    assert torch.equal(drawn.sum(dim=1), torch.full((50,), float(PROMPTS), dtype=torch.float64))
-    assert torch.equal(drawn, counts(PROMPTS, replicates=50))
-    assert not torch.equal(drawn, counts(PROMPTS, replicates=50, seed=1))
+def test_every_replicate_draws_as_many_prompts_as_there_are_the_first_all_once_and_repeats_itself():
+    drawn = draws(PROMPTS, replicates=50)
+    assert torch.equal(drawn.sum(dim=1), torch.full((51,), float(PROMPTS), dtype=torch.float64))
+    assert torch.equal(drawn[0], torch.ones(PROMPTS, dtype=torch.float64))
+    assert torch.equal(drawn, draws(PROMPTS, replicates=50))
+    assert not torch.equal(drawn, draws(PROMPTS, replicates=50, seed=1))
+
+
+def test_the_median_of_a_draw_is_that_of_its_prompts_as_often_as_they_were_drawn():
+    values, drawn = normal(0, 9), draws(9, replicates=20)
+    for line, found in zip(drawn.int(), median(values, drawn), strict=True):
+        assert float(found) == float(values.repeat_interleave(line).median())
+
+
+def test_a_prompt_without_a_value_has_no_say():
+    values = normal(0, 9)
+    values[3] = torch.nan
+    drawn = draws(9, replicates=20)
+    for line, found in zip(drawn.int(), mean(values, drawn), strict=True):
+        assert float(found) == pytest.approx(float(values.repeat_interleave(line).nanmean()))
+
+
+def test_a_share_that_is_all_or_nothing_is_as_sure_as_its_prompts_are_many():
+    drawn, ones = draws(PROMPTS), torch.ones(PROMPTS)
+    right, wrong = (interval_of_share(mean(values, drawn), PROMPTS) for values in (ones, 0 * ones))
+    same = interval_of_share(mean(ones, drawn) - mean(ones, drawn), PROMPTS, lowest=-1)
+    assert (right.estimate, right.high, wrong.estimate, wrong.low) == (1, 1, 0, 0)
+    assert right.low == pytest.approx(1 - wrong.high)
+    assert right.low**PROMPTS == pytest.approx(0.025)  # were the share this low, so many right ones were rare luck
+    assert (same.low, same.high) == (-wrong.high, wrong.high) and not same.apart
+    ones[:20] = 0
+    assert interval_of_share(mean(ones, drawn), PROMPTS) == of_mean(ones, drawn)
 
 
 def test_the_distance_of_all_prompts_once_is_the_plain_one():
     features, reference = ([normal(10 * p + k, 16 + p, 6) + k for p in range(8)] for k in (1, 2))
-    once = torch.ones(1, 8, dtype=torch.float64)
-    found = frechet_distances(Moments.of(features), Moments.of(reference), once)
+    found = distances(features, reference, draws(8, replicates=1))
     assert float(found[0]) == pytest.approx(frechet(torch.cat(features), torch.cat(reference)), rel=1e-6)
 
 
 def test_a_replicate_is_the_distance_of_its_prompts_as_often_as_they_were_drawn():
     features, reference = ([normal(10 * p + k, 9, 4) * (1 + k) for p in range(6)] for k in (1, 2))
-    drawn = counts(6, replicates=3)
-    found = frechet_distances(Moments.of(features), Moments.of(reference), drawn)
+    drawn = draws(6, replicates=3)
+    found = distances(features, reference, drawn)
     for line, distance in zip(drawn.int().tolist(), found.tolist(), strict=True):
         chosen = [prompt for prompt, count in enumerate(line) for _ in range(count)]
         plain = frechet(*(torch.cat([each[prompt] for prompt in chosen]) for each in (features, reference)))
@@ -63,12 +97,10 @@ def test_a_replicate_is_the_distance_of_its_prompts_as_often_as_they_were_drawn(
 
 def test_what_drawing_again_adds_to_a_distance_is_taken_off():
     features, reference = ([normal(100 * p + k, 4, 8) for p in range(PROMPTS)] for k in (1, 2))
-    moments, wanted, once = Moments.of(features), Moments.of(reference), torch.ones(1, PROMPTS, dtype=torch.float64)
-    estimate = float(frechet_distances(moments, wanted, once))
-    replicates = frechet_distances(moments, wanted, counts(PROMPTS, replicates=300))
-    assert float(replicates.mean()) > 1.3 * estimate
-    found = interval(estimate, replicates)
-    assert found.low < estimate < found.high
+    computed = distances(features, reference, draws(PROMPTS, replicates=300))
+    assert float(computed[1:].mean()) > 1.3 * float(computed[0])
+    found = interval(computed)
+    assert found.low < found.estimate < found.high
 
 
 def test_an_interval_is_apart_from_zero_on_either_side_only():

@@ -33,6 +33,11 @@ def _refined(
     )
 
 
+def te_row(row: str, te: int, control_steps: int) -> str:
+    """What a row is called that refines from another Te, or another structure: its own name where it does so itself."""
+    return row if (te, control_steps) == (100, 4) else f"{row}_te_{te}_of_{control_steps}"
+
+
 def _hop(noise: str) -> str:
     return f"scheduler.refinement.hop_noise={noise}"
 
@@ -51,7 +56,7 @@ ALONE: dict[str, Overrides] = {
         for expert in ("control", "temporal", "spatial")
         for steps in ALONE_STEPS
     },
-    "spatial_50_unguided": _alone("spatial", 50, _SPATIAL_1),
+    **{f"spatial_{steps}_unguided": _alone("spatial", steps, _SPATIAL_1) for steps in (50, 100)},
 }
 PATTERNS: dict[str, Overrides] = {
     name: _refined(name)
@@ -71,14 +76,14 @@ CHEAPER: dict[str, Overrides] = {
     "two_visits_3_shared_noise": _refined("two_visits", _SHARED, steps=3),
 }
 TE: dict[str, Overrides] = {
-    f"{name}_te_{te}_of_{control}": _refined(pattern, te=te, steps=steps, control_steps=control)
+    te_row(name, te, control): _refined(pattern, te=te, steps=steps, control_steps=control)
     for name, pattern, steps, controls in (
         ("coordinated", "coordinated", 5, (4, 8)),
         ("two_visits_3", "two_visits", 3, (4,)),
     )
     for control in controls
     for te in TES
-    if (te, control) != (100, 4)  # the row of the pattern's own name
+    if te_row(name, te, control) != name
 }
 HOPS: dict[str, Overrides] = {
     "coordinated_hop_0.5": _refined("coordinated", _hop("0.5")),

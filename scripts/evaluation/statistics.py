@@ -1,7 +1,9 @@
 """How sure a number is: bootstrap intervals over prompts, and paired comparisons of rows (Efron and Tibshirani, 1993).
 
-Clips of one prompt are alike, so prompts are drawn, with all of their clips, and not clips. Two rows are compared on
-the same drawn prompts: what a prompt makes hard for both cancels out.
+Clips of one prompt are alike, so prompts are drawn, with all of their clips, and not clips. What is computed from the
+drawn prompts is a vector, `(1 + replicate,)`: first from all prompts once, the estimate, then from every draw. Two rows
+are compared on the same draws, by the difference or the ratio of their vectors: what a prompt makes hard for both
+cancels out.
 """
 
 from __future__ import annotations
@@ -34,26 +36,48 @@ class Interval:
         return f"{self.estimate:.{digits}f} ({self.low:.{digits}f} to {self.high:.{digits}f})"
 
 
-def counts(prompts: int, replicates: int = REPLICATES, seed: int = 0) -> Tensor:
-    """How often each prompt is drawn in each replicate, `(replicate, prompt)`; every row sums to their number."""
+def draws(prompts: int, replicates: int = REPLICATES, seed: int = 0) -> Tensor:
+    """How often each prompt is drawn, `(1 + replicate, prompt)`: first each once; every row sums to their number."""
     drawn = torch.randint(prompts, (replicates, prompts), generator=torch.Generator().manual_seed(seed))
-    return torch.zeros(replicates, prompts, dtype=torch.float64).scatter_add_(
-        1, drawn, torch.ones(replicates, prompts, dtype=torch.float64)
+    once = torch.arange(prompts)[None]
+    return torch.zeros(1 + replicates, prompts, dtype=torch.float64).scatter_add_(
+        1, torch.cat((once, drawn)), torch.ones(1 + replicates, prompts, dtype=torch.float64)
     )
 
 
-def of_mean(values: Tensor, drawn: Tensor) -> Interval:
-    """The mean of a value for each prompt, `(prompt,)`; of two rows' difference it is a paired comparison."""
-    values = values.double()
-    return interval(float(values.mean()), drawn @ values / len(values))
+def mean(values: Tensor, drawn: Tensor) -> Tensor:
+    """The drawn prompts' mean of a value for each prompt `(prompt,)`; a prompt whose value is NaN has none."""
+    known = ~values.isnan()
+    return drawn @ values.double().nan_to_num() / (drawn @ known.double())
 
 
-def interval(estimate: float, replicates: Tensor) -> Interval:
-    """The replicates' 95 % around an estimate, less their bias: what drawing again adds is known and taken off."""
+def median(values: Tensor, drawn: Tensor) -> Tensor:
+    """The drawn prompts' median of a value for each prompt `(prompt,)`: the lower one where there are two."""
+    ordered, places = values.double().sort()
+    below = drawn[:, places].cumsum(dim=1)
+    return ordered[(below < len(values) / 2).sum(dim=1)]
+
+
+def interval(computed: Tensor) -> Interval:
+    """The replicates' 95 % around the estimate, less their bias: what drawing again adds is known and taken off."""
+    estimate, replicates = float(computed[0]), computed[1:]
     bias = float(replicates.mean()) - estimate
     tail = (1 - LEVEL) / 2
     low, high = (float(replicates.quantile(share)) - bias for share in (tail, 1 - tail))
     return Interval(estimate, low, high)
+
+
+def interval_of_share(computed: Tensor, prompts: int, lowest: float = 0) -> Interval:
+    """The same of a share, or with `lowest` = -1 of a difference of two.
+
+    Where all prompts say the same, drawing them again says nothing: then it is what so many prompts can exclude, that
+    more than `1 - 0.025 ** (1 / prompts)` of all would say otherwise (Clopper and Pearson, 1934).
+    """
+    found = interval(computed)
+    if torch.allclose(computed, computed[:1]):
+        excluded = 1 - ((1 - LEVEL) / 2) ** (1 / prompts)
+        found = Interval(found.estimate, found.estimate - excluded, found.estimate + excluded)
+    return Interval(found.estimate, max(lowest, found.low), min(1, found.high))
 
 
 @dataclass(frozen=True)
@@ -81,21 +105,33 @@ class Moments:
         )
 
     def normal(self, drawn: Tensor) -> tuple[Tensor, Tensor]:
-        """Means `(replicate, feature)` and covariances of the drawn prompts' features, all together."""
+        """Means `(draw, feature)` and covariances of the drawn prompts' features, all together."""
         count = (drawn @ self.count)[:, None]
         mean = drawn @ self.total / count
-        products = torch.einsum("rp,pij->rij", drawn, self.products)
+        products = (drawn @ self.products.flatten(1)).view(len(drawn), *self.products.shape[1:])
         spread = products - count[..., None] * mean[:, :, None] * mean[:, None, :]
         return mean, spread / (count[..., None] - 1)
 
 
-def frechet_distances(moments: Moments, reference: Moments, drawn: Tensor) -> Tensor:
-    """Frechet distances `(replicate,)` of the drawn prompts' features to the same prompts' reference features."""
-    mean, covariance = moments.normal(drawn)
-    wanted_mean, wanted = reference.normal(drawn)
-    values, vectors = torch.linalg.eigh(wanted)
-    root = (vectors * values.clamp(min=0).sqrt()[:, None, :]) @ vectors.mT
-    common = torch.linalg.eigvalsh(root @ covariance @ root).clamp(min=0).sqrt().sum(dim=1)
-    traces = (covariance + wanted).diagonal(dim1=1, dim2=2).sum(dim=1)
-    distances: Tensor = (mean - wanted_mean).square().sum(dim=1) + traces - 2 * common
-    return distances
+class Frechet:
+    """Frechet distances of drawn prompts' features to the same prompts' reference features, as normal distributions.
+
+    Args:
+        reference: of the reference features.
+        drawn: of `draws`.
+    """
+
+    def __init__(self, reference: Moments, drawn: Tensor) -> None:
+        self._drawn = drawn
+        self._mean, self._covariance = reference.normal(drawn)
+        values, vectors = torch.linalg.eigh(self._covariance)
+        self._root = (vectors * values.clamp(min=0).sqrt()[:, None, :]) @ vectors.mT
+
+    def distances(self, moments: Moments) -> Tensor:
+        """One for each draw."""
+        mean, covariance = moments.normal(self._drawn)
+        between = torch.linalg.eigvalsh(self._root @ covariance @ self._root)
+        common = between.clamp(min=0).sqrt().sum(dim=1)
+        traces = (covariance + self._covariance).diagonal(dim1=1, dim2=2).sum(dim=1)
+        distances: Tensor = (mean - self._mean).square().sum(dim=1) + traces - 2 * common
+        return distances

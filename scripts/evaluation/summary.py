@@ -1,48 +1,56 @@
-"""Results as tables in Markdown."""
+"""Results as tables in Markdown, every number with its 95 % interval."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterable, Sequence
-from statistics import fmean, median
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-import torch
-from torch import Tensor
+from evaluation.measures import COMPARED, MAIN, REST, SEEN, Measure
+from evaluation.results import ROLES
+from evaluation.sample import Bootstrap, Sample, Samples
+from evaluation.sections import Section
+from evaluation.statistics import LEVEL, REPLICATES
 
-from evaluation.floor import levels
-from evaluation.judge import judge
-from evaluation.lines import Key
-from evaluation.metrics import frechet
-from evaluation.prompts import Prompt
-from evaluation.results import ROLES, Results
-from world.render import render
-from world.scene import placed
+LEGEND = f"""\
+A number is that of all clips, with its {LEVEL:.0%} interval in brackets: {REPLICATES} times as many prompts were drawn
+from the prompts, with all of their clips. Where all clips are right or none is, the interval is what so many prompts
+can exclude. A difference is that of a row to the named one on the same draws; **bold** where its interval excludes
+zero, and only then are two rows called different.
 
-PLACEMENTS = 2
-HEADER = (
-    "row", "n", "shape", "colour", "background", "motion", "all four", "held out: all four",
-    "frames: shape / colour / background", "flicker", "contrast", "sharpness", "jitter", "feature distance",
-    "evaluations", "passes", "median seconds",
-)  # fmt: skip
-LEGEND = """\
-Shape, colour, background, motion and all four: share of clips that the judge finds right; held out: of the attribute
-combinations that no training saw; frames: share of single frames. Flicker: mean change of still background between
-frames, in levels of 0-255. Contrast and sharpness: over a render of what the clip shows. Jitter: of the object around
-its path, percent of the side. Feature distance: Frechet, of the judge's features to those of other renders of the
-same attributes (it depends on n: compare rows of the same n). Evaluations and passes: a clip's, of control, spatial
-and temporal expert.
+Flicker: mean change of still background between frames, in levels of 0-255. Feature distance: Frechet, of the judge's
+features to those of other renders of the same attributes (it depends on the number of clips). Contrast and sharpness:
+over a render of what the clip shows. Motion, shape, colour, background: share of clips, or of single frames, that the
+judge finds right; all four: of clips in which all are. Jitter: of the object around its path, percent of the side.
+Subject consistency: cosine similarity of the judge's features between frames. Colour shift: of the object's mean hue,
+degrees. Amplitude: of the motion, 1 as rendered, 0 for what stands still. Evaluations and passes: a clip's, of control,
+spatial and temporal expert (a guided evaluation is two passes). Operations: counted, of these passes; text encoder and
+VAE, the same for all rows, are left out. Seconds: median.
 """
 
 
-def summary(results: Results, keys: Iterable[Key], prompts: Sequence[Prompt]) -> str:
-    """One table, a line for each row, of what is there of the keys."""
-    reference = reference_features(prompts)
-    present: dict[str, list[Key]] = {}
-    for key in keys:
-        if key in results:
-            present.setdefault(key[0], []).append(key)
-    lines = [_line(results, row, found, reference) for row, found in present.items()]
-    return f"{table(HEADER, lines)}\n{LEGEND}"
+def _by_role(kind: str) -> Callable[[Sample], str]:
+    return lambda sample: " + ".join(f"{float(sample.columns[f'{kind}_{role}'].mean()):g}" for role in ROLES)
+
+
+Fact = tuple[str, Callable[[Sample], str]]
+"""A column's header, and what it says of a row; it is the same for all clips."""
+COSTS: tuple[Fact, ...] = (
+    ("clips", lambda sample: str(sample.clips)),
+    ("evaluations", _by_role("evaluations")),
+    ("passes", _by_role("passes")),
+    ("operations, G", lambda sample: f"{sample.operations / 1e9:.1f}"),
+)
+
+
+def summary(samples: Samples, sections: Sequence[Section]) -> str:
+    """Each section's numbers and comparisons, of the rows that are there, then what was seen and the rest of all."""
+    parts = [part for section in sections for part in _told(section, samples)]
+    parts += ["## What is seen", _numbers(samples.rows, SEEN, samples.bootstrap)]
+    parts += ["## The rest", _numbers(samples.rows, REST, samples.bootstrap)]
+    if samples.unfinished:
+        parts.append(
+            "Not finished: " + ", ".join(f"{row} ({clips} clips)" for row, clips in samples.unfinished.items())
+        )
+    return "\n".join(f"{part}\n" for part in (*parts, LEGEND.rstrip("\n")))
 
 
 def table(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
@@ -51,27 +59,38 @@ def table(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
-def reference_features(prompts: Sequence[Prompt]) -> Tensor:
-    """The judge's features of renders with the prompts' attributes in other placements, `(sample, feature)`."""
-    rng = random.Random("reference")
-    scenes = [placed(prompt.scene.combination, rng) for prompt in prompts for _ in range(PLACEMENTS)]
-    return torch.cat([judge(levels(render(scene))).features for scene in scenes])
+def _told(section: Section, samples: Samples) -> Iterator[str]:
+    present = {row: samples.rows[row] for row in section.rows if row in samples.rows}
+    if not present:
+        return
+    yield f"## {section.title}"
+    yield _numbers(present, MAIN, samples.bootstrap, COSTS)
+    if section.reference in present and len(present) > 1:
+        yield f"Differences to `{section.reference}`, and operations as a share of its own:"
+        yield _differences(present, section.reference, samples.bootstrap)
 
 
-def _line(results: Results, row: str, keys: Sequence[Key], reference: Tensor) -> list[str]:
-    lines = [results.lines[key] for key in keys]
+def _numbers(
+    samples: Mapping[str, Sample], measures: Sequence[Measure], bootstrap: Bootstrap, facts: Sequence[Fact] = ()
+) -> str:
+    header = ("row", *(title for title, _ in facts), *(measure.title for measure in measures))
+    lines = (
+        [
+            row,
+            *(said(sample) for _, said in facts),
+            *(each.of(sample, bootstrap).text(each.digits) for each in measures),
+        ]
+        for row, sample in samples.items()
+    )
+    return table(header, lines)
 
-    def mean(column: str) -> float:
-        return fmean(float(line[column]) for line in lines)
 
-    held_out = [float(line["all"]) for line in lines if line["held_out"] == "1"]
-    shares = [f"{mean(name):.3f}" for name in ("shape", "colour", "background", "motion", "all")]
-    frames = " / ".join(f"{mean(f'{name}_frames'):.3f}" for name in ("shape", "colour", "background"))
-    distance = frechet(torch.cat([results.features_of(key) for key in keys]), reference)
-    costs = [" + ".join(f"{mean(f'{kind}_{role}'):g}" for role in ROLES) for kind in ("evaluations", "passes")]
-    return [
-        row, str(len(lines)), *shares, f"{fmean(held_out):.3f} ({len(held_out)})" if held_out else "-", frames,
-        f"{mean('flicker'):.3f}", *(f"{mean(name):.3f}" for name in ("contrast", "sharpness")),
-        f"{mean('jitter'):.2f}", f"{distance:.2f}", *costs,
-        f"{median(float(line['seconds']) for line in lines):.2f}",
-    ]  # fmt: skip
+def _differences(samples: Mapping[str, Sample], reference: str, bootstrap: Bootstrap) -> str:
+    other = samples[reference]
+    lines = []
+    for row, sample in samples.items():
+        if row != reference:
+            found = [(measure.digits, measure.difference(sample, other, bootstrap)) for measure in COMPARED]
+            marked = [f"**{each.text(digits)}**" if each.apart else each.text(digits) for digits, each in found]
+            lines.append([row, f"{sample.operations / max(1, other.operations):.2f}", *marked])
+    return table(("row", "operations", *(measure.title for measure in COMPARED)), lines)

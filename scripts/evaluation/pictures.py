@@ -1,0 +1,39 @@
+"""The same prompt and seed down the rows, as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from confiner_cli.contact_sheet import columns, write_contact_sheet
+from evaluation.prompts import Prompt
+from evaluation.run import Maker, seed_of
+
+SHOWN = (
+    "renders", "control_4", "spatial_100", "temporal_100", "spatial_only", "temporal_only", "naive", "coordinated",
+    "two_visits_3", "two_visits_2", "confiner_9",
+)  # fmt: skip
+AMPLIFIED = 100
+
+
+def write_rows(path: Path, makers: Mapping[str, Callable[[], Maker]], prompt: Prompt) -> None:
+    """Write a PNG: of each row seven frames, and how much the pixels change from frame to frame, amplified."""
+    clips = {row: makers[row]()(prompt, seed_of(prompt, 0)).clip for row in SHOWN}
+    title = f"{prompt.text}; last column: mean change from frame to frame, times {AMPLIFIED}"
+    write_contact_sheet(path, title, {row: [*_frames(clip), change(clip)] for row, clip in clips.items()})
+
+
+def change(clip: Tensor) -> Tensor:
+    """The mean change of every pixel of a clip `(frame, 3, size, size)`, amplified: uint8 `(size, size, 3)`."""
+    return _levels(AMPLIFIED * clip.diff(dim=0).abs().mean(dim=0))
+
+
+def _frames(clip: Tensor) -> list[Tensor]:
+    return [_levels(clip[number]) for number in columns(len(clip))[:-1]]
+
+
+def _levels(picture: Tensor) -> Tensor:
+    return (255 * picture.clamp(0, 1)).round().to(torch.uint8).permute(1, 2, 0).contiguous()

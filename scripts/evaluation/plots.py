@@ -1,0 +1,157 @@
+"""The tables as plots: quality against operations, and what Te does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullLocator
+
+from confiner_cli.video import temporary_beside
+from evaluation.measures import CONTRAST, DISTANCE, FLICKER, MOTION, Measure
+from evaluation.rows import ALONE, CHEAPER, GUIDANCE, HOPS, PATTERNS, PRESETS, TES, te_row
+from evaluation.sample import Samples
+from evaluation.statistics import Interval
+
+
+@dataclass(frozen=True)
+class Family:
+    """Rows that are drawn alike; those that are named, and those on a front, get their names."""
+
+    title: str
+    rows: Sequence[str]
+    colour: str
+    marker: str
+    named: Sequence[str] = ()
+
+
+def _alone(expert: str) -> tuple[str, ...]:
+    return tuple(row for row in ALONE if row.startswith(expert))
+
+
+_TWO_VISITS = ("two_visits", *(row for row in CHEAPER if row.startswith("two_visits")))
+FAMILIES = (
+    Family("control expert alone", _alone("control"), "#0072b2", "s", ("control_4", "control_100")),
+    Family("temporal expert alone", _alone("temporal"), "#009e73", "D", ("temporal_10", "temporal_100")),
+    Family("spatial expert alone", _alone("spatial"), "#e69f00", "^", ("spatial_10", "spatial_100")),
+    Family("the paper's presets, guided", tuple(PRESETS), "#d55e00", "*", tuple(PRESETS)),
+    Family("two visits", _TWO_VISITS, "#cc79a7", "P"),
+    Family(
+        "other ways to refine",
+        (*(row for row in (*PATTERNS, *CHEAPER) if row not in _TWO_VISITS), *HOPS, *GUIDANCE),
+        "#7f7f7f",
+        "o",
+        ("coordinated", "spatial_only", "temporal_only", "naive"),
+    ),
+)
+TE_LINES = (
+    ("coordinated, 4 control steps", "coordinated", 4, "#d55e00"),
+    ("coordinated, 8 control steps", "coordinated", 8, "#0072b2"),
+    ("two visits in 3 steps, 4 control steps", "two_visits_3", 4, "#cc79a7"),
+)
+
+
+REFERENCE = "coordinated"
+_TEXT: Mapping[str, Any] = {"fontsize": 8, "rotation_mode": "anchor"}
+
+
+def front(points: Mapping[str, tuple[float, float]]) -> list[str]:
+    """The names of which nothing else is at most as much in both numbers and less in one, by the first number."""
+    kept = [
+        name
+        for name, (x, y) in points.items()
+        if not any(a <= x and b <= y and (a, b) != (x, y) for a, b in points.values())
+    ]
+    return sorted(kept, key=lambda name: points[name])
+
+
+def write_operations(path: Path, samples: Samples) -> None:
+    """Write a PNG of flicker and of feature distance against operations, with the Pareto fronts."""
+    figure = Figure(figsize=(12, 12), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    for axes, measure, unit in ((upper, FLICKER, "levels of 0-255"), (lower, DISTANCE, "Frechet, to renders")):
+        _fronted(axes, measure, samples)
+        axes.set(ylabel=f"{measure.title} ({unit}): less is better")
+    lower.set(xlabel="operations of a clip, G")
+    _finish(figure, upper, path)
+
+
+def write_te(path: Path, samples: Samples) -> None:
+    """Write a PNG of what Te does to flicker, feature distance, contrast and motion."""
+    figure = Figure(figsize=(13, 4), layout="constrained")
+    panels: list[Axes] = list(figure.subplots(1, 4))
+    for axes, measure in zip(panels, (FLICKER, DISTANCE, CONTRAST, MOTION), strict=True):
+        for title, row, control_steps, colour in TE_LINES:
+            rows = {te: te_row(row, te, control_steps) for te in TES}
+            found = {te: compared(measure, name, samples) for te, name in rows.items() if name in samples.rows}
+            axes.plot(list(found), [each.estimate for each in found.values()], "o-", color=colour, label=title)
+            low, high = ([getattr(each, end) for each in found.values()] for end in ("low", "high"))
+            axes.fill_between(list(found), low, high, color=colour, alpha=0.15, linewidth=0)
+        axes.set(xlabel="Te", title=measure.title)
+        _plain(axes)
+    _finish(figure, panels[0], path)
+
+
+def compared(measure: Measure, row: str, samples: Samples) -> Interval:
+    """A row's number, with the interval of its difference to the `REFERENCE`, where there is one.
+
+    The interval of the number itself is mostly of how different prompts are, which is the same for all rows; a share of
+    clips keeps it, for it cannot leave 0 to 1.
+    """
+    sample, other = samples.rows[row], samples.rows.get(REFERENCE)
+    own = measure.of(sample, samples.bootstrap)
+    if other is None or measure.share:
+        return own
+    difference = measure.difference(sample, other, samples.bootstrap)
+    shift = own.estimate - difference.estimate
+    return Interval(own.estimate, difference.low + shift, difference.high + shift)
+
+
+def _fronted(axes: Axes, measure: Measure, samples: Samples) -> None:
+    points: dict[str, tuple[float, float]] = {}
+    for family in FAMILIES:
+        found = {row: compared(measure, row, samples) for row in family.rows if row in samples.rows}
+        places = {row: (samples.rows[row].operations / 1e9, each.estimate) for row, each in found.items()}
+        points |= places
+        if places:
+            x, y = zip(*places.values(), strict=True)
+            ends = [[abs(getattr(each, end) - each.estimate) for each in found.values()] for end in ("low", "high")]
+            axes.errorbar(
+                x, y, ends, fmt=family.marker, color=family.colour, label=family.title,
+                markersize=11 if family.marker == "*" else 6, elinewidth=0.7, alpha=0.85,
+            )  # fmt: skip
+    best = front(points)
+    axes.step(*zip(*(points[row] for row in best), strict=True), where="post", color="#111111", linewidth=1,
+              label="Pareto front", zorder=0)  # fmt: skip
+    for row in best:
+        axes.annotate(
+            row, points[row], (-3, -7), textcoords="offset points", rotation=-35, va="top", weight="bold", **_TEXT
+        )
+    for row in dict.fromkeys(row for family in FAMILIES for row in family.named if row in points and row not in best):
+        axes.annotate(row, points[row], (3, 6), textcoords="offset points", rotation=35, va="bottom", **_TEXT)
+    axes.set(xscale="log", yscale="log")
+    for axis, ticks in ((axes.xaxis, (20, 50, 100, 200, 500)), (axes.yaxis, (0.15, 0.2, 0.3, 0.5, 1, 2, 3, 5, 8))):
+        axis.set_major_locator(FixedLocator(ticks))
+        axis.set_major_formatter(FormatStrFormatter("%g"))
+        axis.set_minor_locator(NullLocator())
+    axes.margins(0.1, 0.15)
+    _plain(axes)
+
+
+def _plain(axes: Axes) -> None:
+    axes.grid(color="#e5e5e5")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _finish(figure: Figure, legend_of: Axes, path: Path) -> None:
+    figure.legend(*legend_of.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    figure.suptitle(
+        f"Bars and bands: 95 % intervals of the difference to {REFERENCE}, same prompts and seeds", fontsize=10
+    )
+    with temporary_beside(path) as temporary:
+        figure.savefig(temporary, dpi=100, format="png", metadata={"Software": None})
