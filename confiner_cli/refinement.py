@@ -61,6 +61,11 @@ def two_visits(pair: Pair, t: int, steps_left: int) -> list[Visit]:
     return [pair.s(t), pair.t(t, pair.hop_noise)]
 
 
+def temporal_first(pair: Pair, t: int, steps_left: int) -> list[Visit]:
+    """Temporal, then spatial, with hop noise at both crossings; the steadiest where all frames share that noise."""
+    return [pair.t(t, pair.hop_noise), pair.s(t, pair.hop_noise)]
+
+
 def interleaved(pair: Pair, t: int, steps_left: int) -> list[Visit]:
     """The experts take turns, each step a DDIM step onto the next one's schedule; the temporal expert comes last."""
     return [pair.t(t) if steps_left % 2 else pair.s(t)]
@@ -90,6 +95,7 @@ PATTERNS: dict[str, Callable[[Pair, int, int], list[Visit]]] = {
     "temporal_only": temporal_only,
     "naive": naive,
     "two_visits": two_visits,
+    "temporal_first": temporal_first,
     "interleaved": interleaved,
     "averaged": averaged,
     "slow_from_temporal": frequency_split,

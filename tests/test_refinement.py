@@ -20,6 +20,7 @@ EXPECTED = {
     "temporal_only": [("T", t, 0.0) for t in TE_100],
     "naive": [("S", 100, 0.0), ("T", 80, 0.0), ("S", 60, 0.0), ("T", 40, 0.0), ("S", 20, 0.0)],
     "two_visits": [visit for t in TE_100 for visit in (("S", t, 0.0), ("T", t, 1.0))],
+    "temporal_first": [visit for t in TE_100 for visit in (("T", t, 1.0), ("S", t, 1.0))],
     **{
         name: [visit for t in TE_100 for visit in (("S", t, 0.0), ("T", t, 0.0))]
         for name in ("averaged", "slow_from_temporal", "slow_from_spatial")

@@ -14,7 +14,7 @@ from evaluation.run import Maker, seed_of
 
 SHOWN = (
     "renders", "control_4", "spatial_100", "temporal_100", "spatial_only", "temporal_only", "naive", "coordinated",
-    "two_visits_3", "two_visits_2", "confiner_9",
+    "two_visits_3", "confiner_9", "steady",
 )  # fmt: skip
 AMPLIFIED = 100
 

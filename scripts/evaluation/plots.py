@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullLocator
 
 from confiner_cli.video import temporary_beside
 from evaluation.measures import CONTRAST, DISTANCE, FLICKER, MOTION, Measure
-from evaluation.rows import ALONE, CHEAPER, GUIDANCE, HOPS, PATTERNS, PRESETS, TES, te_row
+from evaluation.rows import ALONE, CHEAPER, GUIDANCE, HOPS, PATTERNS, PRESETS, STEADY, TES, te_row
 from evaluation.sample import Samples
 from evaluation.statistics import Interval
 
@@ -29,20 +29,22 @@ class Family:
     named: Sequence[str] = ()
 
 
-def _alone(expert: str) -> tuple[str, ...]:
-    return tuple(row for row in ALONE if row.startswith(expert))
+def _starting(prefix: str, rows: Iterable[str]) -> tuple[str, ...]:
+    return tuple(row for row in rows if row.startswith(prefix))
 
 
-_TWO_VISITS = ("two_visits", *(row for row in CHEAPER if row.startswith("two_visits")))
+_REFINED = (*PATTERNS, *CHEAPER, *HOPS, *GUIDANCE)
+_TWO_VISITS, _TEMPORAL_FIRST = (_starting(name, _REFINED) for name in ("two_visits", "temporal_first"))
 FAMILIES = (
-    Family("control expert alone", _alone("control"), "#0072b2", "s", ("control_4", "control_100")),
-    Family("temporal expert alone", _alone("temporal"), "#009e73", "D", ("temporal_10", "temporal_100")),
-    Family("spatial expert alone", _alone("spatial"), "#e69f00", "^", ("spatial_10", "spatial_100")),
-    Family("the paper's presets, guided", tuple(PRESETS), "#d55e00", "*", tuple(PRESETS)),
-    Family("two visits", _TWO_VISITS, "#cc79a7", "P"),
+    Family("control expert alone", _starting("control", ALONE), "#0072b2", "s", ("control_4", "control_100")),
+    Family("temporal expert alone", _starting("temporal", ALONE), "#009e73", "D", ("temporal_10", "temporal_100")),
+    Family("spatial expert alone", _starting("spatial", ALONE), "#e69f00", "^", ("spatial_10", "spatial_100")),
+    Family("presets (guided)", tuple(PRESETS), "#d55e00", "*", tuple(PRESETS)),
+    Family("two visits", _TWO_VISITS, "#cc79a7", "P", ("two_visits_3",)),
+    Family("temporal first", _TEMPORAL_FIRST, "#000000", "X"),
     Family(
         "other ways to refine",
-        (*(row for row in (*PATTERNS, *CHEAPER) if row not in _TWO_VISITS), *HOPS, *GUIDANCE),
+        tuple(row for row in _REFINED if row not in (*_TWO_VISITS, *_TEMPORAL_FIRST)),
         "#7f7f7f",
         "o",
         ("coordinated", "spatial_only", "temporal_only", "naive"),
@@ -52,6 +54,7 @@ TE_LINES = (
     ("coordinated, 4 control steps", "coordinated", 4, "#d55e00"),
     ("coordinated, 8 control steps", "coordinated", 8, "#0072b2"),
     ("two visits in 3 steps, 4 control steps", "two_visits_3", 4, "#cc79a7"),
+    ("temporal first in 2 steps, shared noise, 4 control steps", STEADY, 4, "#009e73"),
 )
 
 

@@ -9,6 +9,8 @@ UNGUIDED = "scheduler.guidance_interval=[0.95,1.0]"
 GUIDED = "scheduler.guidance_interval=[0.0,1.0]"
 NO_REFINEMENT = "scheduler.refinement.num_inference_steps=0"
 ALONE_STEPS = (10, 20, 50, 100)
+STEADY = "temporal_first_2_shared_noise"
+"""What the preset `steady` does, but without guidance, as the rows of `PATTERNS`."""
 TES = (50, 100, 200, 300, 400, 500)
 
 
@@ -47,7 +49,7 @@ _SHARED = "scheduler.refinement.frame_noise=shared"
 _SPATIAL_1 = "experts.spatial.guidance_scale=1"
 _PRESET = "scheduler=confiner_9"
 
-PRESETS: dict[str, Overrides] = {"confiner_9": (_PRESET,), "confiner_18": ("scheduler=confiner_18",)}
+PRESETS: dict[str, Overrides] = {name: (f"scheduler={name}",) for name in ("confiner_9", "confiner_18", "steady")}
 ALONE: dict[str, Overrides] = {
     "control_4": (_PRESET, NO_REFINEMENT),
     "control_8": (_PRESET, NO_REFINEMENT, "scheduler.structure.num_inference_steps=8"),
@@ -74,12 +76,15 @@ CHEAPER: dict[str, Overrides] = {
     "spatial_shared_noise": _refined("spatial_only", _SHARED),
     "coordinated_shared_noise": _refined("coordinated", _SHARED),
     "two_visits_3_shared_noise": _refined("two_visits", _SHARED, steps=3),
+    "temporal_first_3": _refined("temporal_first", steps=3),
+    **{f"temporal_first_{steps}_shared_noise": _refined("temporal_first", _SHARED, steps=steps) for steps in (3, 2, 1)},
 }
 TE: dict[str, Overrides] = {
-    te_row(name, te, control): _refined(pattern, te=te, steps=steps, control_steps=control)
-    for name, pattern, steps, controls in (
-        ("coordinated", "coordinated", 5, (4, 8)),
-        ("two_visits_3", "two_visits", 3, (4,)),
+    te_row(name, te, control): _refined(pattern, *more, te=te, steps=steps, control_steps=control)
+    for name, pattern, more, steps, controls in (
+        ("coordinated", "coordinated", (), 5, (4, 8)),
+        ("two_visits_3", "two_visits", (), 3, (4,)),
+        (STEADY, "temporal_first", (_SHARED,), 2, (4,)),
     )
     for control in controls
     for te in TES
@@ -99,13 +104,14 @@ GUIDANCE: dict[str, Overrides] = {
     "confiner_9_above_0.25": (_PRESET, "scheduler.guidance_interval=[0.25,1.0]"),
     "confiner_9_temporal_1.5": (_PRESET, "experts.temporal.guidance_scale=1.5"),
     "confiner_9_control_2": (_PRESET, "experts.control.guidance_scale=2"),
-    "two_visits_3_guided": _refined("two_visits", steps=3, guidance=GUIDED),
+    **{f"two_visits_{steps}_guided": _refined("two_visits", steps=steps, guidance=GUIDED) for steps in (3, 2)},
+    "temporal_first_3_shared_noise_guided": _refined("temporal_first", _SHARED, steps=3, guidance=GUIDED),
 }
 
 ROWS: dict[str, Overrides] = ALONE | PRESETS | PATTERNS | CHEAPER | TE | HOPS | GUIDANCE
 """By name. `control_4` is the structure that the refinements start from."""
 
-HELD_OUT = ("renders", "control_4", "spatial_20", "temporal_20", "confiner_9", "coordinated", "two_visits_3")
+HELD_OUT = ("renders", "control_4", "spatial_20", "temporal_20", "confiner_9", "coordinated", "two_visits_3", "steady")
 """The rows that are asked for what no training saw."""
 
 FLOOR = ("renders", "reconstructions")
