@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PROMPT ?= a red heart rising over the sea
 
 .DEFAULT_GOAL := help
-.PHONY: help demo gallery test test-slow lint check train clean
+.PHONY: help demo gallery test test-slow lint check results train clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -17,7 +17,8 @@ demo: $(VENV)/.installed  ## set everything up in .venv and make a first video
 gallery: SWEEP := multirun/gallery-$(shell date +%Y%m%d-%H%M%S)
 gallery: $(VENV)/.installed  ## a small sweep (18 videos, about a minute) and its gallery, whose path it prints
 	$(BIN)/confiner generate -m prompt="a red heart rising over the sea" prompt="a green square falling over the sand" \
-	  prompt="a yellow star pulsing in the night sky" scheduler.refinement.pattern=coordinated,two_visits,spatial_only \
+	  prompt="a yellow star pulsing in the night sky" scheduler=confiner_9 \
+	  scheduler.refinement.pattern=coordinated,two_visits,spatial_only \
 	  seed=1,2 output.dir=$(SWEEP)
 	$(BIN)/confiner gallery $(SWEEP)
 
@@ -33,6 +34,10 @@ lint: $(VENV)/.development  ## ruff and mypy --strict
 	$(BIN)/mypy
 
 check: lint test  ## everything a change must pass
+
+results: $(VENV)/.development  ## measure the embedded experts again into results/ and docs/ (hours; goes on after a kill)
+	$(BIN)/python scripts/evaluate_embedded.py --prompts 64 --prompt-seed 0 --seeds 2 --out results --held-out
+	$(BIN)/python scripts/evaluate_embedded.py --prompts 64 --prompt-seed 0 --seeds 2 --out results --report docs
 
 train: $(VENV)/.development  ## train the embedded experts from nothing into train/ (hours; goes on after a kill)
 	$(BIN)/python scripts/train_embedded.py --out train

@@ -3,7 +3,7 @@
 Writes DIR/results.csv, one line a row, prompt and seed, and DIR/summary.md. After a kill the same command goes on
 where it stopped; several processes may work in the same DIR at once, with --shard 1/2 and --shard 2/2. With --signs it
 swaps only the motion word instead, and writes into DIR/signs; with --held-out it asks for combinations of attributes
-that no training saw, and writes into DIR/held_out.
+that no training saw, and writes into DIR/held_out. When both are there, --report FOLDER writes docs' results.md.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from confiner_cli.experts.source import EMBEDDED
 from confiner_cli.settings import Settings
 from evaluation.lines import OtherResultsError
 from evaluation.prompts import Prompt, draw, draw_held_out
+from evaluation.report import report
 from evaluation.results import Results
 from evaluation.rows import FLOOR, HELD_OUT, ROWS
 from evaluation.run import Made, Maker, evaluate, reconstructed, rendered, shard, tasks
@@ -72,14 +73,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.signs:
         text = signs(results, marked, prompts, options.seeds)
     else:
-        results.refresh()  # what others have added, and rows of earlier calls, if prompts and seeds are these
-        known = {row: made_with(row, overrides) for row in (*FLOOR, *ROWS)}
-        samples = Samples.of(results, tasks(known, prompts, options.seeds))
+        samples = sampled(folder, prompts, options)  # with what others have added, and rows of earlier calls
         text = summary(samples, HELD_OUT_SECTIONS if options.held_out else SECTIONS)
-        if options.draw:
-            draw_all(options.draw, samples, makers, prompts)
-    (folder / "summary.md").write_text(f"{text}\n{circumstances(arguments)}", encoding="utf-8")
+    text = f"{text}\n{circumstances(arguments)}"
+    (folder / "summary.md").write_text(text, encoding="utf-8")
     print(text)
+    if options.report:
+        unseen = sampled(
+            options.out / "held_out", list(islice(draw_held_out(options.prompt_seed), len(prompts))), options
+        )
+        try:
+            write_report(options.report, samples, unseen, text, circumstances(arguments))
+        except KeyError as error:
+            print(f"error: all clips of {error} are needed, here or with --held-out", file=sys.stderr)
+            return 2
+        write_pictures(options.report, samples, makers, prompts)
     return 0
 
 
@@ -94,15 +102,36 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--shard", type=shard, default=(0, 1), metavar="I/N", help="only every Nth prompt, from the Ith"
     )
-    parser.add_argument("--draw", type=Path, metavar="FOLDER", help="where plots and pictures go (needs matplotlib)")
     other = parser.add_mutually_exclusive_group()
     other.add_argument("--signs", action="store_true", help="swap left/right and rising/falling on the same seed")
     other.add_argument("--held-out", action="store_true", help="ask for combinations that no training saw")
+    other.add_argument(
+        "--report",
+        type=Path,
+        metavar="FOLDER",
+        help="where results.md, its tables, plots and pictures go, when all is there",
+    )
     parser.add_argument("--override", action="append", default=[], help="for every row, such as device=cuda")
     return parser
 
 
-def draw_all(
+def sampled(folder: Path, prompts: Sequence[Prompt], options: argparse.Namespace) -> Samples:
+    """All that a folder has of these prompts, seeds and overrides."""
+    overrides = tuple(options.override)
+    known = {row: made_with(row, overrides) for row in (*FLOOR, *ROWS)}
+    return Samples.of(Results(folder, made_by(overrides)), tasks(known, prompts, options.seeds))
+
+
+def write_report(folder: Path, samples: Samples, held_out: Samples, tables: str, told: str) -> None:
+    """Write results.md and results_tables.md."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "results.md").write_text(report(samples, held_out, told), encoding="utf-8")
+    unseen = summary(held_out, HELD_OUT_SECTIONS)
+    text = f"# Results: every number\n\nWhat they say is in [results.md](results.md).\n\n{tables}\n{unseen}"
+    (folder / "results_tables.md").write_text(text, encoding="utf-8")
+
+
+def write_pictures(
     folder: Path, samples: Samples, makers: Mapping[str, Callable[[], Maker]], prompts: Sequence[Prompt]
 ) -> None:
     """Write the plots, and one prompt's pictures."""

@@ -42,7 +42,9 @@ def test_stdout_has_the_absolute_path_and_stderr_the_rest(folder):
     where = ending.folder.relative_to(folder)
     assert re.fullmatch(r"outputs/\d{4}-\d\d-\d\d/\d\d-\d\d-\d\d-a-red-heart-rising-s7", str(where))
     assert re.search(
-        r"^refinement: 4 of 4 evaluations.*^done: .*evaluations: control 1, spatial 2", ending.err, re.M | re.S
+        r"^refinement: 3 of 3 evaluations.*^done: .*evaluations: control 1, spatial 1, temporal 1",
+        ending.err,
+        re.M | re.S,
     )
 
 

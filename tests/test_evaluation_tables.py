@@ -3,6 +3,7 @@
 import random
 import re
 from itertools import islice
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,11 +15,13 @@ from evaluation.measures import DISTANCE, FLICKER, MAIN, MOTION
 from evaluation.pictures import SHOWN, change
 from evaluation.plots import FAMILIES, REFERENCE, TE_LINES, compared, front
 from evaluation.prompts import draw
+from evaluation.report import report
 from evaluation.results import ROLES, Results
 from evaluation.rows import FLOOR, HELD_OUT, ROWS, TE, TES, te_row
 from evaluation.run import Made, evaluate, tasks
-from evaluation.sample import Samples, operations_a_pass
+from evaluation.sample import NUMBERS, Bootstrap, Sample, Samples, operations_a_pass
 from evaluation.sections import HELD_OUT_SECTIONS, SECTIONS, Section
+from evaluation.statistics import Moments
 from evaluation.summary import summary
 from world.render import render
 
@@ -135,6 +138,46 @@ def test_plots_are_drawn_of_whatever_rows_are_there_the_same_every_time(samples,
             assert len(picture.convert("RGB").getcolors(1 << 20)) > 20
 
 
+@pytest.fixture(scope="module")
+def made_up():
+    """All rows, with numbers that were drawn by lot."""
+    generator = torch.Generator().manual_seed(0)
+
+    def sample():
+        columns = {name: torch.rand(4, generator=generator, dtype=torch.float64) for name in NUMBERS}
+        return Sample(8, columns, Moments.of(list(torch.randn(4, 60, 48, generator=generator))))
+
+    reference = Moments.of(list(torch.randn(4, 60, 48, generator=generator)))
+    return Samples({row: sample() for row in (*FLOOR, *ROWS)}, {}, Bootstrap.to(reference))
+
+
+def without_numbers(text):
+    return re.sub(r"-?\d+(\.\d+)?", "#", text.replace("**", ""))
+
+
+def test_the_page_in_docs_is_the_template_with_numbers_put_in(made_up):
+    docs = Path(__file__).parents[1] / "docs"
+    page = (docs / "results.md").read_text(encoding="utf-8")
+    told = page[page.index("Command: ") :]
+    assert without_numbers(page) == without_numbers(report(made_up, made_up, told).removesuffix("\n"))
+    for target in re.findall(r"\]\(([^)#]+)\)", page):
+        assert (docs / target).is_file(), target
+
+
+def test_every_number_of_the_page_is_in_the_tables():
+    docs = Path(__file__).parents[1] / "docs"
+    page, tables = ((docs / name).read_text(encoding="utf-8") for name in ("results.md", "results_tables.md"))
+    numbers = set(re.findall(r"\| (\d+\.\d+ \(\d+\.\d+ to \d+\.\d+\))", page))
+    assert len(numbers) > 30
+    assert {number for number in numbers if number not in tables} == set()
+
+
+def test_a_page_about_a_row_that_was_not_measured_is_not_written(samples, tmp_path):
+    with pytest.raises(KeyError):
+        evaluate_embedded.write_report(tmp_path, samples, samples, "tables", "Command: none")
+    assert not (tmp_path / "results.md").exists()
+
+
 def test_change_is_amplified_and_black_where_nothing_changes():
     clip = torch.full((5, 3, 8, 8), 0.5)
     clip[::2, 0, 2, 3] += 0.002  # red, at one place
@@ -154,7 +197,7 @@ def test_all_that_is_shown_is_drawn_with_the_same_prompt_and_seed(samples, tmp_p
 
         return lambda: make
 
-    evaluate_embedded.draw_all(tmp_path / "docs", samples, {row: maker(row) for row in (*FLOOR, *ROWS)}, PROMPTS)
+    evaluate_embedded.write_pictures(tmp_path / "docs", samples, {row: maker(row) for row in (*FLOOR, *ROWS)}, PROMPTS)
     assert [row for row, _, _ in asked] == list(SHOWN)
     assert len({(prompt.text, seed) for _, prompt, seed in asked}) == 1
     names = {path.name for path in (tmp_path / "docs").iterdir()}

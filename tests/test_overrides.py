@@ -120,11 +120,29 @@ def test_what_is_chosen_anew_replaces_the_record(record):
     folder, settings = record
     again = settings_of(compose(for_hydra([f"from={folder}", "scheduler=confiner_9", "seed=8"], multirun=False)))
     assert (again.seed, again.prompt, again.experts) == (8, settings.prompt, settings.experts)
-    assert again.scheduler == settings_of(compose()).scheduler
+    assert again.scheduler == settings_of(compose(["scheduler=confiner_9"])).scheduler
     deeper = settings_of(compose(for_hydra([f"from={folder}", "scheduler.refinement.te=60"], multirun=False)))
     assert (deeper.scheduler.name, deeper.scheduler.refinement.te) == ("confiner_18", 60)
     sized = settings_of(compose(for_hydra([f"from={folder}", "experts=tiny"], multirun=False)))
     assert (sized.num_frames, sized.experts) == (None, settings_of(compose()).experts)
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ([], "steady"),
+        (["experts=tiny", "experts/spatial=epicrealism"], "steady"),
+        (["experts=lavie_sd"], "confiner_9"),
+        (["long_video=confiner_long"], "confiner_9"),
+        (["experts=modelscope_sd", "long_video=confiner_long"], "confiner_9"),
+        (["long_video=confiner_long", "scheduler=steady"], "steady"),
+        (["scheduler=confiner_18"], "confiner_18"),
+        (["experts=zeroscope_sd", "scheduler=steady"], "steady"),
+    ],
+    ids=str,
+)
+def test_experts_and_long_videos_choose_the_scheduler_unless_the_user_does(words, name):
+    assert settings_of(compose(words)).scheduler.name == name
 
 
 def write_record(folder, settings, **changes):

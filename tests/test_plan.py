@@ -24,11 +24,12 @@ def settings(*overrides: str):
     "overrides",
     [
         (),
+        ("scheduler=confiner_9",),
         ("scheduler=confiner_18",),
         ("scheduler=temporal_alone", "scheduler.structure.num_inference_steps=5"),
         ("scheduler.guidance_interval=[0.3,1.0]", "experts.control.guidance_scale=2"),
         ("scheduler.refinement.pattern=interleaved", "scheduler.refinement.te=200"),
-        ("scheduler.refinement.pattern=[coordinated,standard,two_visits,naive,temporal_only]",),
+        ("scheduler=confiner_9", "scheduler.refinement.pattern=[coordinated,standard,two_visits,naive,temporal_first]"),
         ("scheduler.refinement.timestep_matching=snr", "scheduler.guidance_interval=[0.25,0.4]"),
     ],
     ids=" ".join,

@@ -24,7 +24,14 @@ from confiner_cli.video import read_video
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     root = tmp_path_factory.mktemp("record") / "run"
-    words = (PROMPT, "negative_prompt=grass", "seed=7", *QUICK, "scheduler.guidance_interval=[0.1,1.0]")
+    words = (
+        PROMPT,
+        "scheduler=confiner_9",
+        "negative_prompt=grass",
+        "seed=7",
+        *QUICK,
+        "scheduler.guidance_interval=[0.1,1.0]",
+    )
     return generate(*words, f"output.dir={root}", "output.save_latents=true").folder
 
 
@@ -53,7 +60,9 @@ def test_a_guided_evaluation_is_two_passes_inside_the_interval_and_one_outside(f
     assert inside["passes"] == passes(inside, inside["evaluations"])
     assert inside["passes"]["spatial"] == 4
     outside = facts_of(
-        generate(PROMPT, *QUICK, "scheduler.guidance_interval=[0.9,1.0]", f"output.dir={folder}-2").folder
+        generate(
+            PROMPT, "scheduler=confiner_9", *QUICK, "scheduler.guidance_interval=[0.9,1.0]", f"output.dir={folder}-2"
+        ).folder
     )
     assert outside["passes"] == {"control": inside["passes"]["control"], "spatial": 2, "temporal": 1}
 

@@ -60,19 +60,20 @@ CONTRAST = _mean("contrast", "contrast", 4)
 MOTION = _mean("motion", "motion", 3, share=True)
 ALL_FOUR = _mean("all four", "all", 3, share=True)
 JITTER = _mean("jitter", "jitter", 2)
+COLOUR_FRAMES = _mean("colour, frames", "colour_frames", 3, share=True)
+SHARPNESS = _mean("sharpness", "sharpness", 3)
+CONSISTENCY = _mean("subject consistency", "subject_consistency", 4)
+COLOUR_SHIFT = _mean("colour shift", "colour_shift", 2)
+AMPLITUDE = _mean("amplitude", "amplitude", 3)
 SECONDS = Measure("seconds", lambda sample, boot: median(sample.columns["seconds"], boot.drawn), 2)
 
 MAIN = (FLICKER, DISTANCE, CONTRAST, MOTION, ALL_FOUR, SECONDS)
-COMPARED = (FLICKER, DISTANCE, CONTRAST, MOTION, JITTER)
+COMPARED = (FLICKER, DISTANCE, CONTRAST, MOTION, JITTER, AMPLITUDE)
 SEEN = (
     *(_mean(name, name, 3, share=True) for name in ("shape", "colour", "background", "motion")),
     ALL_FOUR,
-    *(_mean(f"{name}, frames", f"{name}_frames", 3, share=True) for name in ("shape", "colour", "background")),
+    _mean("shape, frames", "shape_frames", 3, share=True),
+    COLOUR_FRAMES,
+    _mean("background, frames", "background_frames", 3, share=True),
 )
-REST = (
-    _mean("sharpness", "sharpness", 3),
-    JITTER,
-    _mean("subject consistency", "subject_consistency", 4),
-    _mean("colour shift", "colour_shift", 2),
-    _mean("amplitude", "amplitude", 2),
-)
+REST = (SHARPNESS, JITTER, CONSISTENCY, COLOUR_SHIFT, AMPLITUDE)

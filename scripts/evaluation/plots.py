@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullLocator
 
 from confiner_cli.video import temporary_beside
-from evaluation.measures import CONTRAST, DISTANCE, FLICKER, MOTION, Measure
+from evaluation.measures import AMPLITUDE, CONTRAST, DISTANCE, FLICKER, Measure
 from evaluation.rows import ALONE, CHEAPER, GUIDANCE, HOPS, PATTERNS, PRESETS, STEADY, TES, te_row
 from evaluation.sample import Samples
 from evaluation.statistics import Interval
@@ -84,10 +84,10 @@ def write_operations(path: Path, samples: Samples) -> None:
 
 
 def write_te(path: Path, samples: Samples) -> None:
-    """Write a PNG of what Te does to flicker, feature distance, contrast and motion."""
+    """Write a PNG of what Te does to flicker, feature distance, contrast and amplitude."""
     figure = Figure(figsize=(13, 4), layout="constrained")
     panels: list[Axes] = list(figure.subplots(1, 4))
-    for axes, measure in zip(panels, (FLICKER, DISTANCE, CONTRAST, MOTION), strict=True):
+    for axes, measure in zip(panels, (FLICKER, DISTANCE, CONTRAST, AMPLITUDE), strict=True):
         for title, row, control_steps, colour in TE_LINES:
             rows = {te: te_row(row, te, control_steps) for te in TES}
             found = {te: compared(measure, name, samples) for te, name in rows.items() if name in samples.rows}
@@ -141,7 +141,7 @@ def _fronted(axes: Axes, measure: Measure, samples: Samples) -> None:
         axis.set_major_locator(FixedLocator(ticks))
         axis.set_major_formatter(FormatStrFormatter("%g"))
         axis.set_minor_locator(NullLocator())
-    axes.margins(0.1, 0.15)
+    axes.margins(0.1, 0.25)
     _plain(axes)
 
 
