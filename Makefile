@@ -36,8 +36,8 @@ lint: $(VENV)/.development  ## ruff and mypy --strict
 check: lint test  ## everything a change must pass
 
 results: $(VENV)/.development  ## measure the embedded experts again into results/ and docs/ (hours; goes on after a kill)
-	$(BIN)/python scripts/evaluate_embedded.py --prompts 64 --prompt-seed 0 --seeds 2 --out results --held-out
-	$(BIN)/python scripts/evaluate_embedded.py --prompts 64 --prompt-seed 0 --seeds 2 --out results --report docs
+	OMP_NUM_THREADS=1 $(BIN)/python scripts/evaluate_embedded.py --prompts 64 --prompt-seed 0 --seeds 2 --out results --held-out
+	OMP_NUM_THREADS=1 $(BIN)/python scripts/evaluate_embedded.py --prompts 64 --prompt-seed 0 --seeds 2 --out results --report docs
 
 train: $(VENV)/.development  ## train the embedded experts from nothing into train/ (hours; goes on after a kill)
 	$(BIN)/python scripts/train_embedded.py --out train

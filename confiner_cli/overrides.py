@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 from confiner_cli.bounds import did_you_mean
 from confiner_cli.errors import ConfinerError
 from confiner_cli.prompts import quoted, read_prompt, read_prompts, verbatim
-from confiner_cli.settings import MISSING, ROLES, ExpertSettings, Settings
+from confiner_cli.settings import MISSING, ROLES, ExpertSettings, SchedulerSettings, Settings
 
 GROUPS = ("experts", "experts/control", "experts/spatial", "experts/temporal", "scheduler", "long_video")
 OURS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir", "hydra.mode")
@@ -214,11 +214,12 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def _unrecorded(config: dict[str, Any]) -> dict[str, Any]:
-    """What an older record does not say of its experts: as if there were no such setting, not as in today's default."""
+    """What an older record does not say of experts and scheduler: as if there were no such setting, not as today's."""
     defaults = asdict(ExpertSettings())
+    scheduler = dict(_leaves({"scheduler": asdict(SchedulerSettings())} if "scheduler" in config else {}))
     turn = {} if "turn" in config.get("experts", {}) else {"experts.turn": False}
     recorded_roles = [role for role in ROLES if isinstance(config.get("experts", {}).get(role), dict)]
-    return turn | {
+    return scheduler | turn | {
         f"experts.{role}.{key}": value
         for role in recorded_roles for key, value in defaults.items() if value != MISSING
     }  # fmt: skip

@@ -30,8 +30,9 @@ from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.source import EMBEDDED
 from confiner_cli.settings import Settings
 from evaluation.lines import OtherResultsError
+from evaluation.pages import write_pages, write_pictures, write_text
 from evaluation.prompts import Prompt, draw, draw_held_out
-from evaluation.report import report
+from evaluation.report import NotMeasuredError
 from evaluation.results import Results
 from evaluation.rows import FLOOR, HELD_OUT, ROWS
 from evaluation.run import Made, Maker, evaluate, reconstructed, rendered, shard, tasks
@@ -39,29 +40,23 @@ from evaluation.sample import Samples
 from evaluation.sections import HELD_OUT_SECTIONS, SECTIONS
 from evaluation.signs import ROWS as SIGN_ROWS
 from evaluation.signs import signs, swapped
-from evaluation.summary import summary
+from evaluation.summary import LEGEND, summary
 
-FLOOR_MAKERS: Mapping[str, Callable[[], Maker]] = {"renders": rendered, "reconstructions": reconstructed}
+ALL_ROWS = (*FLOOR, *ROWS)
+HELD_OUT_FOLDER = "held_out"
 PICTURED = 4
 """The number of the prompt that is shown."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    chosen = draw_held_out if options.held_out else draw
-    prompts = list(islice(chosen(options.prompt_seed), options.prompts))
-    rows = options.rows or (SIGN_ROWS if options.signs else HELD_OUT if options.held_out else (*FLOOR, *ROWS))
-    folder = options.out / ("signs" if options.signs else "held_out" if options.held_out else "")
-    overrides = tuple(options.override)
-    experts = {name: functools.partial(expert_maker, (*ROWS[name], *overrides)) for name in ROWS}
-    makers: dict[str, Callable[[], Maker]] = {**FLOOR_MAKERS, **experts}
-    marked = {row: made_with(row, overrides) for row in rows}
-    first, step = options.shard
+    if options.report and (options.rows or options.shard != (0, 1) or not (options.out / HELD_OUT_FOLDER).is_dir()):
+        print("error: --report needs all rows, and what --held-out has measured; see `make results`", file=sys.stderr)
+        return 2
     try:
-        todo = tasks(marked, (swapped(prompts) if options.signs else prompts)[first::step], options.seeds)
-        results = Results(folder, made_by(overrides))
-        evaluate(makers, todo, results)
-    except OtherResultsError as error:
+        measure(options)
+        tell(options, circumstances(arguments))
+    except (OtherResultsError, NotMeasuredError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except ConfinerError as error:
@@ -70,31 +65,73 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted: the same command goes on from here", file=sys.stderr)
         return 130
+    return 0
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Make, judge and keep what is missing of the chosen rows."""
+    first, step = options.shard
+    prompts = chosen_prompts(options)
     if options.signs:
-        text = signs(results, marked, prompts, options.seeds)
+        prompts = swapped(prompts)
+    todo = tasks(marked(options, chosen_rows(options)), prompts[first::step], options.seeds)
+    evaluate(makers(options.override), todo, Results(folder_of(options), made_by(options.override)))
+
+
+def tell(options: argparse.Namespace, told: str) -> None:
+    """Write and print what has been measured: by this process, by others, and in earlier calls."""
+    folder, prompts = folder_of(options), chosen_prompts(options)
+    results = Results(folder, made_by(options.override))
+    if options.signs:
+        text = signs(results, marked(options, chosen_rows(options)), prompts, options.seeds)
     else:
-        samples = sampled(folder, prompts, options)  # with what others have added, and rows of earlier calls
-        text = summary(samples, HELD_OUT_SECTIONS if options.held_out else SECTIONS)
-    text = f"{text}\n{circumstances(arguments)}"
-    (folder / "summary.md").write_text(text, encoding="utf-8")
+        samples = Samples.of(results, tasks(marked(options, ALL_ROWS), prompts, options.seeds))
+        text = f"{summary(samples, HELD_OUT_SECTIONS if options.held_out else SECTIONS)}\n{LEGEND}"
+    text = f"{text}\n{told}"
+    write_text(folder / "summary.md", text)
     print(text)
     if options.report:
-        unseen = sampled(
-            options.out / "held_out", list(islice(draw_held_out(options.prompt_seed), len(prompts))), options
+        unseen = list(islice(draw_held_out(options.prompt_seed), options.prompts))
+        held_out = Results(options.out / HELD_OUT_FOLDER, made_by(options.override))
+        options.report.mkdir(parents=True, exist_ok=True)
+        write_pages(
+            options.report, samples, Samples.of(held_out, tasks(marked(options, HELD_OUT), unseen, options.seeds)), told
         )
-        try:
-            write_report(options.report, samples, unseen, text, circumstances(arguments))
-        except KeyError as error:
-            print(f"error: all clips of {error} are needed, here or with --held-out", file=sys.stderr)
-            return 2
-        write_pictures(options.report, samples, makers, prompts)
-    return 0
+        write_pictures(options.report, samples, makers(options.override), prompts[PICTURED % len(prompts)])
+
+
+def folder_of(options: argparse.Namespace) -> Path:
+    """Where the results go."""
+    folder: Path = options.out / ("signs" if options.signs else HELD_OUT_FOLDER if options.held_out else "")
+    return folder
+
+
+def chosen_prompts(options: argparse.Namespace) -> list[Prompt]:
+    """As many as were asked for."""
+    return list(islice((draw_held_out if options.held_out else draw)(options.prompt_seed), options.prompts))
+
+
+def chosen_rows(options: argparse.Namespace) -> Sequence[str]:
+    """Those that were asked for, or the usual ones."""
+    return options.rows or (SIGN_ROWS if options.signs else HELD_OUT if options.held_out else ALL_ROWS)
+
+
+def marked(options: argparse.Namespace, rows: Sequence[str]) -> dict[str, str]:
+    """Rows with what they are made with."""
+    return {row: made_with(row, tuple(options.override)) for row in rows}
+
+
+def makers(overrides: Sequence[str]) -> dict[str, Callable[[], Maker]]:
+    """What makes each row's clips, got ready when it is called."""
+    experts = {name: functools.partial(expert_maker, (*ROWS[name], *overrides)) for name in ROWS}
+    return {"renders": rendered, "reconstructions": reconstructed, **experts}
 
 
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    names = (*FLOOR, *ROWS)
-    parser.add_argument("--rows", nargs="+", choices=names, metavar="ROW", help=f"default: all of {', '.join(names)}")
+    parser.add_argument(
+        "--rows", nargs="+", choices=ALL_ROWS, metavar="ROW", help=f"default: all of {', '.join(ALL_ROWS)}"
+    )
     parser.add_argument("--prompts", type=int, default=16)
     parser.add_argument("--prompt-seed", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=1, help="clips a prompt")
@@ -113,34 +150,6 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--override", action="append", default=[], help="for every row, such as device=cuda")
     return parser
-
-
-def sampled(folder: Path, prompts: Sequence[Prompt], options: argparse.Namespace) -> Samples:
-    """All that a folder has of these prompts, seeds and overrides."""
-    overrides = tuple(options.override)
-    known = {row: made_with(row, overrides) for row in (*FLOOR, *ROWS)}
-    return Samples.of(Results(folder, made_by(overrides)), tasks(known, prompts, options.seeds))
-
-
-def write_report(folder: Path, samples: Samples, held_out: Samples, tables: str, told: str) -> None:
-    """Write results.md and results_tables.md."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "results.md").write_text(report(samples, held_out, told), encoding="utf-8")
-    unseen = summary(held_out, HELD_OUT_SECTIONS)
-    text = f"# Results: every number\n\nWhat they say is in [results.md](results.md).\n\n{tables}\n{unseen}"
-    (folder / "results_tables.md").write_text(text, encoding="utf-8")
-
-
-def write_pictures(
-    folder: Path, samples: Samples, makers: Mapping[str, Callable[[], Maker]], prompts: Sequence[Prompt]
-) -> None:
-    """Write the plots, and one prompt's pictures."""
-    from evaluation import pictures, plots  # plots needs matplotlib, which measuring does not
-
-    folder.mkdir(parents=True, exist_ok=True)
-    plots.write_operations(folder / "results_operations.png", samples)
-    plots.write_te(folder / "results_te.png", samples)
-    pictures.write_rows(folder / "results_rows.png", makers, prompts[PICTURED % len(prompts)])
 
 
 def expert_maker(overrides: Sequence[str]) -> Maker:

@@ -89,6 +89,7 @@ REFUSED = [
     ([PROMPT, "--frobnicate"], "--frobnicate"),
     ([PROMPT, "--config-path", "."], "--config-dir"),
     ([PROMPT, "--config-dir", "nowhere"], "nowhere"),
+    ([PROMPT, "--config-dir", "own", "--config-name", "late"], "scheduler: comes before experts:"),
     (["from=nowhere.mp4"], "nowhere.mp4"),
     (["from=latin.txt"], "latin.txt"),
     (["from=full"], "full"),
@@ -137,6 +138,8 @@ def folder(tmp_path, monkeypatch):
     for name, text in (("number", "3"), ("list", "[]")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "run.json").write_text(text)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "late.yaml").write_text("defaults: [schema, experts: tiny, scheduler: confiner_9]")
     (tmp_path / "full" / "mine.txt").write_text("mine")
     (tmp_path / "latin.txt").write_bytes("Füchse".encode("latin-1"))
     (tmp_path / "blank.txt").write_text(" \n\n")

@@ -2,6 +2,7 @@
 
 import random
 import re
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -9,23 +10,24 @@ import pytest
 import torch
 from PIL import Image
 
-import evaluate_embedded
+from confiner_cli.config import compose, settings_of
 from evaluation import pictures, plots
 from evaluation.measures import DISTANCE, FLICKER, MAIN, MOTION
+from evaluation.pages import write_pages, write_pictures
 from evaluation.pictures import SHOWN, change
 from evaluation.plots import FAMILIES, REFERENCE, TE_LINES, compared, front
 from evaluation.prompts import draw
-from evaluation.report import report
+from evaluation.report import NotMeasuredError, report
 from evaluation.results import ROLES, Results
-from evaluation.rows import FLOOR, HELD_OUT, ROWS, TE, TES, te_row
+from evaluation.rows import FLOOR, HELD_OUT, ROWS, STEADY, TE, TES, te_row
 from evaluation.run import Made, evaluate, tasks
 from evaluation.sample import NUMBERS, Bootstrap, Sample, Samples, operations_a_pass
 from evaluation.sections import HELD_OUT_SECTIONS, SECTIONS, Section
-from evaluation.statistics import Moments
+from evaluation.statistics import Moments, draws
 from evaluation.summary import summary
 from world.render import render
 
-PROMPTS = tuple(islice(draw(0), 6))
+PROMPTS = tuple(islice(draw(0), 12))
 ROWS_MADE = {"coordinated": 0.002, "two_visits": 0.002, "spatial_only": 0.01, "control_4": 0.002}
 """By row, how much every pixel of a render is shaken; a row's noise is its own."""
 
@@ -45,14 +47,14 @@ def shaken(row, amount):
 def results(tmp_path_factory):
     found = Results(tmp_path_factory.mktemp("results"), "x")
     makers = {row: shaken(row, amount) for row, amount in ROWS_MADE.items()}
-    evaluate(makers, tasks(dict.fromkeys(ROWS_MADE, "1"), PROMPTS, 2), found)
+    evaluate(makers, tasks(dict.fromkeys(ROWS_MADE, "1"), PROMPTS, 1), found)
     evaluate({"naive": shaken("naive", 0.1)}, tasks({"naive": "1"}, PROMPTS[:1], 1), found)
     return found
 
 
 @pytest.fixture(scope="module")
 def samples(results):
-    return Samples.of(results, tasks(dict.fromkeys((*FLOOR, *ROWS), "1"), PROMPTS, 2))
+    return Samples.of(results, tasks(dict.fromkeys((*FLOOR, *ROWS), "1"), PROMPTS, 1))
 
 
 def cells(text, row, after):
@@ -68,6 +70,29 @@ def test_rows_are_called_different_where_they_are_and_nowhere_else(samples):
     assert differences["control_4"][5].startswith("**-")  # motion
     assert not any(cell.startswith("**") for cell in differences["two_visits"])
     assert not differences["spatial_only"][5].startswith("**")
+
+
+def test_a_share_that_is_all_right_is_as_sure_as_its_prompts_are_many(samples, made_up):
+    few = MOTION.of(samples.rows["coordinated"], samples.bootstrap)
+    many = Sample(64, {"motion": torch.ones(64, dtype=torch.float64)}, samples.rows["coordinated"].features)
+    bootstrap = Bootstrap(draws(64), draws(66), samples.bootstrap.frechet)
+    found = MOTION.of(many, bootstrap)
+    assert few.estimate == few.high == found.estimate == found.high == 1
+    assert few.low < found.low < 0.97
+
+
+@pytest.mark.parametrize(("wrong", "different"), [(1, False), (3, False), (12, True)])
+@pytest.mark.parametrize("place", [0, 20, 40])
+def test_shares_differ_only_where_enough_prompts_say_so_wherever_they_are(samples, wrong, different, place):
+    right = torch.ones(64, dtype=torch.float64)
+    worse = right.clone()
+    worse[place : place + wrong] = 0.5
+    features = samples.rows["coordinated"].features
+    bootstrap = Bootstrap(draws(64), draws(66), samples.bootstrap.frechet)
+    rows = [Sample(128, {"motion": values}, features) for values in (worse, right)]
+    found = MOTION.difference(*rows, bootstrap)
+    assert found.apart == different and found.estimate == -wrong / 128
+    assert not MOTION.difference(rows[0], rows[0], bootstrap).apart
 
 
 def test_every_number_of_a_row_has_its_interval(samples):
@@ -98,6 +123,13 @@ def test_every_row_is_in_a_table_with_its_reference_and_only_rows_are():
     assert {row for section in HELD_OUT_SECTIONS for row in section.rows} == set(HELD_OUT)
 
 
+def test_the_preset_steady_is_the_row_that_it_is_told_by_but_for_guidance_and_its_name():
+    preset, row = (settings_of(compose(ROWS[name])).scheduler for name in ("steady", STEADY))
+    guided = replace(preset, name=row.name, description=row.description, guidance_interval=row.guidance_interval)
+    assert guided == row
+    assert list(preset.guidance_interval) == [0.0, 1.0] != list(row.guidance_interval)
+
+
 def test_every_row_is_drawn_once_in_one_of_the_plots():
     drawn = [row for family in FAMILIES for row in family.rows if row in ROWS]
     assert sorted(drawn) == sorted({*ROWS} - {*TE})
@@ -125,7 +157,6 @@ def test_a_plot_shows_the_interval_that_tells_a_row_from_the_reference(samples):
     assert shown.estimate == own.estimate and own.low < shown.low < shown.high < own.high
     at_reference = compared(DISTANCE, REFERENCE, samples)
     assert at_reference.low == pytest.approx(at_reference.high)
-    assert compared(MOTION, "two_visits", samples) == MOTION.of(samples.rows["two_visits"], samples.bootstrap)
 
 
 def test_plots_are_drawn_of_whatever_rows_are_there_the_same_every_time(samples, tmp_path):
@@ -152,7 +183,10 @@ def made_up():
 
 
 def without_numbers(text):
-    return re.sub(r"-?\d+(\.\d+)?", "#", text.replace("**", ""))
+    """Intervals, percentages and counts that are put in; a number that somebody has typed stays."""
+    text = re.sub(r"-?\d+\.\d+ \(-?\d+\.\d+ to -?\d+\.\d+\)", "#", text.replace("**", ""))
+    text = re.sub(r"\d+ %|\d+ clips|\d+ prompts|\d+ of \d+|\d+ passes", "#", text)
+    return re.sub(r"\| [\d.]+( \+ [\d.]+)* (?=\|)", "| # ", re.sub(r"\| [\d.]+( \+ [\d.]+)* (?=\|)", "| # ", text))
 
 
 def test_the_page_in_docs_is_the_template_with_numbers_put_in(made_up):
@@ -173,9 +207,9 @@ def test_every_number_of_the_page_is_in_the_tables():
 
 
 def test_a_page_about_a_row_that_was_not_measured_is_not_written(samples, tmp_path):
-    with pytest.raises(KeyError):
-        evaluate_embedded.write_report(tmp_path, samples, samples, "tables", "Command: none")
-    assert not (tmp_path / "results.md").exists()
+    with pytest.raises(NotMeasuredError, match="control_100"):
+        write_pages(tmp_path, samples, samples, "Command: none")
+    assert not any(tmp_path.iterdir())
 
 
 def test_change_is_amplified_and_black_where_nothing_changes():
@@ -197,8 +231,8 @@ def test_all_that_is_shown_is_drawn_with_the_same_prompt_and_seed(samples, tmp_p
 
         return lambda: make
 
-    evaluate_embedded.write_pictures(tmp_path / "docs", samples, {row: maker(row) for row in (*FLOOR, *ROWS)}, PROMPTS)
+    write_pictures(tmp_path, samples, {row: maker(row) for row in (*FLOOR, *ROWS)}, PROMPTS[1])
     assert [row for row, _, _ in asked] == list(SHOWN)
     assert len({(prompt.text, seed) for _, prompt, seed in asked}) == 1
-    names = {path.name for path in (tmp_path / "docs").iterdir()}
+    names = {path.name for path in tmp_path.iterdir()}
     assert names == {"results_operations.png", "results_rows.png", "results_te.png"}

@@ -127,6 +127,14 @@ def test_what_is_chosen_anew_replaces_the_record(record):
     assert (sized.num_frames, sized.experts) == (None, settings_of(compose()).experts)
 
 
+def test_what_an_older_record_does_not_say_of_the_scheduler_is_not_what_is_chosen_today(tmp_path):
+    settings = settings_of(compose(["scheduler=confiner_9", "prompt=a heart"]))
+    config = asdict(settings)
+    del config["scheduler"]["refinement"]["frame_noise"], config["scheduler"]["guidance_interval"]
+    (tmp_path / "run.json").write_text(json.dumps({"config": config}))
+    assert settings_of(compose(list(recorded(tmp_path, set())))).scheduler == settings.scheduler
+
+
 @pytest.mark.parametrize(
     ("words", "name"),
     [

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from evaluation.metrics import frechet
-from evaluation.statistics import Frechet, Interval, Moments, draws, interval, interval_of_share, mean, median
+from evaluation.statistics import Frechet, Interval, Moments, draws, interval, less_bias, mean, median
 
 PROMPTS = 64
 
@@ -31,7 +31,7 @@ def test_the_interval_of_a_mean_is_that_of_its_standard_error():
 
 def test_intervals_hold_the_truth_about_as_often_as_they_say():
     drawn = draws(PROMPTS, replicates=400)
-    held = sum(abs(found.estimate) <= 9 and found.low <= 0 <= found.high
+    held = sum(found.low <= 0 <= found.high
                for found in (of_mean(normal(seed, PROMPTS), drawn) for seed in range(200)))  # fmt: skip
     assert 0.88 <= held / 200 <= 0.99
 
@@ -67,18 +67,6 @@ def test_a_prompt_without_a_value_has_no_say():
         assert float(found) == pytest.approx(float(values.repeat_interleave(line).nanmean()))
 
 
-def test_a_share_that_is_all_or_nothing_is_as_sure_as_its_prompts_are_many():
-    drawn, ones = draws(PROMPTS), torch.ones(PROMPTS)
-    right, wrong = (interval_of_share(mean(values, drawn), PROMPTS) for values in (ones, 0 * ones))
-    same = interval_of_share(mean(ones, drawn) - mean(ones, drawn), PROMPTS, lowest=-1)
-    assert (right.estimate, right.high, wrong.estimate, wrong.low) == (1, 1, 0, 0)
-    assert right.low == pytest.approx(1 - wrong.high)
-    assert right.low**PROMPTS == pytest.approx(0.025)  # were the share this low, so many right ones were rare luck
-    assert (same.low, same.high) == (-wrong.high, wrong.high) and not same.apart
-    ones[:20] = 0
-    assert interval_of_share(mean(ones, drawn), PROMPTS) == of_mean(ones, drawn)
-
-
 def test_the_distance_of_all_prompts_once_is_the_plain_one():
     features, reference = ([normal(10 * p + k, 16 + p, 6) + k for p in range(8)] for k in (1, 2))
     found = distances(features, reference, draws(8, replicates=1))
@@ -99,8 +87,9 @@ def test_what_drawing_again_adds_to_a_distance_is_taken_off():
     features, reference = ([normal(100 * p + k, 4, 8) for p in range(PROMPTS)] for k in (1, 2))
     computed = distances(features, reference, draws(PROMPTS, replicates=300))
     assert float(computed[1:].mean()) > 1.3 * float(computed[0])
-    found = interval(computed)
-    assert found.low < found.estimate < found.high
+    found = interval(less_bias(computed))
+    assert found.low < found.estimate == float(computed[0]) < found.high
+    assert found.high - found.low == pytest.approx(interval(computed).high - interval(computed).low)
 
 
 def test_an_interval_is_apart_from_zero_on_either_side_only():

@@ -1,79 +1,123 @@
-"""The numbers of the tables as data: what each is called, what it is computed from, how it is written."""
+"""The numbers of the tables as data: what each is called, what it is computed from, how sure it is."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from evaluation.sample import Bootstrap, Sample
-from evaluation.statistics import Interval, interval, interval_of_share, mean, median
+from evaluation.statistics import Interval, interval, less_bias, mean, median
 
 
 @dataclass(frozen=True)
-class Measure:
+class Measure(ABC):
     """A number of a row.
 
     Attributes:
         title: as a column's header.
-        computed: from all prompts once and from every draw, `(1 + replicate,)`.
         digits: after the point.
-        share: whether it is a share of clips, between 0 and 1.
     """
 
     title: str
-    computed: Callable[[Sample, Bootstrap], Tensor]
     digits: int
-    share: bool = False
+
+    @abstractmethod
+    def _computed(self, sample: Sample, bootstrap: Bootstrap) -> Tensor:
+        """From all prompts once and from every draw, `(1 + replicate,)`."""
 
     def of(self, sample: Sample, bootstrap: Bootstrap) -> Interval:
         """The number and its interval."""
-        computed = self.computed(sample, bootstrap)
-        return interval_of_share(computed, bootstrap.drawn.shape[1]) if self.share else interval(computed)
+        return interval(self._computed(sample, bootstrap))
 
     def difference(self, sample: Sample, other: Sample, bootstrap: Bootstrap) -> Interval:
-        """A row's number less another row's: the paired comparison."""
-        computed = self.computed(sample, bootstrap) - self.computed(other, bootstrap)
-        prompts = bootstrap.drawn.shape[1]
-        return interval_of_share(computed, prompts, lowest=-1) if self.share else interval(computed)
+        """A row's number minus another row's: the paired comparison."""
+        return interval(self._computed(sample, bootstrap) - self._computed(other, bootstrap))
 
     def ratio(self, sample: Sample, other: Sample, bootstrap: Bootstrap) -> Interval:
         """A row's number over another row's, on the same draws."""
-        return interval(self.computed(sample, bootstrap) / self.computed(other, bootstrap))
+        return interval(self._computed(sample, bootstrap) / self._computed(other, bootstrap))
+
+
+@dataclass(frozen=True)
+class Mean(Measure):
+    """The mean of a column of the results."""
+
+    column: str
+
+    def _computed(self, sample: Sample, bootstrap: Bootstrap) -> Tensor:
+        return mean(sample.columns[self.column], bootstrap.drawn)
+
+
+@dataclass(frozen=True)
+class Median(Mean):
+    """The median over prompts of a column of the results."""
+
+    def _computed(self, sample: Sample, bootstrap: Bootstrap) -> Tensor:
+        return median(sample.columns[self.column], bootstrap.drawn)
+
+
+@dataclass(frozen=True)
+class Share(Mean):
+    """The share of clips or frames for which a column of the results is 1.
+
+    For the interval two prompts are added, one that says yes and one that says no (Agresti and Coull, 1998): else what
+    is right in all prompts, or differs in two of them, would seem to be certain.
+    """
+
+    def of(self, sample: Sample, bootstrap: Bootstrap) -> Interval:
+        """The number and its interval, which does not leave 0 to 1."""
+        return self._interval(sample.columns[self.column], bootstrap, (1.0, 0.0))
+
+    def difference(self, sample: Sample, other: Sample, bootstrap: Bootstrap) -> Interval:
+        """The paired comparison: one of the two prompts is right in the one row only, the other in the other."""
+        return self._interval(sample.columns[self.column] - other.columns[self.column], bootstrap, (1.0, -1.0))
+
+    def _interval(self, values: Tensor, bootstrap: Bootstrap, added: tuple[float, float]) -> Interval:
+        found = interval(mean(torch.cat((values, values.new_tensor(added))), bootstrap.drawn_with_two))
+        return Interval(float(values.mean()), found.low, found.high)
+
+
+@dataclass(frozen=True)
+class Distance(Measure):
+    """The Frechet distance of the judge's features to those of renders. Drawing again adds to it: that is taken off."""
+
+    def _computed(self, sample: Sample, bootstrap: Bootstrap) -> Tensor:
+        return _distances(sample, bootstrap)
 
 
 @functools.cache
-def _distance(sample: Sample, bootstrap: Bootstrap) -> Tensor:
+def _distances(sample: Sample, bootstrap: Bootstrap) -> Tensor:
     """Seconds of work for each row, asked for in several tables."""
-    return bootstrap.frechet.distances(sample.features)
+    return less_bias(bootstrap.frechet.distances(sample.features))
 
 
-def _mean(title: str, column: str, digits: int, share: bool = False) -> Measure:
-    return Measure(title, lambda sample, boot: mean(sample.columns[column], boot.drawn), digits, share)
-
-
-FLICKER = _mean("flicker", "flicker", 3)
-DISTANCE = Measure("feature distance", _distance, 2)
-CONTRAST = _mean("contrast", "contrast", 4)
-MOTION = _mean("motion", "motion", 3, share=True)
-ALL_FOUR = _mean("all four", "all", 3, share=True)
-JITTER = _mean("jitter", "jitter", 2)
-COLOUR_FRAMES = _mean("colour, frames", "colour_frames", 3, share=True)
-SHARPNESS = _mean("sharpness", "sharpness", 3)
-CONSISTENCY = _mean("subject consistency", "subject_consistency", 4)
-COLOUR_SHIFT = _mean("colour shift", "colour_shift", 2)
-AMPLITUDE = _mean("amplitude", "amplitude", 3)
-SECONDS = Measure("seconds", lambda sample, boot: median(sample.columns["seconds"], boot.drawn), 2)
+FLICKER = Mean("flicker", 3, "flicker")
+DISTANCE = Distance("feature distance", 2)
+CONTRAST = Mean("contrast", 4, "contrast")
+MOTION = Share("motion", 3, "motion")
+ALL_FOUR = Share("all four", 3, "all")
+JITTER = Mean("jitter", 2, "jitter")
+AMPLITUDE = Mean("amplitude", 3, "amplitude")
+COLOUR_FRAMES = Share("colour, frames", 3, "colour_frames")
+SHARPNESS = Mean("sharpness", 3, "sharpness")
+CONSISTENCY = Mean("subject consistency", 4, "subject_consistency")
+COLOUR_SHIFT = Mean("colour shift", 2, "colour_shift")
+SECONDS = Median("seconds", 2, "seconds")
 
 MAIN = (FLICKER, DISTANCE, CONTRAST, MOTION, ALL_FOUR, SECONDS)
-COMPARED = (FLICKER, DISTANCE, CONTRAST, MOTION, JITTER, AMPLITUDE)
+COMPARED = (FLICKER, DISTANCE, CONTRAST, MOTION, JITTER, AMPLITUDE, CONSISTENCY, COLOUR_SHIFT)
 SEEN = (
-    *(_mean(name, name, 3, share=True) for name in ("shape", "colour", "background", "motion")),
+    Share("shape", 3, "shape"),
+    Share("colour", 3, "colour"),
+    Share("background", 3, "background"),
+    MOTION,
     ALL_FOUR,
-    _mean("shape, frames", "shape_frames", 3, share=True),
+    Share("shape, frames", 3, "shape_frames"),
     COLOUR_FRAMES,
-    _mean("background, frames", "background_frames", 3, share=True),
+    Share("background, frames", 3, "background_frames"),
 )
 REST = (SHARPNESS, JITTER, CONSISTENCY, COLOUR_SHIFT, AMPLITUDE)

@@ -20,7 +20,15 @@ from evaluation.statistics import Interval
 
 @dataclass(frozen=True)
 class Family:
-    """Rows that are drawn alike; those that are named, and those on a front, get their names."""
+    """Rows that are drawn alike.
+
+    Attributes:
+        title: in the legend.
+        rows: by name, as far as they are there.
+        colour: as matplotlib knows it.
+        marker: the same.
+        named: those that get their names, beside those on a front.
+    """
 
     title: str
     rows: Sequence[str]
@@ -102,12 +110,11 @@ def write_te(path: Path, samples: Samples) -> None:
 def compared(measure: Measure, row: str, samples: Samples) -> Interval:
     """A row's number, with the interval of its difference to the `REFERENCE`, where there is one.
 
-    The interval of the number itself is mostly of how different prompts are, which is the same for all rows; a share of
-    clips keeps it, for it cannot leave 0 to 1.
+    The interval of the number itself is mostly of how different prompts are, which is the same for all rows.
     """
     sample, other = samples.rows[row], samples.rows.get(REFERENCE)
     own = measure.of(sample, samples.bootstrap)
-    if other is None or measure.share:
+    if other is None:
         return own
     difference = measure.difference(sample, other, samples.bootstrap)
     shift = own.estimate - difference.estimate
@@ -122,7 +129,10 @@ def _fronted(axes: Axes, measure: Measure, samples: Samples) -> None:
         points |= places
         if places:
             x, y = zip(*places.values(), strict=True)
-            ends = [[abs(getattr(each, end) - each.estimate) for each in found.values()] for end in ("low", "high")]
+            ends = [
+                [each.estimate - each.low for each in found.values()],
+                [each.high - each.estimate for each in found.values()],
+            ]
             axes.errorbar(
                 x, y, ends, fmt=family.marker, color=family.colour, label=family.title,
                 markersize=11 if family.marker == "*" else 6, elinewidth=0.7, alpha=0.85,

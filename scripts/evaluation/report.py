@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jinja2
 
@@ -15,11 +15,14 @@ from evaluation.sample import Sample, Samples
 from evaluation.summary import table
 
 TEMPLATE = Path(__file__).with_name("results.md.jinja")
-REFINING = ("spatial", "temporal")
 _MEASURES: dict[str, Measure] = {
     name.lower(): value for name, value in vars(measures).items() if isinstance(value, Measure)
 }
-_COMPARED = [name for measure in measures.COMPARED for name, other in _MEASURES.items() if other is measure]
+COMPARED = [name for measure in measures.COMPARED for name, other in _MEASURES.items() if other is measure]
+
+
+class NotMeasuredError(Exception):
+    """The page speaks of a row that has not all of its clips."""
 
 
 def report(samples: Samples, held_out: Samples, circumstances: str) -> str:
@@ -31,59 +34,70 @@ def report(samples: Samples, held_out: Samples, circumstances: str) -> str:
         circumstances: the command, the device and the versions.
 
     Raises:
-        KeyError: a row that the text speaks of has not been measured.
+        NotMeasuredError: the text speaks of a row that is not there.
     """
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(**vocabulary(samples), held_out=vocabulary(held_out), circumstances=circumstances)
+    return template.render(said=Words(samples), held_out=Words(held_out), circumstances=circumstances)
 
 
-def vocabulary(samples: Samples) -> dict[str, Callable[..., Any]]:
-    """What the template says numbers with; rows and measures are named, such as `number("steady", "flicker")`."""
+@dataclass(frozen=True)
+class Words:
+    """What the template says numbers with; rows and measures are named, such as `said.number("steady", "flicker")`."""
 
-    def number(row: str, measure: str) -> str:
+    samples: Samples
+
+    @property
+    def prompts(self) -> int:
+        """How many."""
+        return self.samples.bootstrap.drawn.shape[1]
+
+    @property
+    def clips(self) -> int:
+        """How many of each row."""
+        return next(iter(self.samples.rows.values())).clips
+
+    def number(self, row: str, measure: str) -> str:
+        """`0.209 (0.203 to 0.215)`."""
         chosen = _MEASURES[measure]
-        return chosen.of(samples.rows[row], samples.bootstrap).text(chosen.digits)
+        return chosen.of(self._row(row), self.samples.bootstrap).text(chosen.digits)
 
-    def difference(row: str, other: str, measure: str) -> str:
+    def difference(self, row: str, other: str, measure: str) -> str:
+        """The first minus the second, bold where they are different."""
         chosen = _MEASURES[measure]
-        found = chosen.difference(samples.rows[row], samples.rows[other], samples.bootstrap)
-        text = found.text(chosen.digits)
-        return f"**{text}**" if found.apart else text
+        found = chosen.difference(self._row(row), self._row(other), self.samples.bootstrap)
+        return f"**{found.text(chosen.digits)}**" if found.apart else found.text(chosen.digits)
 
-    def compared(row: str, other: str) -> str:
-        return " | ".join(difference(row, other, name) for name in _COMPARED)
+    def compared(self, row: str, other: str) -> str:
+        """All differences of the comparisons' tables, as cells."""
+        return " | ".join(self.difference(row, other, name) for name in COMPARED)
 
-    def ratio(row: str, other: str, measure: str) -> str:
-        return _MEASURES[measure].ratio(samples.rows[row], samples.rows[other], samples.bootstrap).text(2)
+    def ratio(self, row: str, other: str, measure: str) -> str:
+        """The first over the second."""
+        return _MEASURES[measure].ratio(self._row(row), self._row(other), self.samples.bootstrap).text(2)
 
-    def operations(row: str, other: str) -> str:
-        return f"{samples.rows[row].operations / samples.rows[other].operations:.0%}".replace("%", " %")
+    def operations(self, row: str, other: str) -> str:
+        """The first's as a share of the second's: `45 %`."""
+        return f"{100 * self._row(row).operations / self._row(other).operations:.0f} %"
 
-    def passes(row: str) -> str:
-        return f"{sum(_passes(samples.rows[row], role) for role in REFINING):g}"
+    def refining(self, row: str) -> str:
+        """Passes of the spatial and the temporal expert."""
+        return f"{sum(self._passes(row, role) for role in ('spatial', 'temporal')):g}"
 
-    def rows(names: Sequence[str], shown: Sequence[str]) -> str:
-        chosen = [_MEASURES[name] for name in shown]
-        header = ("row", "passes", "operations, G", *(measure.title for measure in chosen))
-        lines = ([name, *_costs(samples.rows[name]), *(number(name, each) for each in shown)] for name in names)
+    def rows(self, names: Sequence[str], shown: Sequence[str]) -> str:
+        """A table of rows: passes, operations and the named measures."""
+        header = ("row", "passes", "operations, G", *(_MEASURES[name].title for name in shown))
+        lines = ([f"`{name}`", *self._costs(name), *(self.number(name, each) for each in shown)] for name in names)
         return table(header, lines).rstrip("\n")
 
-    def clips() -> int:
-        return next(iter(samples.rows.values())).clips
+    def _costs(self, row: str) -> tuple[str, str]:
+        passes = " + ".join(f"{self._passes(row, role):g}" for role in ROLES)
+        return passes, f"{self._row(row).operations / 1e9:.0f}"
 
-    def prompts() -> int:
-        return samples.bootstrap.drawn.shape[1]
+    def _passes(self, row: str, role: str) -> float:
+        return float(self._row(row).columns[f"passes_{role}"].mean())
 
-    return {
-        "number": number, "difference": difference, "compared": compared, "ratio": ratio, "operations": operations,
-        "passes": passes, "rows": rows, "clips": clips, "prompts": prompts,
-    }  # fmt: skip
-
-
-def _passes(sample: Sample, role: str) -> float:
-    return float(sample.columns[f"passes_{role}"].mean())
-
-
-def _costs(sample: Sample) -> tuple[str, str]:
-    return " + ".join(f"{_passes(sample, role):g}" for role in ROLES), f"{sample.operations / 1e9:.0f}"
+    def _row(self, name: str) -> Sample:
+        if name not in self.samples.rows:
+            raise NotMeasuredError(f"not all clips of {name} have been measured")
+        return self.samples.rows[name]

@@ -56,16 +56,24 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Bootstrap:
-    """The draws of prompts that all rows are computed on, `(1 + replicate, prompt)`, and the distances to renders."""
+    """The draws of prompts that all rows are computed on.
+
+    Attributes:
+        drawn: `(1 + replicate, prompt)`.
+        drawn_with_two: `(1 + replicate, prompt + 2)`, for shares, to which two prompts are added.
+        frechet: distances to renders.
+    """
 
     drawn: Tensor
+    drawn_with_two: Tensor
     frechet: Frechet
 
     @classmethod
     def to(cls, reference: Moments) -> Bootstrap:
         """For as many prompts as the reference features are of."""
-        drawn = draws(len(reference.count))
-        return cls(drawn, Frechet(reference, drawn))
+        prompts = len(reference.count)
+        drawn = draws(prompts)
+        return cls(drawn, draws(prompts + 2), Frechet(reference, drawn))
 
 
 @dataclass(frozen=True)

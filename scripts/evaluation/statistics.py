@@ -33,7 +33,7 @@ class Interval:
 
     def text(self, digits: int) -> str:
         """`0.209 (0.203 to 0.215)`."""
-        return f"{self.estimate:.{digits}f} ({self.low:.{digits}f} to {self.high:.{digits}f})"
+        return f"{self.estimate:z.{digits}f} ({self.low:z.{digits}f} to {self.high:z.{digits}f})"
 
 
 def draws(prompts: int, replicates: int = REPLICATES, seed: int = 0) -> Tensor:
@@ -59,25 +59,15 @@ def median(values: Tensor, drawn: Tensor) -> Tensor:
 
 
 def interval(computed: Tensor) -> Interval:
-    """The replicates' 95 % around the estimate, less their bias: what drawing again adds is known and taken off."""
-    estimate, replicates = float(computed[0]), computed[1:]
-    bias = float(replicates.mean()) - estimate
+    """The middle 95 % of the draws, around what all prompts once have given."""
     tail = (1 - LEVEL) / 2
-    low, high = (float(replicates.quantile(share)) - bias for share in (tail, 1 - tail))
-    return Interval(estimate, low, high)
+    low, high = (float(computed[1:].quantile(share)) for share in (tail, 1 - tail))
+    return Interval(float(computed[0]), low, high)
 
 
-def interval_of_share(computed: Tensor, prompts: int, lowest: float = 0) -> Interval:
-    """The same of a share, or with `lowest` = -1 of a difference of two.
-
-    Where all prompts say the same, drawing them again says nothing: then it is what so many prompts can exclude, that
-    more than `1 - 0.025 ** (1 / prompts)` of all would say otherwise (Clopper and Pearson, 1934).
-    """
-    found = interval(computed)
-    if torch.allclose(computed, computed[:1]):
-        excluded = 1 - ((1 - LEVEL) / 2) ** (1 / prompts)
-        found = Interval(found.estimate, found.estimate - excluded, found.estimate + excluded)
-    return Interval(found.estimate, max(lowest, found.low), min(1, found.high))
+def less_bias(computed: Tensor) -> Tensor:
+    """The same with the draws moved so that their mean is the estimate: for what drawing again adds to by itself."""
+    return torch.cat((computed[:1], computed[1:] - (computed[1:].mean() - computed[0])))
 
 
 @dataclass(frozen=True)

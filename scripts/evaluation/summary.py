@@ -12,9 +12,10 @@ from evaluation.statistics import LEVEL, REPLICATES
 
 LEGEND = f"""\
 A number is that of all clips, with its {LEVEL:.0%} interval in brackets: {REPLICATES} times as many prompts were drawn
-from the prompts, with all of their clips. Where all clips are right or none is, the interval is what so many prompts
-can exclude. A difference is that of a row to the named one on the same draws; **bold** where its interval excludes
-zero, and only then are two rows called different.
+from the prompts, with all of their clips. For the interval of a share, one more prompt is right and one wrong: what is
+right in all prompts is not certain yet. A difference is that of a row to the named one on the same draws; **bold**
+where its interval excludes zero, and only then are two rows called different. One in twenty is bold by chance where
+there is no difference.
 
 Flicker: mean change of still background between frames, in levels of 0-255. Feature distance: Frechet, of the judge's
 features to those of other renders of the same attributes (it depends on the number of clips). Contrast and sharpness:
@@ -23,7 +24,7 @@ judge finds right; all four: of clips in which all are. Jitter: of the object ar
 Subject consistency: cosine similarity of the judge's features between frames. Colour shift: of the object's mean hue,
 degrees. Amplitude: of the motion, 1 as rendered, 0 for what stands still. Evaluations and passes: a clip's, of control,
 spatial and temporal expert (a guided evaluation is two passes). Operations: counted, of these passes; text encoder and
-VAE, the same for all rows, are left out. Seconds: median.
+VAE, the same for all rows, are left out. Seconds: median over prompts.
 """
 
 
@@ -47,10 +48,9 @@ def summary(samples: Samples, sections: Sequence[Section]) -> str:
     parts += ["## What is seen", _numbers(samples.rows, SEEN, samples.bootstrap)]
     parts += ["## The rest", _numbers(samples.rows, REST, samples.bootstrap)]
     if samples.unfinished:
-        parts.append(
-            "Not finished: " + ", ".join(f"{row} ({clips} clips)" for row, clips in samples.unfinished.items())
-        )
-    return "\n".join(f"{part}\n" for part in (*parts, LEGEND.rstrip("\n")))
+        clips = ", ".join(f"{row} ({clips} clips)" for row, clips in samples.unfinished.items())
+        parts.append(f"Not finished: {clips}")
+    return "\n".join(f"{part}\n" for part in parts)
 
 
 def table(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
@@ -92,5 +92,5 @@ def _differences(samples: Mapping[str, Sample], reference: str, bootstrap: Boots
         if row != reference:
             found = [(measure.digits, measure.difference(sample, other, bootstrap)) for measure in COMPARED]
             marked = [f"**{each.text(digits)}**" if each.apart else each.text(digits) for digits, each in found]
-            lines.append([row, f"{sample.operations / max(1, other.operations):.2f}", *marked])
+            lines.append([row, f"{sample.operations / other.operations:.2f}", *marked])
     return table(("row", "operations", *(measure.title for measure in COMPARED)), lines)
