@@ -44,7 +44,7 @@ from evaluation.summary import LEGEND, summary
 
 ALL_ROWS = (*FLOOR, *ROWS)
 HELD_OUT_FOLDER = "held_out"
-PICTURED = 4
+PICTURED = 9
 """The number of the prompt that is shown."""
 
 

@@ -235,4 +235,4 @@ def test_all_that_is_shown_is_drawn_with_the_same_prompt_and_seed(samples, tmp_p
     assert [row for row, _, _ in asked] == list(SHOWN)
     assert len({(prompt.text, seed) for _, prompt, seed in asked}) == 1
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"results_operations.png", "results_rows.png", "results_te.png"}
+    assert names == {"results_operations.png", "results_rows.jpg", "results_te.png"}

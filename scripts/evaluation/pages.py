@@ -34,7 +34,7 @@ def write_pictures(folder: Path, samples: Samples, makers: Mapping[str, Callable
 
     plots.write_operations(folder / "results_operations.png", samples)
     plots.write_te(folder / "results_te.png", samples)
-    pictures.write_rows(folder / "results_rows.png", makers, prompt)
+    pictures.write_rows(folder / "results_rows.jpg", makers, prompt)
 
 
 def write_text(path: Path, text: str) -> None:
