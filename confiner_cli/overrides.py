@@ -215,13 +215,12 @@ def read_record(path: Path) -> dict[str, Any]:
 
 def _unrecorded(config: dict[str, Any]) -> dict[str, Any]:
     """What an older record does not say of experts and scheduler: as if there were no such setting, not as today's."""
-    defaults = asdict(ExpertSettings())
     scheduler = dict(_leaves({"scheduler": asdict(SchedulerSettings())} if "scheduler" in config else {}))
     turn = {} if "turn" in config.get("experts", {}) else {"experts.turn": False}
     recorded_roles = [role for role in ROLES if isinstance(config.get("experts", {}).get(role), dict)]
     return scheduler | turn | {
         f"experts.{role}.{key}": value
-        for role in recorded_roles for key, value in defaults.items() if value != MISSING
+        for role in recorded_roles for key, value in asdict(ExpertSettings()).items() if value != MISSING
     }  # fmt: skip
 
 

@@ -89,7 +89,7 @@ REFUSED = [
     ([PROMPT, "--frobnicate"], "--frobnicate"),
     ([PROMPT, "--config-path", "."], "--config-dir"),
     ([PROMPT, "--config-dir", "nowhere"], "nowhere"),
-    ([PROMPT, "--config-dir", "own", "--config-name", "late"], "scheduler: comes before experts:"),
+    ([PROMPT, "--config-dir", "own", "--config-name", "late"], "list scheduler: before experts:"),
     (["from=nowhere.mp4"], "nowhere.mp4"),
     (["from=latin.txt"], "latin.txt"),
     (["from=full"], "full"),
