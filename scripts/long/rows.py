@@ -21,6 +21,8 @@ CONFINER: dict[str, tuple[str, ...]] = {
     "none": (*_PAPER, *_ALL_OFF),
     "noise_by_window": (_LONG, "long_video.noise_by=window"),
     "unshuffled": (_LONG, "long_video.shuffle=none"),
+    "steady": (_LONG, "scheduler=steady"),
+    "steady_no_turn": (_LONG, "scheduler=steady", "long_video.turn=false"),
     "te_200": (_LONG, "scheduler.refinement.te=200"),
     "te_300": (_LONG, "scheduler.refinement.te=300"),
 }  # fmt: skip
