@@ -26,7 +26,13 @@ PROMPTS_SHOWN = (
 )
 FOCUSED = "[document.activeElement].map((one) => one.classList[0] ?? (one.name || one.localName))[0]"
 TIMES = "[...document.querySelectorAll('#sides video')].map((video) => video.currentTime)"
-SETTLED = "[...document.querySelectorAll('#sides video')].every((video) => video.readyState > 1 && !video.seeking)"
+SETTLED = "sides.every(({ video, next }) => video.readyState > 1 && !video.seeking && next === null)"
+COUNT_OVERTAKEN = """() => {
+    const time = Object.getOwnPropertyDescriptor(HTMLMediaElement.prototype, "currentTime");
+    window.overtaken = 0;
+    const set = function (to) { window.overtaken += this.seeking; time.set.call(this, to); };
+    Object.defineProperty(HTMLMediaElement.prototype, "currentTime", { ...time, set });
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +166,20 @@ def test_two_runs_are_compared_by_keyboard_alone_frame_by_frame(chromium, sweep)
         page.keyboard.press("Escape")
         assert page.get_by_role("dialog").is_hidden()
         assert page.evaluate("document.activeElement === document.querySelectorAll('.tick input')[2]")
+
+
+def test_no_seek_overtakes_another_and_the_last_one_asked_for_wins(chromium, sweep):
+    with visit(chromium, sweep / "index.html", reduced_motion="reduce") as seen:
+        page = seen.page
+        for number in (1, 2):
+            page.get_by_role("checkbox", name="Compare").nth(number).check()
+        page.keyboard.press("c")
+        until(page, SETTLED)
+        page.evaluate(COUNT_OVERTAKEN)
+        page.evaluate("[1, 1, -1, 1].forEach(step)")  # faster than a seek ends
+        until(page, SETTLED)
+        assert page.evaluate("overtaken") == 0
+        assert page.evaluate(TIMES) == pytest.approx([2.5 / 8, 2.5 / 8], abs=1e-3)
 
 
 def test_compared_videos_play_together_and_name_what_differs(chromium, sweep):

@@ -32,8 +32,10 @@ function side(run) {
   prompt.textContent = run.prompt;
   prompt.dir = "auto";
   cost.textContent = run.cost;
+  const one = { run, figure, video, stage, next: null };
   video.addEventListener("loadedmetadata", () => show(Number(player.frame.value)));
-  return { run, figure, video, stage };
+  video.addEventListener("seeked", () => one.next !== null && seek(one, one.next));
+  return one;
 }
 
 // Frames a second and length are the record's; where it has none, the file's.
@@ -49,9 +51,15 @@ function moment(one, time) {
   return (Math.min(Math.floor(time * rate(one) + 1e-6), count(one) - 1) + 0.5) / rate(one);
 }
 
+// One seek at a time, then the last one asked for: Chromium now and then never ends one that another overtook.
+function seek(one, time) {
+  one.next = one.video.seeking ? time : null;
+  if (!one.video.seeking) one.video.currentTime = time;
+}
+
 function show(frame) {
   const shown = Math.min(Math.max(0, frame), last());
-  for (const one of sides) one.video.currentTime = moment(one, shown / finest());
+  for (const one of sides) seek(one, moment(one, shown / finest()));
   tell(shown);
 }
 
@@ -92,7 +100,7 @@ function follow() {
     for (const one of sides) {
       const waits = time >= length(one);
       if (waits) one.video.pause();
-      else if (one !== clock && Math.abs(one.video.currentTime - time) > 1 / rate(one)) one.video.currentTime = time;
+      else if (one !== clock && Math.abs(one.video.currentTime - time) > 1 / rate(one)) seek(one, time);
     }
     tell(Math.min(last(), Math.floor(time * finest())));
   }
