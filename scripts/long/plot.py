@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, median
 
-from PIL import Image, ImageDraw, ImageFont
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullLocator
 
 from confiner_cli.video import temporary_beside
 from long.rows import KINDS
 from long.summary import Average, Line, numbers, of_kind
 
-LABELS, PANEL, LINE, GAP, TOP, BOTTOM = 190, 180, 26, 44, 84, 34
-_LIMITS = (0.5, 1.0, 3.0, 10.0, 30.0, 100.0)
-PAPER, INK, GRID = "#ffffff", "#111111", "#dddddd"
-COLOURS = {KINDS[0]: ((31, 119, 180), (174, 209, 235)), KINDS[1]: ((214, 90, 20), (247, 205, 175))}
-"""By kind: of the average, and of single videos."""
+COLOURS = dict(zip(KINDS, ("#1f77b4", "#d55e00"), strict=True))
+BESIDE = dict(zip(KINDS, (-0.16, 0.16), strict=True))
+"""By kind: how far from the middle of a row's line its dots are."""
+_LIMITS = (0.1, 30.0)
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A column of the results as a panel, from 0 on, or with `log` from 0.5 on; what lies outside is at its edge."""
+    """A column of the results as a panel, from 0 on; with `log` what lies outside of 0.1 to 30 is at its edge."""
 
     title: str
     column: str
@@ -45,77 +45,41 @@ PANELS = (
 
 def write_plot(path: Path, rows: Mapping[str, Sequence[Line]]) -> None:
     """Write a PNG of results by row; it appears whole or not at all."""
-    size = (LABELS + len(PANELS) * (PANEL + GAP), TOP + len(rows) * LINE + BOTTOM)
-    picture = Image.new("RGB", size, PAPER)
-    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(size=13)
-    _legend(draw, font)
-    for number, row in enumerate(rows):
-        draw.text((LABELS - 12, _y(number)), row, fill=INK, font=font, anchor="rm")
-    for place, panel in enumerate(PANELS):
-        _panel(draw, font, LABELS + place * (PANEL + GAP), panel, list(rows.values()))
-    with temporary_beside(path) as temporary:
-        picture.save(temporary, optimize=True)
-
-
-def _y(number: int) -> float:
-    return TOP + (number + 0.5) * LINE
-
-
-def _legend(draw: ImageDraw.ImageDraw, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> None:
-    left = 12.0
+    figure = Figure(figsize=(17, 1.6 + 0.28 * len(rows)), layout="constrained")
+    panels: Sequence[Axes] = figure.subplots(1, len(PANELS), sharey=True)
+    for axes, panel in zip(panels, PANELS, strict=True):
+        for place, lines in enumerate(rows.values()):
+            for kind in KINDS:
+                _dots(axes, place + BESIDE[kind], panel, numbers(of_kind(lines, kind), panel.column), kind)
+        _scaled(axes, panel)
+    panels[0].set_yticks(range(len(rows)), rows)
+    panels[0].set_ylim(len(rows) - 0.5, -0.5)
     for kind in KINDS:
-        _dot(draw, left + 5, 20, 5, COLOURS[kind][0])
-        text = f"motion {kind}"
-        draw.text((left + 16, 20), text, fill=INK, font=font, anchor="lm")
-        left += 16 + draw.textlength(text, font=font) + 24
-    draw.text((left, 20), "large: average, small: single videos", fill=INK, font=font, anchor="lm")
+        panels[0].plot([], [], "o", color=COLOURS[kind], label=f"motion {kind}")
+    figure.legend(title="large: average, small: single videos", loc="outside upper left", ncols=2, frameon=False)
+    with temporary_beside(path) as temporary:
+        figure.savefig(temporary, dpi=80, format="png", metadata={"Software": None})
 
 
-def _panel(
-    draw: ImageDraw.ImageDraw,
-    font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
-    left: float,
-    panel: Panel,
-    rows: Sequence[Sequence[Line]],
-) -> None:
-    found = [value for lines in rows for value in numbers(lines, panel.column)]
-    ticks = _ticks(found, panel.log)
-    bottom = TOP + len(rows) * LINE
-    draw.text((left, TOP - 30), panel.title, fill=INK, font=font, anchor="lm")
-    for tick in ticks:
-        x = left + PANEL * _place(tick, ticks, panel.log)
-        draw.line(((x, TOP - 6), (x, bottom)), fill=GRID)
-        draw.text((x, bottom + 12), f"{tick:g}", fill=INK, font=font, anchor="mm")
-    for number, lines in enumerate(rows):
-        draw.line(((left, _y(number)), (left + PANEL, _y(number))), fill=GRID)
-        for kind, offset in zip(KINDS, (-4, 4), strict=True):
-            values = numbers(of_kind(lines, kind), panel.column)
-            strong, weak = COLOURS[kind]
-            for value in values:
-                _dot(draw, left + PANEL * _place(value, ticks, panel.log), _y(number) + offset, 3, weak)
-            if values:
-                average = panel.average(values)
-                _dot(draw, left + PANEL * _place(average, ticks, panel.log), _y(number) + offset, 4.5, strong)
+def _scaled(axes: Axes, panel: Panel) -> None:
+    axes.set_title(panel.title, fontsize=10)
+    axes.tick_params(labelsize=9)
+    axes.grid(color="#e5e5e5")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    if panel.log:
+        axes.set(xscale="log", xlim=_LIMITS)
+        axes.xaxis.set_major_locator(FixedLocator((0.1, 0.3, 1, 3, 10, 30)))
+        axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        axes.set_xlim(left=0)
 
 
-def _dot(draw: ImageDraw.ImageDraw, x: float, y: float, radius: float, colour: tuple[int, int, int]) -> None:
-    draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
-
-
-def _ticks(values: Sequence[float], log: bool) -> list[float]:
-    """Three to five numbers, the first and last of which are the panel's ends."""
-    largest = max(values, default=1.0)
-    if log:
-        return [*_LIMITS[:2], *(limit for before, limit in pairwise(_LIMITS[1:]) if before < largest)]
-    unit = 10 ** math.floor(math.log10(max(largest, 1e-6)))
-    step = next(factor * unit / 4 for factor in (1, 2, 4, 10) if factor * unit >= largest - 1e-9)
-    return [step * number for number in range(5)]
-
-
-def _place(value: float, ticks: Sequence[float], log: bool) -> float:
-    """0 at the first tick, 1 at the last."""
-    first, last = ticks[0], ticks[-1]
-    value = min(max(value, first), last)
-    if log:
-        return math.log(value / first) / math.log(last / first)
-    return (value - first) / (last - first)
+def _dots(axes: Axes, y: float, panel: Panel, values: Sequence[float], kind: str) -> None:
+    if not values:
+        return
+    low, high = _LIMITS if panel.log else (0.0, None)
+    for found, size, alpha in ((values, 12, 0.35), ([panel.average(values)], 45, 1.0)):
+        x = np.clip(found, low, high)
+        axes.scatter(x, np.full(len(x), y), size, COLOURS[kind], alpha=alpha, linewidths=0, clip_on=False)
