@@ -53,7 +53,7 @@ def write_plot(path: Path, rows: Mapping[str, Sequence[Line]]) -> None:
                 _dots(axes, place + BESIDE[kind], panel, numbers(of_kind(lines, kind), panel.column), kind)
         _scaled(axes, panel)
     panels[0].set_yticks(range(len(rows)), rows)
-    panels[0].set_ylim(len(rows) - 0.5, -0.5)
+    panels[0].set_ylim(max(len(rows), 1) - 0.5, -0.5)
     for kind in KINDS:
         panels[0].plot([], [], "o", color=COLOURS[kind], label=f"motion {kind}")
     figure.legend(title="large: average, small: single videos", loc="outside upper left", ncols=2, frameon=False)
