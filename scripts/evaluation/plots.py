@@ -68,6 +68,8 @@ TE_LINES = (
 
 REFERENCE = "coordinated"
 _TEXT: Mapping[str, Any] = {"fontsize": 8, "rotation_mode": "anchor"}
+_SLANTED: Mapping[str, Any] = {"xytext": (-3, -7), "rotation": -35}
+_FLAT: Mapping[str, Any] = {"xytext": (8, -2)}
 
 
 def front(points: Mapping[str, tuple[float, float]]) -> list[str]:
@@ -140,10 +142,9 @@ def _fronted(axes: Axes, measure: Measure, samples: Samples) -> None:
     best = front(points)
     axes.step(*zip(*(points[row] for row in best), strict=True), where="post", color="#111111", linewidth=1,
               label="Pareto front", zorder=0)  # fmt: skip
-    for row in best:
-        axes.annotate(
-            row, points[row], (-3, -7), textcoords="offset points", rotation=-35, va="top", weight="bold", **_TEXT
-        )
+    for row in best:  # presets flat: the ways to refine that they are made of lie close by
+        where = _FLAT if row in PRESETS else _SLANTED
+        axes.annotate(row, points[row], textcoords="offset points", va="top", weight="bold", **where, **_TEXT)
     for row in dict.fromkeys(row for family in FAMILIES for row in family.named if row in points and row not in best):
         axes.annotate(row, points[row], (3, 6), textcoords="offset points", rotation=35, va="bottom", **_TEXT)
     axes.set(xscale="log", yscale="log")
@@ -152,6 +153,8 @@ def _fronted(axes: Axes, measure: Measure, samples: Samples) -> None:
         axis.set_major_formatter(FormatStrFormatter("%g"))
         axis.set_minor_locator(NullLocator())
     axes.margins(0.1, 0.25)
+    low, high = axes.get_ylim()
+    axes.set_ylim(low * 0.85, high * 0.85)  # the long names on the front hang down
     _plain(axes)
 
 
