@@ -75,7 +75,7 @@ def _translated(error: Exception) -> ConfinerError:
     if lines[0].startswith("Ambiguous value"):
         return ConfinerError(lines[0], "add -m to try one value after another; a list is written key=[1,2]")
     if "Could not override 'scheduler'" in lines[0]:
-        return ConfinerError(lines[0], "list scheduler: before experts: and long_video:, or inherit generate")
+        return ConfinerError(lines[0], "list scheduler: before experts:, or inherit generate")
     key = re.search(r"full_key: (\S+)", str(cause))
     where = key[1] if key else getattr(error, "override", None)
     return ConfinerError(f"{where}: {lines[0]}" if where else lines[0], _HINT)

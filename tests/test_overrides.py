@@ -141,15 +141,15 @@ def test_what_an_older_record_does_not_say_of_the_scheduler_is_not_what_is_chose
         ([], "steady"),
         (["experts=tiny", "experts/spatial=epicrealism"], "steady"),
         (["experts=lavie_sd"], "confiner_9"),
-        (["long_video=confiner_long"], "confiner_9"),
+        (["long_video=confiner_long"], "steady"),
         (["experts=modelscope_sd", "long_video=confiner_long"], "confiner_9"),
-        (["long_video=confiner_long", "scheduler=steady"], "steady"),
+        (["long_video=confiner_long", "scheduler=confiner_9"], "confiner_9"),
         (["scheduler=confiner_18"], "confiner_18"),
         (["experts=zeroscope_sd", "scheduler=steady"], "steady"),
     ],
     ids=str,
 )
-def test_experts_and_long_videos_choose_the_scheduler_unless_the_user_does(words, name):
+def test_experts_choose_the_scheduler_also_of_a_long_video_unless_the_user_does(words, name):
     assert settings_of(compose(words)).scheduler.name == name
 
 

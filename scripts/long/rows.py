@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 _LONG = "long_video=confiner_long"
-_PAPER = (_LONG, "long_video.window_overlap=0", "long_video.noise_by=window", "long_video.turn=false")
+_PAPER = (
+    _LONG,
+    "scheduler=confiner_9",
+    "long_video.window_overlap=0",
+    "long_video.noise_by=window",
+    "long_video.turn=false",
+)
 _ALL_OFF = ("long_video.consistency=0", "long_video.staggered=false")
 
 CONFINER: dict[str, tuple[str, ...]] = {
@@ -21,8 +27,8 @@ CONFINER: dict[str, tuple[str, ...]] = {
     "none": (*_PAPER, *_ALL_OFF),
     "noise_by_window": (_LONG, "long_video.noise_by=window"),
     "unshuffled": (_LONG, "long_video.shuffle=none"),
-    "steady": (_LONG, "scheduler=steady"),
-    "steady_no_turn": (_LONG, "scheduler=steady", "long_video.turn=false"),
+    "confiner_9": (_LONG, "scheduler=confiner_9"),
+    "confiner_9_no_turn": (_LONG, "scheduler=confiner_9", "long_video.turn=false"),
     "te_200": (_LONG, "scheduler.refinement.te=200"),
     "te_300": (_LONG, "scheduler.refinement.te=300"),
 }  # fmt: skip
