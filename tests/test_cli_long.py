@@ -18,12 +18,14 @@ LONG = (
 )  # fmt: skip
 LATER = "a blue star, rising: over the 'sand' = ${x} {1}"
 
+MIXING = "scheduler=confiner_9"  # its temporal expert sees what the spatial one made of both prompts, in one step, too
+
 
 @pytest.fixture(scope="module")
 def changing(tmp_path_factory):
     """Two prompts, the second in the middle of a segment."""
     folder = tmp_path_factory.mktemp("changing") / "run"
-    words = (PROMPT, f"at=6:{LATER}", "num_frames=11", "output.save_latents=true", f"output.dir={folder}")
+    words = (PROMPT, MIXING, f"at=6:{LATER}", "num_frames=11", "output.save_latents=true", f"output.dir={folder}")
     return generate(*words, *LONG)
 
 
@@ -35,7 +37,9 @@ def test_a_prompt_holds_from_its_frame_on_verbatim_and_is_recorded(changing):
 
 
 def test_structures_have_the_prompt_of_their_start_and_windows_those_of_their_frames(changing, tmp_path):
-    plain = generate(PROMPT, "num_frames=11", "output.save_latents=true", f"output.dir={tmp_path / 'run'}", *LONG)
+    plain = generate(
+        PROMPT, MIXING, "num_frames=11", "output.save_latents=true", f"output.dir={tmp_path / 'run'}", *LONG
+    )
     one, other = (load_file(ending.folder / "latents.safetensors") for ending in (changing, plain))
     same = (one["structure"] == other["structure"]).flatten(3).all(dim=3)[0].all(dim=0).tolist()
     assert same == [True] * 8 + [False] * 3
