@@ -25,8 +25,7 @@ def locked(folder: Path) -> Iterator[None]:
     path = folder / NAME
     with _acquired(path, folder) as file:
         file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
+        print(f"process {os.getpid()} on {socket.gethostname()}", file=file, flush=True)
         try:
             yield
         finally:
@@ -38,10 +37,8 @@ def is_locked(folder: Path) -> bool:
     try:
         with (folder / NAME).open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
+    except OSError as error:
+        return isinstance(error, BlockingIOError)
     return False
 
 

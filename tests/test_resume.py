@@ -112,6 +112,18 @@ def test_a_finished_run_says_so_and_is_left_as_it_is(whole, words):
     assert killing.contents(whole) == before
 
 
+@pytest.mark.parametrize("words", [(), SHORT], ids=["resume", "generate"])
+def test_what_a_kill_in_a_run_s_last_moments_has_left_is_removed(tmp_path, whole, words):
+    folder = shutil.copytree(whole, tmp_path / "run")
+    before = killing.contents(folder)
+    (folder / "parts").mkdir()
+    for name in (".lock", ".video.7.writing.mp4", "parts/structure-000001.safetensors"):
+        (folder / name).write_bytes(b"left")
+    killing.gone_on(folder, *words)
+    killing.assert_clean(folder)
+    assert killing.contents(folder) == before
+
+
 @pytest.mark.parametrize("name", ["video.mp4", "structure.mp4", "contact_sheet.png"])
 def test_what_a_finished_run_has_lost_is_made_again(tmp_path, whole, name):
     folder = shutil.copytree(whole, tmp_path / "run")

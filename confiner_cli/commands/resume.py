@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +31,7 @@ def main(arguments: list[str]) -> int:
     from confiner_cli.checkpoints import Checkpoints
     from confiner_cli.config import compose, settings_of
     from confiner_cli.downloads import fetch
+    from confiner_cli.lock import locked
     from confiner_cli.overrides import recorded
     from confiner_cli.record import Place, is_whole, read_run
     from confiner_cli.roles import loaded_roles
@@ -37,10 +39,11 @@ def main(arguments: list[str]) -> int:
 
     if is_whole(folder, read_run(folder)):
         print(f"already done: {folder}", file=sys.stderr)
-        Checkpoints.remove(folder)
-        print(folder / "video.mp4", flush=True)
-        return 0
-    settings = resolved(settings_of(compose(list(recorded(folder, chosen=set(), output=True)))))
-    fetch(settings, loaded_roles(settings))
-    print(run(replace(settings, resume=True), Place(folder, exact=True), {}), flush=True)
+        with suppress(PermissionError), locked(folder):  # a kill in its last moments left its lock, too
+            Checkpoints.remove(folder)
+    else:
+        settings = resolved(settings_of(compose(list(recorded(folder, chosen=set(), output=True)))))
+        fetch(settings, loaded_roles(settings))
+        run(replace(settings, resume=True), Place(folder, exact=True), {})
+    print(folder / "video.mp4", flush=True)
     return 0
