@@ -38,9 +38,9 @@ def main(arguments: list[str]) -> int:
     from confiner_cli.run import run
 
     if is_whole(folder, read_run(folder)):
-        print(f"already done: {folder}", file=sys.stderr)
-        with suppress(PermissionError), locked(folder):  # a kill in its last moments left its lock, too
+        with suppress(OSError), locked(folder):  # a kill in its last moments left its lock, too; read-only is no harm
             Checkpoints.remove(folder)
+        print(f"already done: {folder}", file=sys.stderr)
     else:
         settings = resolved(settings_of(compose(list(recorded(folder, chosen=set(), output=True)))))
         fetch(settings, loaded_roles(settings))

@@ -9,9 +9,8 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullLocator
 
-from confiner_cli.video import temporary_beside
+from evaluation.axes import plain, ticked, write
 from evaluation.measures import AMPLITUDE, CONTRAST, DISTANCE, FLICKER, Measure
 from evaluation.rows import ALONE, CHEAPER, GUIDANCE, HOPS, PATTERNS, PRESETS, STEADY, TES, te_row
 from evaluation.sample import Samples
@@ -105,7 +104,7 @@ def write_te(path: Path, samples: Samples) -> None:
             low, high = ([getattr(each, end) for each in found.values()] for end in ("low", "high"))
             axes.fill_between(list(found), low, high, color=colour, alpha=0.15, linewidth=0)
         axes.set(xlabel="Te", title=measure.title)
-        _plain(axes)
+        plain(axes)
     _finish(figure, panels[0], path)
 
 
@@ -149,19 +148,11 @@ def _fronted(axes: Axes, measure: Measure, samples: Samples) -> None:
         axes.annotate(row, points[row], (3, 6), textcoords="offset points", rotation=35, va="bottom", **_TEXT)
     axes.set(xscale="log", yscale="log")
     for axis, ticks in ((axes.xaxis, (20, 50, 100, 200, 500)), (axes.yaxis, (0.15, 0.2, 0.3, 0.5, 1, 2, 3, 5, 8))):
-        axis.set_major_locator(FixedLocator(ticks))
-        axis.set_major_formatter(FormatStrFormatter("%g"))
-        axis.set_minor_locator(NullLocator())
+        ticked(axis, ticks)
     axes.margins(0.1, 0.25)
     low, high = axes.get_ylim()
     axes.set_ylim(low * 0.85, high * 0.85)  # the long names on the front hang down
-    _plain(axes)
-
-
-def _plain(axes: Axes) -> None:
-    axes.grid(color="#e5e5e5")
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    plain(axes)
 
 
 def _finish(figure: Figure, legend_of: Axes, path: Path) -> None:
@@ -169,5 +160,4 @@ def _finish(figure: Figure, legend_of: Axes, path: Path) -> None:
     figure.suptitle(
         f"Bars and bands: 95 % intervals of the difference to {REFERENCE}, same prompts and seeds", fontsize=10
     )
-    with temporary_beside(path) as temporary:
-        figure.savefig(temporary, dpi=100, format="png", metadata={"Software": None})
+    write(figure, path, dpi=100)

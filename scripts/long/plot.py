@@ -10,9 +10,8 @@ from statistics import fmean, median
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullLocator
 
-from confiner_cli.video import temporary_beside
+from evaluation.axes import plain, ticked, write
 from long.rows import KINDS
 from long.summary import Average, Line, numbers, of_kind
 
@@ -57,21 +56,16 @@ def write_plot(path: Path, rows: Mapping[str, Sequence[Line]]) -> None:
     for kind in KINDS:
         panels[0].plot([], [], "o", color=COLOURS[kind], label=f"motion {kind}")
     figure.legend(title="large: average, small: single videos", loc="outside upper left", ncols=2, frameon=False)
-    with temporary_beside(path) as temporary:
-        figure.savefig(temporary, dpi=80, format="png", metadata={"Software": None})
+    write(figure, path, dpi=80)
 
 
 def _scaled(axes: Axes, panel: Panel) -> None:
     axes.set_title(panel.title, fontsize=10)
     axes.tick_params(labelsize=9)
-    axes.grid(color="#e5e5e5")
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    plain(axes)
     if panel.log:
         axes.set(xscale="log", xlim=_LIMITS)
-        axes.xaxis.set_major_locator(FixedLocator((0.1, 0.3, 1, 3, 10, 30)))
-        axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
-        axes.xaxis.set_minor_locator(NullLocator())
+        ticked(axes.xaxis, (0.1, 0.3, 1, 3, 10, 30))
     else:
         axes.set_xlim(left=0)
 
