@@ -14,18 +14,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from confiner_cli.check import resolved
-from confiner_cli.config import compose, settings_of
-from confiner_cli.downloads import fetch
+from confiner_cli.config.hydra import compose, settings_of
+from confiner_cli.config.overrides import for_hydra
+from confiner_cli.config.resolve import resolved
+from confiner_cli.config.roles import loaded_roles
+from confiner_cli.config.schema import Settings
 from confiner_cli.errors import ConfinerError
-from confiner_cli.generate import refined, structures
-from confiner_cli.meter import Meter
-from confiner_cli.overrides import for_hydra
-from confiner_cli.production import Production, prepare
-from confiner_cli.record import recipe
-from confiner_cli.roles import loaded_roles
-from confiner_cli.settings import Settings
-from confiner_cli.video import write_video
+from confiner_cli.media.video import write_video
+from confiner_cli.method.pipeline import refined, structures
+from confiner_cli.runs.loading import Production, prepare
+from confiner_cli.runs.meter import Meter
+from confiner_cli.runs.record import recipe
+from confiner_cli.weights.download import fetch
 
 KEYWORDS = (
     "negative_prompt",
@@ -70,7 +70,9 @@ class Video:
         """Write an MP4 that says how it was made, whole or not at all, and return its path."""
         assert self.settings.fps is not None
         _, height, width, _ = self.frames.shape
-        write_video(Path(path), self.frames, (height, width), self.settings.fps, recipe(self.settings))
+        write_video(
+            Path(path), self.frames, (height, width), self.settings.fps, recipe(self.settings)
+        )
         return Path(path)
 
     def _repr_html_(self) -> str:
@@ -107,7 +109,9 @@ class Confiner:
         composed = settings_of(compose([*self.overrides, *words])) if words else self.settings
         chosen = resolved(replace(composed, prompt=prompt, **settings))
         if math.isinf(chosen.length):
-            raise ConfinerError("a video without an end does not fit into memory", "num_frames= takes a number here")
+            raise ConfinerError(
+                "a video without an end does not fit into memory", "num_frames= takes a number here"
+            )
         fetch(chosen, loaded_roles(chosen))
         production, meter = prepare(chosen), Meter()
 
@@ -117,12 +121,23 @@ class Confiner:
         drafts = list(structures(production.plan, watch))
         finished = list(refined(production.plan, drafts, watch))
         frames = _frames(production, finished)
-        coarse = [made.latents for made in drafts] if chosen.scheduler.refinement.num_inference_steps else finished
+        coarse = (
+            [made.latents for made in drafts]
+            if chosen.scheduler.refinement.num_inference_steps
+            else finished
+        )
 
         def structure() -> Tensor:
             return _frames(production, coarse)[: len(frames)]
 
-        return Video(frames, chosen, dict(meter.evaluations), dict(meter.passes), production.notices, structure)
+        return Video(
+            frames,
+            chosen,
+            dict(meter.evaluations),
+            dict(meter.passes),
+            production.notices,
+            structure,
+        )
 
 
 def _frames(production: Production, parts: list[Tensor]) -> Tensor:

@@ -7,7 +7,7 @@ import os
 import sys
 
 from confiner_cli.errors import ConfinerError, Terminated, named_error
-from confiner_cli.signals import stoppable
+from confiner_cli.runs.signals import stoppable
 
 COMMANDS = {
     "generate": "make a video, or many with -m",
@@ -74,7 +74,9 @@ def dispatch(arguments: list[str]) -> int:
         import difflib
 
         near = difflib.get_close_matches(arguments[0], COMMANDS, n=1)
-        hint = f"did you mean confiner {near[0]}?" if near else f"commands are {', '.join(COMMANDS)}"
+        hint = (
+            f"did you mean confiner {near[0]}?" if near else f"commands are {', '.join(COMMANDS)}"
+        )
         raise ConfinerError(f"there is no command {arguments[0]!r}", hint)
     code: int = importlib.import_module(f"confiner_cli.commands.{arguments[0]}").main(arguments[1:])
     return code

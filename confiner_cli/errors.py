@@ -72,7 +72,9 @@ def named_error(error: Exception, stage: str = "", memory: str = "low") -> Confi
     """
     if isinstance(error, ConfinerError):
         return error
-    if type(error).__name__ == "OutOfMemoryError" or any(sign in str(error) for sign in GPU_FULL):  # no torch here
+    if type(error).__name__ == "OutOfMemoryError" or any(
+        sign in str(error) for sign in GPU_FULL
+    ):  # no torch here
         when = f" in the stage {stage}" if stage else ""
         cure = f"{LOWER[memory]}, or {SMALLER}" if memory in LOWER else SMALLER
         return ConfinerError(f"the GPU is out of memory{when} (memory={memory})", cure)
@@ -80,14 +82,19 @@ def named_error(error: Exception, stage: str = "", memory: str = "low") -> Confi
         return ConfinerError("there is not enough memory", SMALLER)
     if any(sign in str(error) for sign in DISK_FULL):
         return ConfinerError(
-            f"no room left on the disk: {error}", "free some space, or set output.dir= to another disk"
+            f"no room left on the disk: {error}",
+            "free some space, or set output.dir= to another disk",
         )
     if isinstance(error, OSError) and error.filename is not None:
         return ConfinerError(
-            f"cannot use {error.filename}: {error.strerror}", "name a path that you can read and write"
+            f"cannot use {error.filename}: {error.strerror}",
+            "name a path that you can read and write",
         )
     if "Could not determine home directory" in str(error):
-        return ConfinerError("a path begins with ~ and a name that is no user's", "write the path out")
+        return ConfinerError(
+            "a path begins with ~ and a name that is no user's", "write the path out"
+        )
     return FailedError(
-        f"{type(error).__name__}: {error}", "this is our failure: HYDRA_FULL_ERROR=1 shows the traceback"
+        f"{type(error).__name__}: {error}",
+        "this is our failure: HYDRA_FULL_ERROR=1 shows the traceback",
     )

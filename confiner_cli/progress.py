@@ -64,8 +64,16 @@ def _lines(total: float) -> Iterator[Callable[[str], None]]:
         nonlocal said, done, tenths
         done, now = done + 1, monotonic()
         reached = int(done * 10 / total)
-        if done == total or now - said > SECONDS_BETWEEN_LINES or (reached > tenths and now - said > 1):
-            left = f", {(now - started) / done * (total - done):.0f} s left" if done < total < inf else ""
+        if (
+            done == total
+            or now - said > SECONDS_BETWEEN_LINES
+            or (reached > tenths and now - said > 1)
+        ):
+            left = (
+                f", {(now - started) / done * (total - done):.0f} s left"
+                if done < total < inf
+                else ""
+            )
             of = f" of {total:.0f}" if isfinite(total) else ""
             say(f"{stage}: {done}{of} evaluations, {now - started:.1f} s{left}")
             said, tenths = now, reached
@@ -74,7 +82,13 @@ def _lines(total: float) -> Iterator[Callable[[str], None]]:
 
 
 def _bytes_bar(counts: Iterable[int], total: int) -> Iterator[int]:
-    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TextColumn("left"), TimeRemainingColumn())
+    columns = (
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
     with Bars(*columns, console=Console(stderr=True)) as bars:
         task = bars.add_task("", total=total)
         for count in counts:

@@ -53,17 +53,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", nargs="+", choices=ROWS, metavar="ROW", help=f"default: all of {', '.join(ROWS)}")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--rows", nargs="+", choices=ROWS, metavar="ROW", help=f"default: all of {', '.join(ROWS)}"
+    )
     parser.add_argument("--prompts", type=int, default=8, help="every 8 have all motions")
     parser.add_argument("--prompt-seed", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=3, help="videos a prompt")
     parser.add_argument("--frames", type=int, default=96)
-    parser.add_argument("--shard", type=shard, default=(0, 1), metavar="I/N", help="only every Nth video, from the Ith")
-    parser.add_argument("--lengths", type=int, nargs="+", metavar="FRAMES", help="seconds and memory against length")
+    parser.add_argument(
+        "--shard",
+        type=shard,
+        default=(0, 1),
+        metavar="I/N",
+        help="only every Nth video, from the Ith",
+    )
+    parser.add_argument(
+        "--lengths", type=int, nargs="+", metavar="FRAMES", help="seconds and memory against length"
+    )
     parser.add_argument("--repeats", type=int, default=1, help="videos a length")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--override", action="append", default=[], help="for every row, such as device=cuda")
+    parser.add_argument(
+        "--override", action="append", default=[], help="for every row, such as device=cuda"
+    )
     return parser
 
 
@@ -75,7 +89,9 @@ def ablation(options: argparse.Namespace) -> tuple[str, Path]:
     seams, (first, step) = options.out / "seams", options.shard
 
     def all_of(rows: Collection[str]) -> list[Task]:
-        marked = [(row, made_with(row, options.frames, options.override)) for row in ROWS if row in rows]
+        marked = [
+            (row, made_with(row, options.frames, options.override)) for row in ROWS if row in rows
+        ]
         return tasks(marked, prompts, options.seeds)
 
     evaluate(sources, all_of(options.rows or ROWS)[first::step], results, seams)
@@ -88,7 +104,9 @@ def ablation(options: argparse.Namespace) -> tuple[str, Path]:
 
 def against_length(options: argparse.Namespace) -> tuple[str, Path]:
     """Measure the lengths; returns the table of all lengths that there are, and where it goes."""
-    results = Lines(options.out / "lengths.csv", lengths.COLUMNS, lengths.KEY, made_by(options.override))
+    results = Lines(
+        options.out / "lengths.csv", lengths.COLUMNS, lengths.KEY, made_by(options.override)
+    )
     lengths.measure(options.lengths, options.repeats, options.override, results)
     return lengths.lengths_table(results), options.out / "lengths.md"
 

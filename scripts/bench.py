@@ -26,18 +26,20 @@ from diffusers.models.unets.unet_motion_model import UNetMotionModel
 from transformers.models.clip.modeling_clip import CLIPTextModel
 
 from confiner_cli.api import load
-from confiner_cli.check import resolved
-from confiner_cli.config import compose, settings_of
-from confiner_cli.export import export
-from confiner_cli.record import Place, versions
-from confiner_cli.run import run
+from confiner_cli.config.hydra import compose, settings_of
+from confiner_cli.config.resolve import resolved
+from confiner_cli.experts.export import export
+from confiner_cli.runs.execute import run
+from confiner_cli.runs.record import Place, versions
 
 PROMPT = "a red heart rising over the sea"
 NETWORKS = (UNet2DConditionModel, UNet3DConditionModel, UNetMotionModel, Decoder, CLIPTextModel)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--schedulers", nargs="+", default=["confiner_9", "confiner_18"])
     options = parser.parse_args()
@@ -47,12 +49,18 @@ def main() -> None:
         rows = [whole_run(scheduler) for _ in range(options.pairs + 1)][1:]
         overhead = statistics.median(total / networks - 1 for total, networks in rows)
         total, networks = (statistics.median(column) for column in zip(*rows, strict=True))
-        print(f"| {scheduler} | {total:.2f} | {networks:.2f} | {100 * overhead:.1f} % |", flush=True)
+        print(
+            f"| {scheduler} | {total:.2f} | {networks:.2f} | {100 * overhead:.1f} % |", flush=True
+        )
     ours, theirs = against_diffusers(options.pairs)
     ratio = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
     print("\n| control alone, 4 steps, 16 frames | median, s |\n|---|---|")
-    print(f"| confiner | {statistics.median(ours):.3f} |\n| AnimateDiffPipeline | {statistics.median(theirs):.3f} |")
-    print(f"\nconfiner takes {ratio:.3f} of AnimateDiffPipeline's time (median of {options.pairs} pairs)")
+    print(
+        f"| confiner | {statistics.median(ours):.3f} |\n| AnimateDiffPipeline | {statistics.median(theirs):.3f} |"
+    )
+    print(
+        f"\nconfiner takes {ratio:.3f} of AnimateDiffPipeline's time (median of {options.pairs} pairs)"
+    )
 
 
 @contextmanager
@@ -81,7 +89,9 @@ def timed_networks() -> Iterator[list[float]]:
 
 def whole_run(scheduler: str) -> tuple[float, float]:
     """Seconds of one run into a new folder, and of the networks inside it. The experts are cached after the first."""
-    settings = resolved(replace(settings_of(compose([f"scheduler={scheduler}"])), prompt=PROMPT, seed=1))
+    settings = resolved(
+        replace(settings_of(compose([f"scheduler={scheduler}"])), prompt=PROMPT, seed=1)
+    )
     with tempfile.TemporaryDirectory() as folder, timed_networks() as seconds:
         started = time.perf_counter()
         run(settings, Place(Path(folder)), {})

@@ -1,4 +1,4 @@
-"""Count what the networks cost and write `confiner_cli/costs.json`: `python scripts/count_costs.py`.
+"""Count what the networks cost and write `confiner_cli/costs/table.json`: `python scripts/count_costs.py`.
 
 One forward pass of one sample runs on the meta device, where tensors have shapes and no memory, and is watched twice:
 
@@ -6,7 +6,7 @@ One forward pass of one sample runs on the meta device, where tensors have shape
 - *memory* by `Live`, which adds up the storages that are alive after each operation, weights apart, in 16 bits.
 
 Attention is counted as one fused kernel, as on a GPU: its matrix is never in memory. What an operation uses inside
-(cuDNN's workspace, an allocator's gaps) is not seen. All counts are polynomials of a few terms (`confiner_cli.costs`),
+(cuDNN's workspace, an allocator's gaps) is not seen. All counts are polynomials of a few terms (`confiner_cli.costs.table`),
 so the table holds their factors: least squares over small sizes, compared with counts at large ones.
 """
 
@@ -35,7 +35,7 @@ from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel
 
 import confiner_cli
-from confiner_cli.costs import TABLE, Cost, costs, terms
+from confiner_cli.costs.table import TABLE, Cost, costs, terms
 from confiner_cli.experts import families
 
 PACKAGE = Path(confiner_cli.__file__).parent
@@ -61,7 +61,8 @@ LATENT = 8
 Size = tuple[int, int, int]
 """Frames, height and width in pixels."""
 FITTED: tuple[Size, ...] = tuple(
-    (frames, *size) for frames, size in itertools.product((1, 2, 3), ((64, 64), (64, 128), (128, 128)))
+    (frames, *size)
+    for frames, size in itertools.product((1, 2, 3), ((64, 64), (64, 128), (128, 128)))
 )
 SHOWN: tuple[Size, ...] = ((16, 256, 256), (16, 320, 512), (16, 512, 512))
 HELD_OUT: tuple[Size, ...] = (*SHOWN, (1, 512, 512), (24, 576, 1024))
@@ -160,7 +161,11 @@ class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._watch(inputs)
 
     def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """Run an operation and watch what it returns."""
         result = func(*args, **(kwargs or {}))
@@ -184,14 +189,20 @@ class FusedAttention(TorchFunctionMode):
     """Attention as one operation, as a GPU's memory-efficient kernel does it: off a GPU torch would take it apart."""
 
     def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """Run a function, attention in its own way."""
         chosen = _fused if func is scaled_dot_product_attention else func
         return chosen(*args, **(kwargs or {}))
 
 
-def _fused(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, **others: Any) -> Tensor:
+def _fused(
+    query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, **others: Any
+) -> Tensor:
     attend = torch.ops.aten._scaled_dot_product_efficient_attention
     result: Tensor = attend(query, key, value, attn_mask, compute_log_sumexp=False)[0]
     return result
@@ -201,7 +212,12 @@ def count(watched: Subject, size: Size) -> tuple[int, int]:
     """Operations of one pass, and the most bytes that it holds beside the weights."""
     inputs = watched.inputs(size)
     weights = itertools.chain(watched.module.parameters(), watched.module.buffers())
-    with FlopCounterMode(display=False) as flops, Live(inputs, weights) as live, FusedAttention(), torch.no_grad():
+    with (
+        FlopCounterMode(display=False) as flops,
+        Live(inputs, weights) as live,
+        FusedAttention(),
+        torch.no_grad(),
+    ):
         watched.forward(*inputs)
     return flops.get_total_flops(), live.peak
 
@@ -210,7 +226,9 @@ def fit(sizes: Iterable[Size], counts: Iterable[int], number: int) -> tuple[int,
     """The whole factors of the first `number` terms whose sums are nearest to the counts, in relative terms."""
     wanted = np.array([*counts], dtype=np.float64)
     known = np.array([terms(*size)[:number] for size in sizes]) / wanted[:, None]
-    return tuple(round(factor) for factor in np.linalg.lstsq(known, np.ones_like(wanted), rcond=None)[0])
+    return tuple(
+        round(factor) for factor in np.linalg.lstsq(known, np.ones_like(wanted), rcond=None)[0]
+    )
 
 
 def cost_of(name: str, watched: Subject) -> Cost:
@@ -244,11 +262,16 @@ def text_of(rows: Mapping[str, Mapping[str, Any]]) -> str:
 
 def report(table: Mapping[str, Cost]) -> Iterator[str]:
     """A table to read: 16 frames at three sizes."""
-    yield "| network | parameters | " + " | ".join(f"{height} x {width}" for _, height, width in SHOWN) + " |"
+    yield (
+        "| network | parameters | "
+        + " | ".join(f"{height} x {width}" for _, height, width in SHOWN)
+        + " |"
+    )
     yield "|---" * (2 + len(SHOWN)) + "|"
     for name, cost in sorted(table.items()):
         cells = (
-            f"{cost.flops(*size) / 1e9:.1f} GFLOP, {cost.activation_bytes(*size) / 2**20:.1f} MiB" for size in SHOWN
+            f"{cost.flops(*size) / 1e9:.1f} GFLOP, {cost.activation_bytes(*size) / 2**20:.1f} MiB"
+            for size in SHOWN
         )
         yield f"| {name} | {cost.parameters:,} | " + " | ".join(cells) + " |"
 

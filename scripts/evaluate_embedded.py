@@ -25,10 +25,10 @@ import torch
 import transformers
 
 from confiner_cli import api
-from confiner_cli.config import compose, settings_of
+from confiner_cli.config.hydra import compose, settings_of
+from confiner_cli.config.schema import Settings
 from confiner_cli.errors import ConfinerError
-from confiner_cli.experts.source import EMBEDDED
-from confiner_cli.settings import Settings
+from confiner_cli.weights.model_ref import EMBEDDED
 from evaluation.lines import OtherResultsError
 from evaluation.pages import write_pages, write_pictures, write_text
 from evaluation.prompts import Prompt, draw, draw_held_out
@@ -50,8 +50,13 @@ PICTURED = 9
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    if options.report and (options.rows or options.shard != (0, 1) or not (options.out / HELD_OUT_FOLDER).is_dir()):
-        print("error: --report needs all rows, and what --held-out has measured; see `make results`", file=sys.stderr)
+    if options.report and (
+        options.rows or options.shard != (0, 1) or not (options.out / HELD_OUT_FOLDER).is_dir()
+    ):
+        print(
+            "error: --report needs all rows, and what --held-out has measured; see `make results`",
+            file=sys.stderr,
+        )
         return 2
     try:
         measure(options)
@@ -95,25 +100,36 @@ def tell(options: argparse.Namespace, told: str) -> None:
         held_out = Results(options.out / HELD_OUT_FOLDER, made_by(options.override))
         options.report.mkdir(parents=True, exist_ok=True)
         write_pages(
-            options.report, samples, Samples.of(held_out, tasks(marked(options, HELD_OUT), unseen, options.seeds)), told
+            options.report,
+            samples,
+            Samples.of(held_out, tasks(marked(options, HELD_OUT), unseen, options.seeds)),
+            told,
         )
-        write_pictures(options.report, samples, makers(options.override), prompts[PICTURED % len(prompts)])
+        write_pictures(
+            options.report, samples, makers(options.override), prompts[PICTURED % len(prompts)]
+        )
 
 
 def folder_of(options: argparse.Namespace) -> Path:
     """Where the results go."""
-    folder: Path = options.out / ("signs" if options.signs else HELD_OUT_FOLDER if options.held_out else "")
+    folder: Path = options.out / (
+        "signs" if options.signs else HELD_OUT_FOLDER if options.held_out else ""
+    )
     return folder
 
 
 def chosen_prompts(options: argparse.Namespace) -> list[Prompt]:
     """As many as were asked for."""
-    return list(islice((draw_held_out if options.held_out else draw)(options.prompt_seed), options.prompts))
+    return list(
+        islice((draw_held_out if options.held_out else draw)(options.prompt_seed), options.prompts)
+    )
 
 
 def chosen_rows(options: argparse.Namespace) -> Sequence[str]:
     """Those that were asked for, or the usual ones."""
-    return options.rows or (SIGN_ROWS if options.signs else HELD_OUT if options.held_out else ALL_ROWS)
+    return options.rows or (
+        SIGN_ROWS if options.signs else HELD_OUT if options.held_out else ALL_ROWS
+    )
 
 
 def marked(options: argparse.Namespace, rows: Sequence[str]) -> dict[str, str]:
@@ -128,27 +144,43 @@ def makers(overrides: Sequence[str]) -> dict[str, Callable[[], Maker]]:
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
-        "--rows", nargs="+", choices=ALL_ROWS, metavar="ROW", help=f"default: all of {', '.join(ALL_ROWS)}"
+        "--rows",
+        nargs="+",
+        choices=ALL_ROWS,
+        metavar="ROW",
+        help=f"default: all of {', '.join(ALL_ROWS)}",
     )
     parser.add_argument("--prompts", type=int, default=16)
     parser.add_argument("--prompt-seed", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=1, help="clips a prompt")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument(
-        "--shard", type=shard, default=(0, 1), metavar="I/N", help="only every Nth prompt, from the Ith"
+        "--shard",
+        type=shard,
+        default=(0, 1),
+        metavar="I/N",
+        help="only every Nth prompt, from the Ith",
     )
     other = parser.add_mutually_exclusive_group()
-    other.add_argument("--signs", action="store_true", help="swap left/right and rising/falling on the same seed")
-    other.add_argument("--held-out", action="store_true", help="ask for combinations that no training saw")
+    other.add_argument(
+        "--signs", action="store_true", help="swap left/right and rising/falling on the same seed"
+    )
+    other.add_argument(
+        "--held-out", action="store_true", help="ask for combinations that no training saw"
+    )
     other.add_argument(
         "--report",
         type=Path,
         metavar="FOLDER",
         help="where results.md, its tables, plots and pictures go, when all is there",
     )
-    parser.add_argument("--override", action="append", default=[], help="for every row, such as device=cuda")
+    parser.add_argument(
+        "--override", action="append", default=[], help="for every row, such as device=cuda"
+    )
     return parser
 
 
@@ -176,21 +208,32 @@ def made_with(row: str, overrides: tuple[str, ...]) -> str:
 
 def _set(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """What differs from the schema's defaults: a setting that is new and unused changes nothing."""
-    inner = {key: _set(value, defaults[key]) if isinstance(value, dict) else value for key, value in values.items()}
-    return {key: value for key, value in inner.items() if key not in defaults or value not in (defaults[key], {})}
+    inner = {
+        key: _set(value, defaults[key]) if isinstance(value, dict) else value
+        for key, value in values.items()
+    }
+    return {
+        key: value
+        for key, value in inner.items()
+        if key not in defaults or value not in (defaults[key], {})
+    }
 
 
 def made_by(overrides: Sequence[str]) -> str:
     """A hash of all weights, and what is overridden for every row."""
     files = sorted(EMBEDDED.rglob("*.safetensors"))
-    digest = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files)).hexdigest()
+    digest = hashlib.sha256(
+        b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files)
+    ).hexdigest()
     return "\n".join((f"embedded weights {digest[:16]}", *overrides, ""))
 
 
 def circumstances(arguments: Sequence[str] | None, script: str = "evaluate_embedded") -> str:
     """The command, the device and the versions."""
     given = sys.argv[1:] if arguments is None else arguments
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
+    device = (
+        torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
+    )
     versions = {"torch": torch, "diffusers": diffusers, "transformers": transformers}
     return (
         f"Command: `python scripts/{script}.py {shlex.join(given)}`\n\n"

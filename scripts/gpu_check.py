@@ -24,11 +24,11 @@ from typing import Any
 
 import torch
 
-from confiner_cli.config import compose, settings_of
+from confiner_cli.config.hydra import compose, settings_of
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.device import device_of, dtype_of
-from confiner_cli.experts.memory import MEMORY
-from confiner_cli.record import versions
+from confiner_cli.experts.offload import MEMORY
+from confiner_cli.runs.record import versions
 from gpu.measure import RUNS, Case, Row, Setup, make_networks, measured, temporal_alone
 from gpu.networks import Models, random_weights
 from gpu.tables import GIB, report
@@ -47,7 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         header = header_of(options)
         with tempfile.TemporaryDirectory() as folder, random_weights():
             models = Models(Path(folder), options.small)
-            for row in measure(options, Setup(models, options.device, options.dtype, options.repeats)):
+            for row in measure(
+                options, Setup(models, options.device, options.dtype, options.repeats)
+            ):
                 rows.append(row)
                 say(row)
                 if options.out:
@@ -61,19 +63,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     runs = (*RUNS, "temporal")
-    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--sets", nargs="+", default=["lavie_sd", "modelscope_sd"], help="expert sets")
-    made.add_argument("--sizes", nargs="+", type=size_of, metavar="HxW", help="for all sets (default: each set's own)")
+    made = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument(
+        "--sets", nargs="+", default=["lavie_sd", "modelscope_sd"], help="expert sets"
+    )
+    made.add_argument(
+        "--sizes",
+        nargs="+",
+        type=size_of,
+        metavar="HxW",
+        help="for all sets (default: each set's own)",
+    )
     made.add_argument("--frames", type=int, help="default: 16, or 4 of small networks")
-    made.add_argument("--runs", nargs="+", choices=runs, default=runs, metavar="RUN", help=f"of {', '.join(runs)}")
-    made.add_argument("--temporal-steps", nargs="+", type=int, default=[50, 100], help="of the temporal expert alone")
+    made.add_argument(
+        "--runs", nargs="+", choices=runs, default=runs, metavar="RUN", help=f"of {', '.join(runs)}"
+    )
+    made.add_argument(
+        "--temporal-steps",
+        nargs="+",
+        type=int,
+        default=[50, 100],
+        help="of the temporal expert alone",
+    )
     made.add_argument("--memory", choices=("auto", *MEMORY), default="auto", help="of all runs")
-    made.add_argument("--memories", nargs="*", choices=tuple(MEMORY), default=list(MEMORY), help="of the first run")
+    made.add_argument(
+        "--memories",
+        nargs="*",
+        choices=tuple(MEMORY),
+        default=list(MEMORY),
+        help="of the first run",
+    )
     made.add_argument("--repeats", type=int, default=3, help="after a first time")
     made.add_argument("--device", default="auto")
     made.add_argument("--dtype", default="auto", help="auto, bf16, fp16 or fp32")
     made.add_argument("--small", action="store_true", help="small networks, 64x64 unless told")
-    made.add_argument("--out", type=Path, metavar="DIR", help="where results.md and results.json go")
+    made.add_argument(
+        "--out", type=Path, metavar="DIR", help="where results.md and results.json go"
+    )
     return made
 
 
@@ -167,7 +195,11 @@ def synchronize(device: torch.device) -> None:
 def say(row: Row) -> None:
     """One line on stderr as soon as a row is there."""
     outcome = row.failure or f"{row.first_seconds:.2f} s, then {row.seconds:.2f} s"
-    print(f"{row.experts} {row.height}x{row.width} {row.run} {row.memory}: {outcome}", file=sys.stderr, flush=True)
+    print(
+        f"{row.experts} {row.height}x{row.width} {row.run} {row.memory}: {outcome}",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def write(folder: Path, header: dict[str, Any], rows: Sequence[Row]) -> None:

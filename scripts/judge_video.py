@@ -22,11 +22,15 @@ from evaluation.judge import judge
 from evaluation.run import qualities
 from world.render import SIZE
 
-SQUARE = f"crop='min(iw,ih)':'min(iw,ih)',scale={SIZE}:{SIZE}:flags=area+accurate_rnd+full_chroma_int"
+SQUARE = (
+    f"crop='min(iw,ih)':'min(iw,ih)',scale={SIZE}:{SIZE}:flags=area+accurate_rnd+full_chroma_int"
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("videos", nargs="+", type=Path, metavar="VIDEO")
     for path in parser.parse_args(arguments).videos:
         try:
@@ -50,7 +54,9 @@ def judged(clip: Tensor) -> dict[str, Any]:
 def frames(path: Path) -> Tensor:
     """A video's frames `(frame, 3, 64, 64)` in [0, 1]; ValueError where it has fewer than two."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", f"file:{path}", "-vf", SQUARE]
-    done = subprocess.run([*command, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"], capture_output=True, check=False)
+    done = subprocess.run(
+        [*command, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"], capture_output=True, check=False
+    )
     count = len(done.stdout) // (SIZE * SIZE * 3)
     if done.returncode or count < 2:
         told = done.stderr.decode(errors="replace").strip().splitlines()

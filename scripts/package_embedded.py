@@ -38,7 +38,9 @@ EXAMPLES = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--from", dest="source", type=Path, default=Path("train"))
     source = parser.parse_args().source
     if missing := [name for name in NETWORKS if not (source / name).is_dir()]:
@@ -55,7 +57,11 @@ def copy(source: Path, target: Path) -> None:
     """Copy one part; its weights become float16."""
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(source, target)
-    config = json.loads((target / "config.json").read_text()) if (target / "config.json").is_file() else None
+    config = (
+        json.loads((target / "config.json").read_text())
+        if (target / "config.json").is_file()
+        else None
+    )
     if config and config.pop("_name_or_path", None):  # says where it was trained
         (target / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     for path in target.glob("*.safetensors"):
@@ -71,9 +77,13 @@ def half(tensor: torch.Tensor) -> torch.Tensor:
 def words() -> list[str]:
     """Every word of the captions' grammar, and of the attributes' own names."""
     rng = random.Random(0)
-    known = [placed(combination, rng) for combination in combinations() if combination not in held_out()]
+    known = [
+        placed(combination, rng) for combination in combinations() if combination not in held_out()
+    ]
     texts = [captions.caption(rng.choice(known), rng) for _ in range(20_000)]
-    texts += [captions.canonical(scene) for scene in known] + [" ".join(values) for values in ATTRIBUTES.values()]
+    texts += [captions.canonical(scene) for scene in known] + [
+        " ".join(values) for values in ATTRIBUTES.values()
+    ]
     return sorted({word for text in texts for word in re.findall(r"[^\W_]+", text.lower())})
 
 

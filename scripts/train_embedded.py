@@ -31,10 +31,18 @@ STAGES = (
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("train"), help="where checkpoints and networks go")
-    parser.add_argument("--stage", choices=[name for group in STAGES for name in group], help="run only this stage")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads of a stage that runs alone (0: torch's)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("train"), help="where checkpoints and networks go"
+    )
+    parser.add_argument(
+        "--stage", choices=[name for group in STAGES for name in group], help="run only this stage"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=0, help="CPU threads of a stage that runs alone (0: torch's)"
+    )
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     if options.stage:
@@ -51,7 +59,16 @@ def main() -> int:
 
 def start(stage: str, out: Path, threads: int) -> subprocess.Popen[bytes]:
     """One stage in a process of its own."""
-    command = [sys.executable, __file__, "--stage", stage, "--out", str(out), "--threads", str(threads)]
+    command = [
+        sys.executable,
+        __file__,
+        "--stage",
+        stage,
+        "--out",
+        str(out),
+        "--threads",
+        str(threads),
+    ]
     return subprocess.Popen(command, env={**os.environ, **ALLOCATOR})
 
 
@@ -69,10 +86,15 @@ def run_stage(stage: str, out: Path, threads: int) -> None:
             text.train_text(out)
         case "vae":
             trained = vae.train_vae(out)
-            print(f"vae: {vae.psnr(trained, vae.unseen(128)):.2f} dB on held-out frames", flush=True)
+            print(
+                f"vae: {vae.psnr(trained, vae.unseen(128)):.2f} dB on held-out frames", flush=True
+            )
         case "decoder":
             trained = vae.train_decoder(out)
-            print(f"decoder: {vae.psnr(trained, vae.unseen(128)):.2f} dB on held-out frames", flush=True)
+            print(
+                f"decoder: {vae.psnr(trained, vae.unseen(128)):.2f} dB on held-out frames",
+                flush=True,
+            )
         case "latents":
             latents.encode_clips(AutoencoderKL.from_pretrained(out / "vae").eval(), out)
         case "spatial" | "control" | "temporal":

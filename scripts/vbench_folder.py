@@ -24,11 +24,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from confiner_cli.config.prompts import slug
 from confiner_cli.errors import ConfinerError, named_error
-from confiner_cli.experts.fingerprint import sha256
-from confiner_cli.prompts import slug
-from confiner_cli.record import RECORD, read_run
-from confiner_cli.video import temporary_beside
+from confiner_cli.files import sha256
+from confiner_cli.media.video import temporary_beside
+from confiner_cli.runs.record import RECORD, read_run
 
 VIDEO = "video.mp4"
 LONGEST_NAME = 255
@@ -74,9 +74,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("runs", nargs="+", type=Path, metavar="RUNS", help="run folders, or folders that hold some")
-    made.add_argument("directory", type=Path, metavar="DIR", help="where the videos go: new, empty or made by this")
+    made = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument(
+        "runs", nargs="+", type=Path, metavar="RUNS", help="run folders, or folders that hold some"
+    )
+    made.add_argument(
+        "directory",
+        type=Path,
+        metavar="DIR",
+        help="where the videos go: new, empty or made by this",
+    )
     return made
 
 
@@ -96,7 +105,9 @@ def lay_out(roots: Sequence[Path], directory: Path) -> None:
     copied = fill(directory, chosen)
     with temporary_beside(prompts) as temporary:
         # ASCII, for VBench reads it in the locale's encoding.
-        temporary.write_text(json.dumps({name: run.prompt for name, run in chosen.items()}, indent=1) + "\n")
+        temporary.write_text(
+            json.dumps({name: run.prompt for name, run in chosen.items()}, indent=1) + "\n"
+        )
     report(directory, prompts, chosen, copied)
 
 
@@ -118,7 +129,9 @@ def records(root: Path) -> list[Path]:
     """
     found = list(root.expanduser().rglob(RECORD))
     if not found:
-        raise ConfinerError(f"there is no run in {root}", "name run folders, or folders that hold some: outputs")
+        raise ConfinerError(
+            f"there is no run in {root}", "name run folders, or folders that hold some: outputs"
+        )
     return found
 
 
@@ -147,11 +160,13 @@ def one_setting(runs: Sequence[Finished]) -> None:
         ConfinerError: there is no run, or two differ in more than prompt and seed.
     """
     if not runs:
-        raise ConfinerError("none of the runs is finished", "finish one, or name a folder with finished ones")
+        raise ConfinerError(
+            "none of the runs is finished", "finish one, or name a folder with finished ones"
+        )
     first = settings(runs[0])
     for run in runs:
         now = settings(run)
-        # A setting that an older record does not have yet is no difference, as in `confiner_cli.record`.
+        # A setting that an older record does not have yet is no difference, as in `confiner_cli.runs.record`.
         different = sorted(key for key in {*first} & {*now} if first[key] != now[key])
         if different:
             raise ConfinerError(
@@ -165,7 +180,11 @@ def settings(run: Finished) -> dict[str, Any]:
     flat = dict(leaves(run.config))
     # Each prompt may have a video of its own to refine, if all have one.
     flat["structure.video"] = flat.get("structure.video") is not None
-    return {key: value for key, value in flat.items() if key not in FREE and not key.startswith("output.")}
+    return {
+        key: value
+        for key, value in flat.items()
+        if key not in FREE and not key.startswith("output.")
+    }
 
 
 def leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -190,7 +209,11 @@ def names(runs: Sequence[Finished], same: Callable[[str], str] = str) -> dict[st
     taken: set[str] = set()
     chosen = {}
     for prompt, seeds in by_seed.items():
-        stem = prompt if can_be_a_name(prompt, len(seeds)) and same(prompt) not in taken else stand_in(prompt, by_seed)
+        stem = (
+            prompt
+            if can_be_a_name(prompt, len(seeds)) and same(prompt) not in taken
+            else stand_in(prompt, by_seed)
+        )
         taken.add(same(stem))
         chosen.update({f"{stem}-{i}.mp4": seeds[seed] for i, seed in enumerate(sorted(seeds))})
     return chosen
@@ -198,7 +221,10 @@ def names(runs: Sequence[Finished], same: Callable[[str], str] = str) -> dict[st
 
 def can_be_a_name(prompt: str, number: int) -> bool:
     """Whether `{prompt}-{i}.mp4` is a file's name for so many i."""
-    return not {"/", "\0", "\n"} & {*prompt} and len(f"{prompt}-{number - 1}.mp4".encode()) <= LONGEST_NAME
+    return (
+        not {"/", "\0", "\n"} & {*prompt}
+        and len(f"{prompt}-{number - 1}.mp4".encode()) <= LONGEST_NAME
+    )
 
 
 def stand_in(prompt: str, prompts: Collection[str]) -> str:
@@ -233,7 +259,9 @@ def refuse_foreign(directory: Path, prompts: Path, runs: Sequence[Finished]) -> 
         if not is_in(path, runs) and not path.name.startswith(REMAINS):
             raise ConfinerError(f"{path} is not a video of these runs", cure)
     if prompts.exists() and not is_made_here(prompts, {run.prompt for run in runs}):
-        raise ConfinerError(f"{prompts} is where the prompts would go, and has something else in it", cure)
+        raise ConfinerError(
+            f"{prompts} is where the prompts would go, and has something else in it", cure
+        )
 
 
 def is_in(path: Path, runs: Sequence[Finished]) -> bool:
@@ -245,7 +273,9 @@ def is_made_here(path: Path, prompts: Collection[str]) -> bool:
     """Whether a file is a prompt file of these prompts."""
     with suppress(ValueError, TypeError):
         known = json.loads(path.read_text(encoding="utf-8"))
-        return isinstance(known, dict) and all(name.endswith(".mp4") and known[name] in prompts for name in known)
+        return isinstance(known, dict) and all(
+            name.endswith(".mp4") and known[name] in prompts for name in known
+        )
     return False
 
 
@@ -267,7 +297,9 @@ def linked(video: Path, path: Path) -> bool:
             if error.errno not in NO_LINKS:
                 raise
             # Not beside the name itself: with more letters it might be too long.
-            with temporary_beside(path.with_name(f"{REMAINS.strip('.')}.mp4"), keep=False) as temporary:
+            with temporary_beside(
+                path.with_name(f"{REMAINS.strip('.')}.mp4"), keep=False
+            ) as temporary:
                 shutil.copyfile(video, temporary)
                 temporary.replace(path)
     return path.samefile(video)
@@ -278,12 +310,18 @@ def report(directory: Path, prompts: Path, chosen: Mapping[str, Finished], copie
     counts = Counter(run.prompt for run in chosen.values())
     least, most = min(counts.values()), max(counts.values())
     each = str(most) if least == most else f"{least} to {most}"
-    say(f"videos: {len(chosen)}, prompts: {len(counts)}, videos of a prompt: {each}, copied: {copied}")
+    say(
+        f"videos: {len(chosen)}, prompts: {len(counts)}, videos of a prompt: {each}, copied: {copied}"
+    )
     nameless = {run.prompt for name, run in chosen.items() if name.rpartition("-")[0] != run.prompt}
     if nameless:
-        say(f"prompts that cannot name a file here: {len(nameless)}; only the custom mode knows them, by {prompts}")
+        say(
+            f"prompts that cannot name a file here: {len(nameless)}; only the custom mode knows them, by {prompts}"
+        )
     if shlex.quote(str(directory)) != str(directory):
-        say("VBench hands its paths to a shell: give DIR a path without spaces and other special characters")
+        say(
+            "VBench hands its paths to a shell: give DIR a path without spaces and other special characters"
+        )
 
 
 def say(line: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 @pytest.fixture(scope="session")
 def tiny_networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `control`, `spatial`, `temporal` and `shared` in diffusers' layout, untrained, of every family."""
-    import tiny_networks
+    from support import tiny_networks
 
     folder = tmp_path_factory.mktemp("networks")
     tiny_networks.write(folder)
@@ -18,7 +18,7 @@ def tiny_networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def exported_experts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The embedded experts as pipeline folders: `control`, `spatial`, `temporal`."""
-    from confiner_cli.export import export
+    from confiner_cli.experts.export import export
 
     folder = tmp_path_factory.mktemp("exported")
     list(export("tiny", folder))
@@ -28,7 +28,7 @@ def exported_experts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def repositories(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the repositories of all expert sets, small, as they are published."""
-    import published
+    from support import published
 
     root = tmp_path_factory.mktemp("hub")
     published.write(root)

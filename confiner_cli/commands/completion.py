@@ -28,11 +28,15 @@ def complete(arguments: list[str], commands: Sequence[str]) -> int:
     request = _REQUEST.fullmatch(" ".join(arguments))
     if request is None:
         raise ConfinerError(
-            "-sc takes install=, uninstall= or query= and bash, zsh or fish", "confiner -sc install=bash"
+            "-sc takes install=, uninstall= or query= and bash, zsh or fish",
+            "confiner -sc install=bash",
         )
     if request[1] != "query":
         return _hydra(arguments)
-    with redirect_stderr(io.StringIO()), suppress(Exception):  # a person is typing: no place for messages
+    with (
+        redirect_stderr(io.StringIO()),
+        suppress(Exception),
+    ):  # a person is typing: no place for messages
         _query(arguments, commands)
     return 0
 
@@ -45,7 +49,11 @@ def _query(arguments: list[str], commands: Sequence[str]) -> None:
         _offer(commands, current)
     elif words[0] in SUBCOMMANDS and len(words) == 1:
         _offer(SUBCOMMANDS[words[0]], current)
-    elif words[0] == "generate" and _PLAIN.fullmatch(current) and not current.startswith(("prompt", *OURS)):
+    elif (
+        words[0] == "generate"
+        and _PLAIN.fullmatch(current)
+        and not current.startswith(("prompt", *OURS))
+    ):
         _offer(OURS, current, least=1)
         # Only the chosen groups decide what there is to complete; a prompt would be read as Hydra's grammar.
         os.environ["COMP_LINE"] = " ".join(["confiner", *filter(_GROUP.fullmatch, words), current])
@@ -63,11 +71,13 @@ def _offer(names: Sequence[str], typed: str, least: int = 0) -> None:
 def _hydra(arguments: list[str]) -> int:
     import hydra
 
-    from confiner_cli.config import config_dir, register
-    from confiner_cli.hydra_app import raising
+    from confiner_cli.commands.sweep import raising
+    from confiner_cli.config.hydra import config_dir, register
 
     register()
     sys.argv = ["confiner", "--shell-completion", *arguments]
     with raising():
-        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="generate")(lambda config: None)()
+        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="generate")(
+            lambda config: None
+        )()
     return 0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from confiner_cli.config.schema import Settings
 from confiner_cli.errors import ConfinerError
-from confiner_cli.settings import Settings
 
 HELP = """\
 usage: confiner experts                   list the sets of experts, with licences, sizes and what is missing
@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
         case ["check", name, *overrides]:
             _check(name, overrides)
         case ["export", name, folder]:
-            from confiner_cli.export import export
+            from confiner_cli.experts.export import export
 
             for path in export(name, Path(folder).expanduser().absolute()):
                 print(path)
@@ -51,22 +51,24 @@ def main(arguments: list[str]) -> int:
 
 
 def _names() -> Iterator[str]:
-    from confiner_cli.config import config_dir
+    from confiner_cli.config.hydra import config_dir
 
     yield from sorted(path.stem for path in (config_dir() / "experts").glob("*.yaml"))
 
 
 def _list() -> None:
-    from confiner_cli.config import compose, settings_of
-    from confiner_cli.experts import hub
-    from confiner_cli.experts.source import needs
-    from confiner_cli.settings import ROLES
+    from confiner_cli.config.hydra import compose, settings_of
+    from confiner_cli.config.schema import ROLES
+    from confiner_cli.weights import hub
+    from confiner_cli.weights.model_ref import needs
 
     for name in _names():
         settings = settings_of(compose([f"experts={name}"]))
         chosen = settings.experts
         print(f"{name:<16}{chosen.description}")
-        print(f"{'':<16}{chosen.height}x{chosen.width}, {chosen.num_frames} frames, {chosen.fps} fps")
+        print(
+            f"{'':<16}{chosen.height}x{chosen.width}, {chosen.num_frames} frames, {chosen.fps} fps"
+        )
         for role in ROLES:
             expert = settings.expert(role)
             facts = ", ".join(text for text in (expert.family, expert.licence, expert.size) if text)
@@ -78,22 +80,24 @@ def _list() -> None:
 
 
 def _download(name: str, overrides: list[str]) -> None:
-    from confiner_cli.downloads import fetch
-    from confiner_cli.experts import hub
-    from confiner_cli.experts.source import needs
-    from confiner_cli.roles import loaded_roles
+    from confiner_cli.config.roles import loaded_roles
+    from confiner_cli.weights import hub
+    from confiner_cli.weights.download import fetch
+    from confiner_cli.weights.model_ref import needs
 
     settings = _settings(name, overrides)
     roles = loaded_roles(settings)
     fetch(settings, roles)
-    for place in dict.fromkeys(hub.cached(need) for role in roles for _, need in needs(role, settings.expert(role))):
+    for place in dict.fromkeys(
+        hub.cached(need) for role in roles for _, need in needs(role, settings.expert(role))
+    ):
         print(place)
 
 
 def _check(name: str, overrides: list[str]) -> None:
     settings = _settings(name, overrides)
-    from confiner_cli.inspection import inspect
-    from confiner_cli.roles import loaded_roles
+    from confiner_cli.config.roles import loaded_roles
+    from confiner_cli.experts.inspection import inspect
 
     for role in loaded_roles(settings):
         for line in inspect(role, settings):
@@ -101,9 +105,9 @@ def _check(name: str, overrides: list[str]) -> None:
 
 
 def _convert(file: str) -> None:
-    from confiner_cli.experts import hub
-    from confiner_cli.experts.lavie_checkpoint import convert
-    from confiner_cli.experts.source import Need, source
+    from confiner_cli.experts.networks.lavie_checkpoint import convert
+    from confiner_cli.weights import hub
+    from confiner_cli.weights.model_ref import Need, source
 
     path = hub.cached(Need(source(file), ()))
     path = path if path.is_symlink() else path.absolute()
@@ -114,9 +118,9 @@ def _convert(file: str) -> None:
 def _settings(name: str, overrides: list[str]) -> Settings:
     from dataclasses import replace
 
-    from confiner_cli.check import resolved
-    from confiner_cli.config import compose, settings_of
-    from confiner_cli.overrides import for_hydra
+    from confiner_cli.config.hydra import compose, settings_of
+    from confiner_cli.config.overrides import for_hydra
+    from confiner_cli.config.resolve import resolved
 
     words = for_hydra([f"experts={name}", *overrides], multirun=False)
     return resolved(replace(settings_of(compose(words)), prompt="-"))

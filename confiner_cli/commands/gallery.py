@@ -32,7 +32,11 @@ def main(arguments: list[str]) -> int:
     names = [word for word in arguments if not word.startswith("output=")]
     flags = [name for name in names if name.startswith("-")]
     if not names or flags or len(outputs) > 1 or "" in outputs:
-        wrong = f"gallery has no option {flags[0]}" if flags else "gallery takes run folders and at most one output="
+        wrong = (
+            f"gallery has no option {flags[0]}"
+            if flags
+            else "gallery takes run folders and at most one output="
+        )
         raise ConfinerError(wrong, USAGE)
     paths = [_folder(name) for name in names]
     target = _absolute(outputs[0]) if outputs else Path(os.path.commonpath(paths))
@@ -43,7 +47,10 @@ def main(arguments: list[str]) -> int:
 
     runs = find_runs(paths)
     if not runs:
-        raise ConfinerError(f"there are no runs in {', '.join(map(str, paths))}", "name folders that hold a run.json")
+        raise ConfinerError(
+            f"there are no runs in {', '.join(map(str, paths))}",
+            "name folders that hold a run.json",
+        )
     from confiner_cli.gallery.axes import axes_of
     from confiner_cli.gallery.cards import card_of
     from confiner_cli.gallery.page import page
@@ -80,18 +87,25 @@ def _check(target: Path) -> None:
         return
     mark = f'<meta name="generator" content="{GENERATOR}'.encode()
     if not target.is_file() or mark not in target.read_bytes()[:BEGINNING]:
-        raise ConfinerError(f"{target} exists and is no gallery: it is left as it is", "name another file: output=")
+        raise ConfinerError(
+            f"{target} exists and is no gallery: it is left as it is", "name another file: output="
+        )
 
 
 def _warn(folders: Sequence[Path], base: Path) -> None:
     outside = sum(not folder.is_relative_to(base) for folder in folders)
     if outside:
-        print(f"notice: {outside} runs lie outside {base}: the page finds them only where they are", file=sys.stderr)
+        print(
+            f"notice: {outside} runs lie outside {base}: the page finds them only where they are",
+            file=sys.stderr,
+        )
 
 
 def _write(target: Path, text: str) -> None:
-    from confiner_cli.video import temporary_beside
+    from confiner_cli.media.video import temporary_beside
 
     target.parent.mkdir(parents=True, exist_ok=True)
     with temporary_beside(target) as temporary:
-        temporary.write_bytes(text.encode("utf-8", "replace"))  # records may hold halves of characters
+        temporary.write_bytes(
+            text.encode("utf-8", "replace")
+        )  # records may hold halves of characters

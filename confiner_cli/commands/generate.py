@@ -41,16 +41,23 @@ def main(arguments: list[str]) -> int:
     if "-h" in arguments or "--help" in arguments:
         print(HELP.format(groups="\n".join(_groups())), end="")
         return 0
-    from confiner_cli.hydra_app import parse, start
+    from confiner_cli.commands.sweep import parse, start
 
     options = parse(arguments)
     _refuse(options)
     sweep = options.multirun
-    from confiner_cli.overrides import for_hydra
+    from confiner_cli.config.overrides import for_hydra
 
     words = for_hydra(options.overrides, sweep)
-    if sweep and not options.config_dir and not options.config_name and not any(map(_PROMPTED, words)):
-        raise ConfinerError("prompt is empty", 'say what the videos show: prompt="a red heart rising" prompt="..."')
+    if (
+        sweep
+        and not options.config_dir
+        and not options.config_name
+        and not any(map(_PROMPTED, words))
+    ):
+        raise ConfinerError(
+            "prompt is empty", 'say what the videos show: prompt="a red heart rising" prompt="..."'
+        )
     flags = [flag for name, flag in FLAGS.items() if getattr(options, name)]
     for name, flag in VALUED.items():
         value = getattr(options, name)
@@ -74,4 +81,7 @@ def _refuse(options: Namespace) -> None:
     if options.experimental_rerun:
         raise ConfinerError("--experimental-rerun reads a pickle", "use from=RUN_DIR")
     if options.config_path:
-        raise ConfinerError("--config-path would hide confiner's own configs", "use --config-dir, which adds a folder")
+        raise ConfinerError(
+            "--config-path would hide confiner's own configs",
+            "use --config-dir, which adds a folder",
+        )

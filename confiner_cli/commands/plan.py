@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from confiner_cli.settings import Settings
+from confiner_cli.config.schema import Settings
 
 HELP = """\
 usage: confiner plan [key=value ...]
@@ -21,9 +21,9 @@ def main(arguments: list[str]) -> int:
     if "-h" in arguments or "--help" in arguments:
         print(HELP, end="")
         return 0
-    from confiner_cli.check import resolved
-    from confiner_cli.config import compose, settings_of
-    from confiner_cli.overrides import for_hydra
+    from confiner_cli.config.hydra import compose, settings_of
+    from confiner_cli.config.overrides import for_hydra
+    from confiner_cli.config.resolve import resolved
 
     told = any(word.startswith(("prompt", "from=", "at=0:")) for word in arguments)
     words = arguments if told else [*arguments, "prompt=-"]
@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _lines(settings: Settings) -> Iterator[str]:
-    from confiner_cli.timeline import timeline_of
+    from confiner_cli.method.long.timeline import timeline_of
 
     yield (
         f"{settings.experts.name}, {settings.scheduler.name}: {settings.num_frames} frames, "
@@ -54,7 +54,7 @@ def _lines(settings: Settings) -> Iterator[str]:
 
 
 def _costs(settings: Settings) -> Iterator[str]:
-    from confiner_cli.plan import rows
+    from confiner_cli.costs.estimate import rows
 
     yield f"{'stage':<12}{'expert':<10}{'evaluations':>12}{'passes':>8}{'TFLOP':>10}"
     total, known = 0.0, True
@@ -67,20 +67,21 @@ def _costs(settings: Settings) -> Iterator[str]:
 
 
 def _memory(settings: Settings) -> Iterator[str]:
-    from confiner_cli.experts.memory import MEMORY
-    from confiner_cli.memory_need import needed
+    from confiner_cli.costs.memory import needed
+    from confiner_cli.experts.offload import MEMORY
 
     needs = {name: needed(settings, name) for name in MEMORY}
     shown = ", ".join(
-        f"{name} unknown" if need is None else f"{name} {need / GB:.3g} GB" for name, need in needs.items()
+        f"{name} unknown" if need is None else f"{name} {need / GB:.3g} GB"
+        for name, need in needs.items()
     )
     yield f"memory on a GPU in 16 bits (estimated): {shown}"
 
 
 def _files(settings: Settings) -> Iterator[str]:
-    from confiner_cli.experts import hub
-    from confiner_cli.experts.source import needs
-    from confiner_cli.roles import loaded_roles
+    from confiner_cli.config.roles import loaded_roles
+    from confiner_cli.weights import hub
+    from confiner_cli.weights.model_ref import needs
 
     for role in loaded_roles(settings):
         expert = settings.expert(role)

@@ -26,19 +26,24 @@ def main(arguments: list[str]) -> int:
         raise ConfinerError("resume takes one run folder", "confiner resume RUN_DIR")
     folder = Path(arguments[0]).expanduser().absolute()
     if not (folder / "run.json").is_file():
-        raise ConfinerError(f"{folder} is not a run folder: there is no run.json in it", "confiner resume RUN_DIR")
-    from confiner_cli.check import resolved
-    from confiner_cli.checkpoints import Checkpoints
-    from confiner_cli.config import compose, settings_of
-    from confiner_cli.downloads import fetch
-    from confiner_cli.lock import locked
-    from confiner_cli.overrides import recorded
-    from confiner_cli.record import Place, is_whole, read_run
-    from confiner_cli.roles import loaded_roles
-    from confiner_cli.run import run
+        raise ConfinerError(
+            f"{folder} is not a run folder: there is no run.json in it", "confiner resume RUN_DIR"
+        )
+    from confiner_cli.config.hydra import compose, settings_of
+    from confiner_cli.config.overrides import recorded
+    from confiner_cli.config.resolve import resolved
+    from confiner_cli.config.roles import loaded_roles
+    from confiner_cli.runs.execute import run
+    from confiner_cli.runs.lock import locked
+    from confiner_cli.runs.partial import Checkpoints
+    from confiner_cli.runs.record import Place, is_whole, read_run
+    from confiner_cli.weights.download import fetch
 
     if is_whole(folder, read_run(folder)):
-        with suppress(OSError), locked(folder):  # a kill in its last moments left its lock, too; read-only is no harm
+        with (
+            suppress(OSError),
+            locked(folder),
+        ):  # a kill in its last moments left its lock, too; read-only is no harm
             Checkpoints.remove(folder)
         print(f"already done: {folder}", file=sys.stderr)
     else:

@@ -23,8 +23,8 @@ def main(arguments: list[str]) -> int:
         raise ConfinerError("show takes one file or folder", "confiner show outputs/.../video.mp4")
     import yaml
 
-    from confiner_cli.overrides import read_record
-    from confiner_cli.record import resume_command
+    from confiner_cli.config.overrides import read_record
+    from confiner_cli.runs.record import resume_command
 
     path = Path(arguments[0]).expanduser()
     facts = read_record(path)

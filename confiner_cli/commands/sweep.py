@@ -18,14 +18,14 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from confiner_cli.check import resolved
-from confiner_cli.config import config_dir, readable_errors, register, settings_of
+from confiner_cli.config.hydra import config_dir, readable_errors, register, settings_of
+from confiner_cli.config.prompts import quoted
+from confiner_cli.config.resolve import resolved
+from confiner_cli.config.roles import loaded_roles
+from confiner_cli.config.schema import Settings
 from confiner_cli.errors import ConfinerError, named_error
-from confiner_cli.lock import in_use
-from confiner_cli.prompts import quoted
-from confiner_cli.record import Place, finished, going_on
-from confiner_cli.roles import loaded_roles
-from confiner_cli.settings import Settings
+from confiner_cli.runs.lock import in_use
+from confiner_cli.runs.record import Place, finished, going_on
 
 
 def parse(arguments: list[str]) -> Namespace:
@@ -71,7 +71,9 @@ def _hydra(arguments: list[str], task: Callable[[DictConfig], None]) -> None:
     register()
     sys.argv = ["confiner", *arguments]
     with readable_errors(), raising():
-        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="generate")(task)()
+        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="generate")(
+            task
+        )()
 
 
 @contextmanager
@@ -106,7 +108,12 @@ def sweep_job(config: DictConfig) -> None:
         named = named_error(error)
         print(f"job {number}: {named.lines()}", file=sys.stderr, flush=True)
         if not any(root.glob(f"{number}-*/run.json")):
-            facts = {"status": "failed", "prompt": str(config.prompt), "error": str(named), "hint": named.hint}
+            facts = {
+                "status": "failed",
+                "prompt": str(config.prompt),
+                "error": str(named),
+                "hint": named.hint,
+            }
             folder = Place(root, number).make("failed")
             (folder / "run.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
 
@@ -114,9 +121,9 @@ def sweep_job(config: DictConfig) -> None:
 def _video(config: DictConfig, place: Callable[[Settings], Place]) -> Path:
     settings = resolved(going_on(settings_of(config)))
     # Slow to import: wrong values are told before.
-    from confiner_cli.downloads import fetch
     from confiner_cli.experts.device import device_of
-    from confiner_cli.run import run
+    from confiner_cli.runs.execute import run
+    from confiner_cli.weights.download import fetch
 
     chosen = place(settings)
     if settings.resume and chosen.exact and finished(chosen.root, settings):
@@ -162,7 +169,10 @@ def _chosen_root(words: list[str]) -> str | None:
     with readable_errors():
         override = OverridesParser.create().parse_override(word)
     if override.is_sweep_override():
-        raise ConfinerError(f"{word} names several folders", "one folder for the sweep: every job has its own inside")
+        raise ConfinerError(
+            f"{word} names several folders",
+            "one folder for the sweep: every job has its own inside",
+        )
     value = override.value()
     return None if value is None else str(value)
 
@@ -191,7 +201,9 @@ def _table(root: Path) -> int:
             "" if seconds is None else f"{seconds:.1f}",
             path.parent.name,
         )
-    console = Console(stderr=True, markup=False, highlight=False, width=None if sys.stderr.isatty() else 160)
+    console = Console(
+        stderr=True, markup=False, highlight=False, width=None if sys.stderr.isatty() else 160
+    )
     console.print(table)
     console.print(f"{len(jobs) - failed} of {len(jobs)} done in {root}", soft_wrap=True)
     return failed

@@ -22,7 +22,9 @@ def one_of(key: str, value: Any, choices: Iterable[str], also: str = "") -> None
     names = tuple(choices)
     if value not in names:
         near = did_you_mean(str(value), names)
-        raise ConfinerError(f"{key}={value} is unknown", f"{near}{key}= takes {', '.join(names)} {also}")
+        raise ConfinerError(
+            f"{key}={value} is unknown", f"{near}{key}= takes {', '.join(names)} {also}"
+        )
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

@@ -16,16 +16,16 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from confiner_cli.bounds import did_you_mean
+from confiner_cli.config.bounds import did_you_mean
+from confiner_cli.config.schema import Settings
 from confiner_cli.errors import ConfinerError
-from confiner_cli.settings import Settings
 
 _HINT = "confiner generate --cfg job prints all settings and their values"
 
 
 def config_dir() -> Path:
     """The absolute folder of the YAML files: beside the package in a checkout, inside it in a wheel."""
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     # The checkout first: an editable install has a copy inside the package that goes stale.
     for folder in (package.parent / "configs", package / "configs"):
         if (folder / "generate.yaml").is_file():
@@ -68,12 +68,15 @@ def _translated(error: Exception) -> ConfinerError:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         options = [option for option in error.options if not option.startswith("_")]
         return ConfinerError(
-            f"{group}={name} is unknown", f"{did_you_mean(name, options)}{group}= takes {', '.join(options)}"
+            f"{group}={name} is unknown",
+            f"{did_you_mean(name, options)}{group}= takes {', '.join(options)}",
         )
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
     if lines[0].startswith("Ambiguous value"):
-        return ConfinerError(lines[0], "add -m to try one value after another; a list is written key=[1,2]")
+        return ConfinerError(
+            lines[0], "add -m to try one value after another; a list is written key=[1,2]"
+        )
     if "Could not override 'scheduler'" in lines[0]:
         return ConfinerError(lines[0], "list scheduler: before experts:, or inherit generate")
     key = re.search(r"full_key: (\S+)", str(cause))
@@ -106,5 +109,7 @@ def compose(overrides: Sequence[str] = (), config_name: str = "generate") -> Dic
     register()
     loader = ConfigLoaderImpl(config_search_path=create_config_search_path(str(config_dir())))
     config = loader.load_configuration(config_name, list(overrides), run_mode=RunMode.RUN)
-    plain: dict[Any, Any] = {key: value for key, value in config.items_ex(resolve=False) if key != "hydra"}
+    plain: dict[Any, Any] = {
+        key: value for key, value in config.items_ex(resolve=False) if key != "hydra"
+    }
     return OmegaConf.create(plain)

@@ -8,15 +8,32 @@ from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from confiner_cli.bounds import did_you_mean
+from confiner_cli.config.bounds import did_you_mean
+from confiner_cli.config.prompts import quoted, read_prompt, read_prompts, verbatim
+from confiner_cli.config.schema import MISSING, ROLES, ExpertSettings, SchedulerSettings, Settings
 from confiner_cli.errors import ConfinerError
-from confiner_cli.prompts import quoted, read_prompt, read_prompts, verbatim
-from confiner_cli.settings import MISSING, ROLES, ExpertSettings, SchedulerSettings, Settings
 
-GROUPS = ("experts", "experts/control", "experts/spatial", "experts/temporal", "scheduler", "long_video")
-OURS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir", "hydra.mode")
-_PATH = re.compile(r"output\.dir|structure\.video|experts\.knows|experts\.\w+\.(?:model|shared|motion_adapter)")
-_WORD = re.compile(r"(?P<mark>~|\+{0,2})(?P<key>[^=~+@][^=@]*)(?:@[^=]*)?(?:=(?P<value>.*))?", re.DOTALL)
+GROUPS = (
+    "experts",
+    "experts/control",
+    "experts/spatial",
+    "experts/temporal",
+    "scheduler",
+    "long_video",
+)
+OURS = (
+    "hydra.run.dir",
+    "hydra.sweep.dir",
+    "hydra.sweep.subdir",
+    "hydra.output_subdir",
+    "hydra.mode",
+)
+_PATH = re.compile(
+    r"output\.dir|structure\.video|experts\.knows|experts\.\w+\.(?:model|shared|motion_adapter)"
+)
+_WORD = re.compile(
+    r"(?P<mark>~|\+{0,2})(?P<key>[^=~+@][^=@]*)(?:@[^=]*)?(?:=(?P<value>.*))?", re.DOTALL
+)
 
 
 @dataclass(frozen=True)
@@ -59,11 +76,17 @@ def _parsed(text: str) -> Word:
 
 def _check_key(word: Word) -> None:
     if word.key in OURS:
-        raise ConfinerError(f"{word.key} is set by confiner", "use output.dir= for the folder, -m for a sweep")
+        raise ConfinerError(
+            f"{word.key} is set by confiner", "use output.dir= for the folder, -m for a sweep"
+        )
     if word.mark == "~":
-        raise ConfinerError(f"cannot remove {word.key}: every setting has a value", f"{word.key}= another value")
+        raise ConfinerError(
+            f"cannot remove {word.key}: every setting has a value", f"{word.key}= another value"
+        )
     if word.value is None:
-        raise ConfinerError(f"cannot read {word.text!r}", 'settings are written key=value, prompts prompt="..."')
+        raise ConfinerError(
+            f"cannot read {word.text!r}", 'settings are written key=value, prompts prompt="..."'
+        )
     known = {*known_keys(Settings), *GROUPS, "from", "prompt_file", "prompts_file", "at"}
     if word.key not in known and not word.key.startswith("hydra"):
         raise ConfinerError(
@@ -85,7 +108,11 @@ def _check_repeats(words: Sequence[Word], multirun: bool) -> None:
     keys = [word.key for word in words]
     for key in dict.fromkeys(keys):
         if keys.count(key) > 1 and key != "at" and not (multirun and key == "prompt"):
-            hint = "repeating prompt= makes a sweep with -m" if key == "prompt" else f"give {key}= once"
+            hint = (
+                "repeating prompt= makes a sweep with -m"
+                if key == "prompt"
+                else f"give {key}= once"
+            )
             raise ConfinerError(f"{key}= is given {keys.count(key)} times", hint)
     sources = [key for key in ("prompt", "prompt_file", "prompts_file") if key in keys]
     if len(sources) > 1:
@@ -99,7 +126,9 @@ def _scheduled(words: Sequence[Word]) -> list[Word]:
         if word.key == "at":
             frame, colon, text = (word.value or "").partition(":")
             if not colon or not frame.strip().isdecimal():
-                raise ConfinerError(f"cannot read {word.text!r}", 'at=48:"a blue star rising": from frame 48 on')
+                raise ConfinerError(
+                    f"cannot read {word.text!r}", 'at=48:"a blue star rising": from frame 48 on'
+                )
             if int(frame) in prompts:
                 raise ConfinerError(f"at={int(frame)}: is given twice", "one prompt for each frame")
             prompts[int(frame)] = verbatim(text, f"at={int(frame)}:")
@@ -123,11 +152,14 @@ def _translated(word: Word, multirun: bool, chosen: set[str]) -> list[str]:
         case "prompts_file":
             if not multirun:
                 raise ConfinerError(
-                    "prompts_file= makes many videos", "add -m, or use prompt_file= for a single prompt"
+                    "prompts_file= makes many videos",
+                    "add -m, or use prompt_file= for a single prompt",
                 )
             return [f"prompt={quoted(text)}" for text in read_prompts(value)]
         case "prompts":
-            return [f"++prompts={value}"]  # its keys are the user's: Hydra has to be told that they are meant
+            return [
+                f"++prompts={value}"
+            ]  # its keys are the user's: Hydra has to be told that they are meant
         case "from":
             return list(recorded(Path(value).expanduser(), chosen))
     if _PATH.fullmatch(word.key) and not _meant_for_hydra(value, multirun):
@@ -137,7 +169,9 @@ def _translated(word: Word, multirun: bool, chosen: set[str]) -> list[str]:
 
 def _meant_for_hydra(value: str, multirun: bool) -> bool:
     """Whether a path is more than a path: null, quoted, an interpolation, or a sweep's list."""
-    return value in ("", "null") or value[0] in "'\"[" or "${" in value or (multirun and "," in value)
+    return (
+        value in ("", "null") or value[0] in "'\"[" or "${" in value or (multirun and "," in value)
+    )
 
 
 def _joined(words: Sequence[str]) -> list[str]:
@@ -157,7 +191,9 @@ def recorded(path: Path, chosen: set[str], output: bool = False) -> Iterator[str
     """
     config = read_record(path).get("config")
     if not isinstance(config, dict):
-        raise ConfinerError(f"the record of {path} has no settings", "its run was refused before it began")
+        raise ConfinerError(
+            f"the record of {path} has no settings", "its run was refused before it began"
+        )
     replaced = _replaced(config, chosen) | {"output.dir" if output else "output"}
     known = set(known_keys(Settings))
     for key, value in {**_unrecorded(config), **dict(_leaves(config))}.items():
@@ -177,7 +213,9 @@ def _replaced(config: dict[str, Any], chosen: set[str]) -> set[str]:
     replaced = {*chosen, "resume"}
     if "experts" in chosen:
         replaced |= {"height", "width", "num_frames", "fps"}
-        replaced |= {f"long_video.{key}" for key in ("segment_frames", "window_overlap", "turn")}  # as these have it
+        replaced |= {
+            f"long_video.{key}" for key in ("segment_frames", "window_overlap", "turn")
+        }  # as these have it
     if "structure.video" in chosen:
         replaced.add("structure.sha256")
     if chosen & {"prompt_file", "prompts_file"}:
@@ -192,8 +230,8 @@ def read_record(path: Path) -> dict[str, Any]:
     """What is recorded of a video: from the run folder, or from the MP4's comment. Raises ConfinerError."""
     import json
 
-    from confiner_cli.record import read_run
-    from confiner_cli.video import read_comment
+    from confiner_cli.media.video import read_comment
+    from confiner_cli.runs.record import read_run
 
     if path.is_dir():
         return read_run(path)
@@ -215,9 +253,13 @@ def read_record(path: Path) -> dict[str, Any]:
 
 def _unrecorded(config: dict[str, Any]) -> dict[str, Any]:
     """What an older record does not say of experts and scheduler: as if there were no such setting, not as today's."""
-    scheduler = dict(_leaves({"scheduler": asdict(SchedulerSettings())} if "scheduler" in config else {}))
+    scheduler = dict(
+        _leaves({"scheduler": asdict(SchedulerSettings())} if "scheduler" in config else {})
+    )
     turn = {} if "turn" in config.get("experts", {}) else {"experts.turn": False}
-    recorded_roles = [role for role in ROLES if isinstance(config.get("experts", {}).get(role), dict)]
+    recorded_roles = [
+        role for role in ROLES if isinstance(config.get("experts", {}).get(role), dict)
+    ]
     return scheduler | turn | {
         f"experts.{role}.{key}": value
         for role in recorded_roles for key, value in asdict(ExpertSettings()).items() if value != MISSING

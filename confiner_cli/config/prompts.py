@@ -22,15 +22,19 @@ def verbatim(text: str, name: str = "prompt", empty: bool = False) -> str:
         raise ConfinerError(f"{name}={text!r} is not a text", f'{name}="..."')
     text = text.replace("\r\n", "\n").strip()
     if not text and not empty:
-        raise ConfinerError(f"{name} is empty", 'say what the video shows: prompt="a red heart rising over the sea"')
+        raise ConfinerError(
+            f"{name} is empty", 'say what the video shows: prompt="a red heart rising over the sea"'
+        )
     if len(text) > LONGEST:
         raise ConfinerError(
-            f"{name} has {len(text)} characters", f"text encoders read a sentence or two: at most {LONGEST}"
+            f"{name} has {len(text)} characters",
+            f"text encoders read a sentence or two: at most {LONGEST}",
         )
     for character in text:
         if unicodedata.category(character) in ("Cc", "Cs") and character != "\n":
             raise ConfinerError(
-                f"{name} contains the control character U+{ord(character):04X}", "remove it: a prompt is plain text"
+                f"{name} contains the control character U+{ord(character):04X}",
+                "remove it: a prompt is plain text",
             )
     return text
 
@@ -52,7 +56,9 @@ def _read(path: str, key: str) -> str:
     try:
         return Path(path).expanduser().read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfinerError(f"{key}={path} cannot be read: {error}", "name a text file in UTF-8") from error
+        raise ConfinerError(
+            f"{key}={path} cannot be read: {error}", "name a text file in UTF-8"
+        ) from error
 
 
 def quoted(text: str) -> str:

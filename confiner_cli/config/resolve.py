@@ -8,18 +8,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from confiner_cli.bounds import in_range, one_of
+from confiner_cli.config.bounds import in_range, one_of
+from confiner_cli.config.prompts import verbatim
+from confiner_cli.config.roles import loaded_roles, used_roles
+from confiner_cli.config.schema import (
+    ROLES,
+    ExpertSettings,
+    RefinementSettings,
+    Settings,
+    StructureSettings,
+)
+from confiner_cli.config.segments import with_segments
+from confiner_cli.config.vocabulary import read_knowledge
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.families import FAMILIES
-from confiner_cli.experts.fingerprint import sha256
-from confiner_cli.experts.source import needs
-from confiner_cli.footage import footage_of
-from confiner_cli.knowledge import read_knowledge
-from confiner_cli.prompts import verbatim
-from confiner_cli.refinement import HOP_NOISE, PATTERNS, patterns
-from confiner_cli.roles import loaded_roles, used_roles
-from confiner_cli.segments import with_segments
-from confiner_cli.settings import ROLES, ExpertSettings, RefinementSettings, Settings, StructureSettings
+from confiner_cli.files import sha256
+from confiner_cli.media.source_video import footage_of
+from confiner_cli.method.refinement import HOP_NOISE, PATTERNS, patterns
+from confiner_cli.weights.model_ref import needs
 
 PIXELS_PER_LATENT = 8
 DTYPES = ("auto", "bf16", "fp16", "fp32", "bfloat16", "float16", "float32")
@@ -63,15 +69,23 @@ def _schedule(settings: Settings) -> tuple[str, dict[int, str]]:
     """The prompt of the start, and those that take over later by frame, in order."""
     strange = [frame for frame in settings.prompts if type(frame) is not int]
     if strange:
-        raise ConfinerError(f"prompts has a key {strange[0]!r} that is no frame", 'prompts={48: "a blue star rising"}')
-    prompts = {frame: verbatim(text, f"prompts.{frame}") for frame, text in sorted(settings.prompts.items())}
+        raise ConfinerError(
+            f"prompts has a key {strange[0]!r} that is no frame",
+            'prompts={48: "a blue star rising"}',
+        )
+    prompts = {
+        frame: verbatim(text, f"prompts.{frame}")
+        for frame, text in sorted(settings.prompts.items())
+    }
     if prompts and min(prompts) < 0:
         raise ConfinerError(f"prompts has a frame {min(prompts)}", "frames are counted from 0")
     first = prompts.pop(0, None)
     if first is None:
         return verbatim(settings.prompt), prompts
     if settings.prompt and verbatim(settings.prompt) != first:
-        raise ConfinerError("prompt and prompts.0 are two prompts for frame 0", "leave one of them out")
+        raise ConfinerError(
+            "prompt and prompts.0 are two prompts for frame 0", "leave one of them out"
+        )
     return first, prompts
 
 
@@ -88,7 +102,9 @@ def _with_footage(settings: Settings) -> Settings:
         )
     digest = sha256(path)
     if settings.structure.sha256 not in (None, digest):
-        raise ConfinerError(f"{path} is not the video it was when its run began", "put the old file back")
+        raise ConfinerError(
+            f"{path} is not the video it was when its run began", "put the old file back"
+        )
     return replace(
         settings,
         structure=replace(settings.structure, video=str(path), sha256=digest),
@@ -103,12 +119,16 @@ def _or(chosen: float | None, native: float) -> Any:
 
 def _check_sizes(settings: Settings) -> None:
     if not isinstance(settings.device, str):  # Python callers meet no schema
-        raise ConfinerError(f"device={settings.device!r} is no name of a device", "device='cpu' or device='cuda'")
+        raise ConfinerError(
+            f"device={settings.device!r} is no name of a device", "device='cpu' or device='cuda'"
+        )
     for name in ("num_frames", "seed", "height", "width"):
         value = getattr(settings, name)
         if type(value) is not int and not (name == "num_frames" and value == math.inf):
             also = ", or inf: until Ctrl-C" if name == "num_frames" else ""
-            raise ConfinerError(f"{name}={value!r} is not a whole number", f"{name}= takes a whole number{also}")
+            raise ConfinerError(
+                f"{name}={value!r} is not a whole number", f"{name}= takes a whole number{also}"
+            )
     if isinstance(settings.fps, bool) or not isinstance(settings.fps, (int, float)):
         raise ConfinerError(f"fps={settings.fps!r} is not a number", "fps= takes frames a second")
     if settings.num_frames != math.inf:
@@ -126,7 +146,9 @@ def _check_sizes(settings: Settings) -> None:
         in_range(name, value, PIXELS_PER_LATENT, 4096)
         if value % PIXELS_PER_LATENT:
             near = max(PIXELS_PER_LATENT, round(value / PIXELS_PER_LATENT) * PIXELS_PER_LATENT)
-            raise ConfinerError(f"{name}={value} is not a multiple of {PIXELS_PER_LATENT}", f"{name}={near}")
+            raise ConfinerError(
+                f"{name}={value} is not a multiple of {PIXELS_PER_LATENT}", f"{name}={near}"
+            )
 
 
 def _check_latent_space(settings: Settings) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from confiner_cli.settings import ROLES, Settings
+from confiner_cli.config.schema import ROLES, Settings
 
 
 def structure_roles(settings: Settings) -> tuple[str, ...]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from confiner_cli.bounds import in_range, one_of
+from confiner_cli.config.bounds import in_range, one_of
+from confiner_cli.config.roles import refining_roles, structure_roles
+from confiner_cli.config.schema import ALIGNMENTS, NOISE_KEYS, SHUFFLES, LongVideoSettings, Settings
 from confiner_cli.errors import ConfinerError
-from confiner_cli.roles import refining_roles, structure_roles
-from confiner_cli.settings import ALIGNMENTS, NOISE_KEYS, SHUFFLES, LongVideoSettings, Settings
 
 
 def with_segments(settings: Settings) -> Settings:
@@ -59,14 +59,19 @@ def _length(settings: Settings) -> int:
 
 def _overlap(settings: Settings, length: int) -> int:
     """Half a segment, or what the refining experts take beside a segment, but a quarter at least."""
-    refined = min((settings.experts.role(role).max_frames for role in refining_roles(settings)), default=length)
+    refined = min(
+        (settings.experts.role(role).max_frames for role in refining_roles(settings)),
+        default=length,
+    )
     return max(length // 4, min(length // 2, refined - length))
 
 
 def _limit(settings: Settings, overlap: int) -> float:
     """The most frames of a segment, whose refinement window has `overlap` more."""
     structure = [settings.experts.role(role).max_frames for role in structure_roles(settings)]
-    refined = [settings.experts.role(role).max_frames - overlap for role in refining_roles(settings)]
+    refined = [
+        settings.experts.role(role).max_frames - overlap for role in refining_roles(settings)
+    ]
     return min((*structure, *refined), default=settings.experts.num_frames)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from confiner_cli.errors import ConfinerError
-from confiner_cli.experts.source import source
+from confiner_cli.weights.model_ref import source
 
 SHOWN = 5
 
@@ -26,7 +26,10 @@ class Knowledge:
         """A line about the words of a prompt that the experts of this name have never learnt, if there are any."""
         words = dict.fromkeys(re.findall(r"[^\W_]+", prompt.lower())) or [prompt]
         if unknown := [word for word in words if word not in self.words]:
-            shown, tries = ", ".join(unknown[:SHOWN]), ", ".join(f'"{example}"' for example in self.examples)
+            shown, tries = (
+                ", ".join(unknown[:SHOWN]),
+                ", ".join(f'"{example}"' for example in self.examples),
+            )
             yield f"the {experts} experts have never learnt {shown}: {self.summary}; try {tries}"
 
 
@@ -40,8 +43,11 @@ def read_knowledge(path: str) -> Knowledge:
         facts = json.loads((source(path).path or Path(path)).read_text(encoding="utf-8"))
         return Knowledge(frozenset(facts["words"]), str(facts["summary"]), tuple(facts["examples"]))
     except OSError as error:
-        raise ConfinerError(f"experts.knows={path} cannot be read: {error.strerror}", "experts.knows=null") from error
+        raise ConfinerError(
+            f"experts.knows={path} cannot be read: {error.strerror}", "experts.knows=null"
+        ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise ConfinerError(
-            f"experts.knows={path} lists no words", "a JSON object with words, summary and examples, or null"
+            f"experts.knows={path} lists no words",
+            "a JSON object with words, summary and examples, or null",
         ) from error

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-from confiner_cli.costs import companions, costs
+from confiner_cli.config.schema import ExpertSettings, Settings
+from confiner_cli.costs.table import companions, costs
 from confiner_cli.errors import ConfinerError
-from confiner_cli.level import Level
-from confiner_cli.refinement import HOP_NOISE, Pair, patterns, visits
-from confiner_cli.settings import ExpertSettings, Settings
-from confiner_cli.structure import SPACINGS
-from confiner_cli.timeline import timeline_of
-from confiner_cli.walk import Visit
+from confiner_cli.method.level import Level
+from confiner_cli.method.long.timeline import timeline_of
+from confiner_cli.method.refinement import HOP_NOISE, Pair, patterns, visits
+from confiner_cli.method.structure import SPACINGS
+from confiner_cli.method.walk import Visit
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,18 @@ class Levels:
     @classmethod
     def of(cls, expert: ExpertSettings) -> Levels:
         """The schedule that an expert states."""
-        count, power = expert.num_train_timesteps, 2 if expert.beta_schedule == "scaled_linear" else 1
+        count, power = (
+            expert.num_train_timesteps,
+            2 if expert.beta_schedule == "scaled_linear" else 1,
+        )
         low, high = expert.beta_start ** (1 / power), expert.beta_end ** (1 / power)
         betas = ((low + (high - low) * step / (count - 1)) ** power for step in range(count))
-        return cls([math.sqrt(abar) for abar in accumulate((1 - beta for beta in betas), lambda a, b: a * b)])
+        return cls(
+            [
+                math.sqrt(abar)
+                for abar in accumulate((1 - beta for beta in betas), lambda a, b: a * b)
+            ]
+        )
 
     def __len__(self) -> int:
         return len(self.signal)
@@ -53,7 +61,10 @@ class Levels:
     def matching(self, level: Level) -> int:
         """The timestep whose noise-to-signal ratio is nearest to that of a level."""
         wanted = math.log(level.noise / level.signal)
-        return min(range(len(self)), key=lambda t: abs(math.log(self.level(t).noise / self.level(t).signal) - wanted))
+        return min(
+            range(len(self)),
+            key=lambda t: abs(math.log(self.level(t).noise / self.level(t).signal) - wanted),
+        )
 
 
 @dataclass(frozen=True)
@@ -77,10 +88,15 @@ def rows(settings: Settings) -> Iterator[Row]:
         ConfinerError: the video has no end.
     """
     if math.isinf(settings.length):
-        raise ConfinerError("a video without an end costs without an end", "num_frames= takes a number here")
+        raise ConfinerError(
+            "a video without an end costs without an end", "num_frames= takes a number here"
+        )
     timeline = timeline_of(settings)
     refined = [timeline.refines(number) for number in range(int(timeline.window_count))]
-    windows = [(len(span), 1 + sum(span.start < frame < span.stop for frame in settings.prompts)) for span in refined]
+    windows = [
+        (len(span), 1 + sum(span.start < frame < span.stop for frame in settings.prompts))
+        for span in refined
+    ]
     sampled = [] if settings.structure.video else _structure(settings)
     for stage, stops, walks in (
         ("structure", sampled, [(timeline.length, 1)] * len(timeline.structures)),
@@ -90,14 +106,25 @@ def rows(settings: Settings) -> Iterator[Row]:
             passes = sum(_passes(settings, visit) for visit in visits_of)
             flops = [_flops(settings, role, passes * prompts, frames) for frames, prompts in walks]
             total = None if None in flops else sum(value for value in flops if value is not None)
-            yield Row(stage, role, len(visits_of) * len(walks), passes * sum(prompts for _, prompts in walks), total)
+            yield Row(
+                stage,
+                role,
+                len(visits_of) * len(walks),
+                passes * sum(prompts for _, prompts in walks),
+                total,
+            )
     _, vae = companions(settings.expert("spatial").architecture or "")
     frames = int(settings.length)
-    yield Row("decode", "vae", 2 * frames, 2 * frames, 2 * costs()[vae].flops(frames, *settings.size))  # shown, too
+    yield Row(
+        "decode", "vae", 2 * frames, 2 * frames, 2 * costs()[vae].flops(frames, *settings.size)
+    )  # shown, too
 
 
 def _by_role(stops: Sequence[Visit]) -> dict[str, list[Visit]]:
-    return {role: [visit for visit in stops if visit.role == role] for role in dict.fromkeys(v.role for v in stops)}
+    return {
+        role: [visit for visit in stops if visit.role == role]
+        for role in dict.fromkeys(v.role for v in stops)
+    }
 
 
 def _structure(settings: Settings) -> list[Visit]:

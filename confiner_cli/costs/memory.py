@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from confiner_cli.costs import Cost, companions, costs
-from confiner_cli.experts.memory import MEMORY, STAGE, Memory
-from confiner_cli.roles import used_roles
-from confiner_cli.settings import Settings
-from confiner_cli.timeline import timeline_of
+from confiner_cli.config.roles import used_roles
+from confiner_cli.config.schema import Settings
+from confiner_cli.costs.table import Cost, companions, costs
+from confiner_cli.experts.offload import MEMORY, STAGE, Memory
+from confiner_cli.method.long.timeline import timeline_of
 
 SPARE = 1.15
 """What the allocator and the kernels' workspaces take on top of what was counted."""
@@ -25,9 +25,15 @@ def memory_of(settings: Settings, free: int | None, bytes_a_number: int = 2) -> 
         name = "high"
         if free is not None:
             needs = {option: needed(settings, option, bytes_a_number) for option in MEMORY}
-            name = next((option for option, need in needs.items() if need is None or need <= free), "low")
+            name = next(
+                (option for option, need in needs.items() if need is None or need <= free), "low"
+            )
     memory = MEMORY[name]
-    return memory if settings.frame_batch is None else replace(memory, frame_batch=settings.frame_batch)
+    return (
+        memory
+        if settings.frame_batch is None
+        else replace(memory, frame_batch=settings.frame_batch)
+    )
 
 
 def needed(settings: Settings, name: str, bytes_a_number: int = 2) -> float | None:
@@ -57,10 +63,14 @@ def _resident(networks: dict[str, int], others: list[int], name: str) -> int:
     return max(stages.values()) + sum(others)
 
 
-def _working(settings: Settings, networks: dict[str, Cost], vae: Cost, memory: Memory) -> Iterator[float]:
+def _working(
+    settings: Settings, networks: dict[str, Cost], vae: Cost, memory: Memory
+) -> Iterator[float]:
     """Bytes of a pass of each network, in 16 bits."""
     timeline = timeline_of(settings)
-    window = max(len(timeline.refines(number)) for number in range(int(min(timeline.window_count, 3))))
+    window = max(
+        len(timeline.refines(number)) for number in range(int(min(timeline.window_count, 3)))
+    )
     for role, cost in networks.items():
         passed = window if STAGE[role] == "refinement" else timeline.length
         batch = memory.frame_batch if role == "spatial" and memory.frame_batch else passed

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-TABLE = Path(__file__).with_name("costs.json")
+TABLE = Path(__file__).with_name("table.json")
 TILE = 64 * 64
 """Pixels of a tile, 8 x 8 latents: the smallest frame that every network can halve as often as it does."""
 
@@ -67,4 +67,9 @@ def costs() -> Mapping[str, Cost]:
 
 
 def _sum(factors: Sequence[float], num_frames: int, height: int, width: int) -> float:
-    return float(sum(factor * term for factor, term in zip(factors, terms(num_frames, height, width), strict=False)))
+    return float(
+        sum(
+            factor * term
+            for factor, term in zip(factors, terms(num_frames, height, width), strict=False)
+        )
+    )

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from confiner_cli.errors import ConfinerError, first_line
 from confiner_cli.experts import single_file
-from confiner_cli.experts.weights import choice, read_header, weight_files
+from confiner_cli.weights.select import choice, read_header, weight_files
 
 Module = TypeVar("Module", bound=torch.nn.Module)
 Configs = Mapping[str, Mapping[str, Any]]
@@ -67,7 +67,9 @@ class Parts:
         candidates = [path for part, path in self.named if part == name]
         candidates += [path if path.is_file() else path / name for path in self.folders]
         for path in candidates:
-            if path.is_dir() or (path.is_file() and (path in dict(self.named).values() or self._has(path, name))):
+            if path.is_dir() or (
+                path.is_file() and (path in dict(self.named).values() or self._has(path, name))
+            ):
                 return path
         raise ConfinerError(
             f"the {self.role} expert has no {name}: looked for {' and '.join(map(str, candidates))}",
@@ -80,7 +82,9 @@ class Parts:
         path = self.place(name)
         if path.is_dir():
             return path
-        raise ConfinerError(f"the {self.role} expert's {name} is no folder: {path}", "name the folder that has it")
+        raise ConfinerError(
+            f"the {self.role} expert's {name} is no folder: {path}", "name the folder that has it"
+        )
 
     def checkpoint(self, name: str) -> Path:
         """A file that holds a whole network: the model where it is a file, else `name` in one of the folders.
@@ -88,7 +92,9 @@ class Parts:
         A `.safetensors` beside a `.pt` is preferred. Raises ConfinerError where there is none.
         """
         given = [path if path.is_file() else path / f"{name}.pt" for path in self.folders]
-        candidates = [path for one in given for path in dict.fromkeys((one.with_suffix(".safetensors"), one))]
+        candidates = [
+            path for one in given for path in dict.fromkeys((one.with_suffix(".safetensors"), one))
+        ]
         for path in candidates:
             if path.is_file():
                 return path
@@ -106,7 +112,9 @@ class Parts:
         path = self.place(name)
         found = (path,) if path.is_file() else weight_files(path, self.pickles)
         if not found:
-            raise self._broken(name, path, "it has no safetensors weights, or not all of their files")
+            raise self._broken(
+                name, path, "it has no safetensors weights, or not all of their files"
+            )
         for file in found:
             self.checked(name, file)
         return found
@@ -138,7 +146,9 @@ class Parts:
         place = self.place(name)
         try:
             if place.is_file():
-                module = single_file.load(place, kind, self.device, self.dtype, self._config_folder(name))
+                module = single_file.load(
+                    place, kind, self.device, self.dtype, self._config_folder(name)
+                )
             else:
                 module = _from_folder(place, kind, self.device, self.dtype, self.pickles)
         except torch.OutOfMemoryError:
@@ -156,7 +166,9 @@ class Parts:
 
     def _config_folder(self, name: str) -> Path:
         """What a part in a single file is: as the same part beside it, else as its architecture's."""
-        beside = (folder / name for folder in self.folders if (folder / name / "config.json").is_file())
+        beside = (
+            folder / name for folder in self.folders if (folder / name / "config.json").is_file()
+        )
         return next(beside, architecture(self.architecture, name))
 
     def _broken(self, name: str, place: Path, reason: str, kind: str = "model") -> ConfinerError:
@@ -174,7 +186,9 @@ def architecture(name: str, part: str) -> Path:
     return own if own.is_dir() else ARCHITECTURES / COMMON / part
 
 
-def _from_folder(folder: Path, kind: Any, device: torch.device, dtype: torch.dtype, pickles: bool) -> Any:
+def _from_folder(
+    folder: Path, kind: Any, device: torch.device, dtype: torch.dtype, pickles: bool
+) -> Any:
     chosen = choice({path.name for path in folder.iterdir()}, pickles)
     if chosen is None:
         raise ValueError("it has no safetensors weights, or not all of their files")

@@ -45,7 +45,11 @@ def dtype_of(name: str, device: torch.device) -> torch.dtype:
         return DTYPES[name]
     if device.type == "cpu":
         return torch.float32
-    return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported(False) else torch.float16
+    return (
+        torch.bfloat16
+        if device.type == "cuda" and torch.cuda.is_bf16_supported(False)
+        else torch.float16
+    )
 
 
 def free_memory(device: torch.device) -> int | None:

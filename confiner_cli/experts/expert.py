@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from confiner_cli.experts.parts import Network
+from confiner_cli.experts.components import Network
 from confiner_cli.experts.text import TextEncoder
-from confiner_cli.guidance import Guided
-from confiner_cli.schedule import Estimate, NoiseSchedule, estimate
-from confiner_cli.walk import Denoiser
+from confiner_cli.method.guidance import Guided
+from confiner_cli.method.schedule import Estimate, NoiseSchedule, estimate
+from confiner_cli.method.walk import Denoiser
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,10 @@ class Expert:
     guidance_together: bool = False
 
     def given(
-        self, prompt: str, negative_prompt: str = "", guidance_interval: tuple[float, float] = (0.0, 1.0)
+        self,
+        prompt: str,
+        negative_prompt: str = "",
+        guidance_interval: tuple[float, float] = (0.0, 1.0),
     ) -> Denoiser:
         """The denoiser for a prompt; guidance applies at the noise levels inside the interval."""
         conditional = Prompted(self, self.text(prompt), self.schedule)
@@ -41,7 +44,9 @@ class Expert:
             return conditional
         unconditional = Prompted(self, self.text(negative_prompt), self.schedule)
         together = conditional.beside(unconditional) if self.guidance_together else None
-        return Guided(conditional, unconditional, self.guidance_scale, *guidance_interval, together=together)
+        return Guided(
+            conditional, unconditional, self.guidance_scale, *guidance_interval, together=together
+        )
 
 
 @dataclass(frozen=True, eq=False)

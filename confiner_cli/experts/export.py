@@ -10,12 +10,15 @@ from typing import Any
 
 import torch
 
-from confiner_cli.config import compose, settings_of
+from confiner_cli.config.hydra import compose, settings_of
+from confiner_cli.config.schema import ROLES, ExpertSettings
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.loading import parts_of
-from confiner_cli.settings import ROLES, ExpertSettings
 
-_CLIP = {"tokenizer": ["transformers", "CLIPTokenizer"], "text_encoder": ["transformers", "CLIPTextModel"]}
+_CLIP = {
+    "tokenizer": ["transformers", "CLIPTokenizer"],
+    "text_encoder": ["transformers", "CLIPTextModel"],
+}
 _VAE = {"vae": ["diffusers", "AutoencoderKL"]}
 _NO_IMAGES = {"feature_extractor": [None, None], "image_encoder": [None, None]}
 _NO_CHECKER = {"safety_checker": [None, None], "requires_safety_checker": False}
@@ -58,18 +61,27 @@ def _export_expert(role: str, expert: ExpertSettings, folder: Path) -> None:
         )
     index = PIPELINES[expert.family]
     parts = parts_of(role, expert, torch.device("cpu"), torch.float32)
-    kinds = {part: kind for part, kind in index.items() if isinstance(kind, list) and kind[0] and part != "scheduler"}
+    kinds = {
+        part: kind
+        for part, kind in index.items()
+        if isinstance(kind, list) and kind[0] and part != "scheduler"
+    }
     sources = {part: parts.folder(part) for part in kinds}
     for part, source in sources.items():
         shutil.copytree(source, folder / part)
     (folder / "scheduler").mkdir()
-    _write(folder / "scheduler" / "scheduler_config.json", _scheduler(expert, index["scheduler"][1]))
+    _write(
+        folder / "scheduler" / "scheduler_config.json", _scheduler(expert, index["scheduler"][1])
+    )
     _write(folder / "model_index.json", index)
 
 
 def _scheduler(expert: ExpertSettings, kind: str) -> dict[str, Any]:
     """A scheduler that samples on diffusers' side as our `trailing` (Euler) and `leading` (DDIM) grids do."""
-    betas = {name: getattr(expert, name) for name in ("beta_schedule", "beta_start", "beta_end", "num_train_timesteps")}
+    betas = {
+        name: getattr(expert, name)
+        for name in ("beta_schedule", "beta_start", "beta_end", "num_train_timesteps")
+    }
     spacing = {"timestep_spacing": "trailing"} if kind == "EulerDiscreteScheduler" else {
         "timestep_spacing": "leading", "steps_offset": 1, "set_alpha_to_one": False, "clip_sample": False,
     }  # fmt: skip

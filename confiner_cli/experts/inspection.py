@@ -9,15 +9,15 @@ from typing import Any
 
 import torch
 
+from confiner_cli.config.schema import Settings
 from confiner_cli.errors import FailedError
-from confiner_cli.experts import hub
 from confiner_cli.experts.device import device_of, dtype_of
 from confiner_cli.experts.loading import family_of, load_decoder, load_expert, parts_of
-from confiner_cli.experts.memory import MEMORY
-from confiner_cli.experts.source import needs
-from confiner_cli.experts.verified import check
-from confiner_cli.experts.weights import read_header
-from confiner_cli.settings import Settings
+from confiner_cli.experts.offload import MEMORY
+from confiner_cli.weights import hub
+from confiner_cli.weights.checksums import check
+from confiner_cli.weights.model_ref import needs
+from confiner_cli.weights.select import read_header
 
 SIDE = 8
 FRAMES = 2
@@ -32,7 +32,9 @@ def inspect(role: str, settings: Settings) -> Iterator[str]:
         FailedError: a network's answer is not finite.
     """
     expert = settings.expert(role)
-    files = [path for _, need in needs(role, expert) for path in hub.files_of(need, hub.cached(need))]
+    files = [
+        path for _, need in needs(role, expert) for path in hub.files_of(need, hub.cached(need))
+    ]
     known = sum(check(path) for path in files)
     yield f"{len(files)} files, {known} of them with a known hash, which is right"
     device = device_of(settings.device)
@@ -43,7 +45,10 @@ def inspect(role: str, settings: Settings) -> Iterator[str]:
     loaded = load_expert(role, expert, device, dtype, MEMORY["low"])
     estimate = loaded.given("a heart")(torch.randn(1, 4, FRAMES, SIDE, SIDE), T)
     if not torch.isfinite(estimate.noise).all():
-        raise FailedError(f"the {role} expert's answer is not finite", "try dtype=fp32; else the weights are damaged")
+        raise FailedError(
+            f"the {role} expert's answer is not finite",
+            "try dtype=fp32; else the weights are damaged",
+        )
     yield f"{expert.family}: every tensor in its place; an answer at t={T} is finite ({device}, {dtype})"
     if role == "spatial":
         frames = list(load_decoder(expert, device, dtype, MEMORY["low"])(estimate.clean))

@@ -13,17 +13,18 @@ from diffusers.utils import logging as diffusers_logging
 from torch import Tensor, nn
 from transformers.utils import logging as transformers_logging
 
+from confiner_cli.config.schema import ExpertSettings
 from confiner_cli.errors import ConfinerError
-from confiner_cli.experts import families, hub
+from confiner_cli.experts import families
+from confiner_cli.experts.components import COMMON, Network, Parts
 from confiner_cli.experts.expert import Expert
 from confiner_cli.experts.lora import adapt_unet
-from confiner_cli.experts.memory import Handle, Memory
-from confiner_cli.experts.parts import COMMON, Network, Parts
-from confiner_cli.experts.source import needs
+from confiner_cli.experts.offload import Handle, Memory
 from confiner_cli.experts.text import text_encoder
 from confiner_cli.experts.vae import Decoder, Encoder, coder
-from confiner_cli.schedule import BETA_SCHEDULES
-from confiner_cli.settings import ExpertSettings
+from confiner_cli.method.schedule import BETA_SCHEDULES
+from confiner_cli.weights import hub
+from confiner_cli.weights.model_ref import needs
 
 STATED = ("num_train_timesteps", "beta_schedule", "beta_start", "beta_end", "prediction_type")
 
@@ -62,18 +63,25 @@ def load_expert(
 
 
 def load_experts(
-    settings: Iterable[tuple[str, ExpertSettings]], device: torch.device, dtype: torch.dtype, memory: Memory
+    settings: Iterable[tuple[str, ExpertSettings]],
+    device: torch.device,
+    dtype: torch.dtype,
+    memory: Memory,
 ) -> dict[str, Expert]:
     """The experts of the given roles."""
     return {role: load_expert(role, chosen, device, dtype, memory) for role, chosen in settings}
 
 
-def load_decoder(settings: ExpertSettings, device: torch.device, dtype: torch.dtype, memory: Memory) -> Decoder:
+def load_decoder(
+    settings: ExpertSettings, device: torch.device, dtype: torch.dtype, memory: Memory
+) -> Decoder:
     """The VAE of an expert set, which lies with its spatial expert."""
     return coder(Decoder, parts_of("spatial", settings, device, dtype), memory)
 
 
-def load_encoder(settings: ExpertSettings, device: torch.device, dtype: torch.dtype, memory: Memory) -> Encoder:
+def load_encoder(
+    settings: ExpertSettings, device: torch.device, dtype: torch.dtype, memory: Memory
+) -> Encoder:
     """The other direction of `load_decoder`'s VAE."""
     return coder(Encoder, parts_of("spatial", settings, device, dtype), memory)
 
@@ -83,7 +91,9 @@ def family_of(settings: ExpertSettings) -> ModuleType:
     return importlib.import_module(f"{families.__name__}.{settings.family}")
 
 
-def parts_of(role: str, settings: ExpertSettings, device: torch.device, dtype: torch.dtype) -> Parts:
+def parts_of(
+    role: str, settings: ExpertSettings, device: torch.device, dtype: torch.dtype
+) -> Parts:
     """Where the parts of an expert lie: in its model's place, then in the one that it shares with others.
 
     Raises:

@@ -15,7 +15,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from confiner_cli.errors import ConfinerError, first_line
-from confiner_cli.experts.checkpoint import read_tensors
+from confiner_cli.weights.tensors import read_tensors
 
 NAME = "lora"
 _LAYER = re.compile(r"(\.processor)?[._]lora.*$")
@@ -31,8 +31,12 @@ def adapt_unet(unet: Any, loras: Loras) -> nn.Module:
     for path, scale in loras:
         with _readable(path):
             tensors, alphas = _read(path)
-            _check_layers(unet, [key.removeprefix("unet.") for key in tensors if key.startswith("unet.")])
-            StableDiffusionLoraLoaderMixin.load_lora_into_unet(tensors, alphas, unet, adapter_name=NAME)
+            _check_layers(
+                unet, [key.removeprefix("unet.") for key in tensors if key.startswith("unet.")]
+            )
+            StableDiffusionLoraLoaderMixin.load_lora_into_unet(
+                tensors, alphas, unet, adapter_name=NAME
+            )
             _merge(unet, scale)
     return unet.eval().requires_grad_(False)  # type: ignore[no-any-return]
 

@@ -40,9 +40,15 @@ def _other_stage(here: str, called: str) -> bool:
     return here in STAGE and called in STAGE and STAGE[here] != STAGE[called]
 
 
-HIGH = Memory("high", lambda here, called: False, guidance_together=True, frame_batch=None, decode_batch=8)
-BALANCED = Memory("balanced", _other_stage, guidance_together=True, frame_batch=None, decode_batch=8)
-LOW = Memory("low", lambda here, called: True, guidance_together=False, frame_batch=4, decode_batch=2)
+HIGH = Memory(
+    "high", lambda here, called: False, guidance_together=True, frame_batch=None, decode_batch=8
+)
+BALANCED = Memory(
+    "balanced", _other_stage, guidance_together=True, frame_batch=None, decode_batch=8
+)
+LOW = Memory(
+    "low", lambda here, called: True, guidance_together=False, frame_batch=4, decode_batch=2
+)
 MEMORY = MappingProxyType({memory.name: memory for memory in (HIGH, BALANCED, LOW)})
 
 
@@ -54,7 +60,12 @@ class Residence:
     here: dict[Hashable, str] = field(default_factory=dict)
 
     def summon(
-        self, key: Hashable, role: str, device: torch.device, memory: Memory, load: Callable[[], nn.Module]
+        self,
+        key: Hashable,
+        role: str,
+        device: torch.device,
+        memory: Memory,
+        load: Callable[[], nn.Module],
     ) -> nn.Module:
         """The network `key`, loaded if it has to be, on its device.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from confiner_cli.experts.weights import read_header
+from confiner_cli.weights.select import read_header
 
 PREFIXES = MappingProxyType({
     "unet": "model.diffusion_model.",
@@ -28,7 +28,9 @@ def has(path: Path, name: str) -> bool:
 def load(path: Path, kind: Any, device: torch.device, dtype: torch.dtype, config: Path) -> Any:
     """The model `kind` out of the file; `config` is the folder of its config.json. Raises what diffusers raises."""
     if hasattr(kind, "from_single_file"):
-        model = kind.from_single_file(str(path), config=str(config), torch_dtype=dtype, local_files_only=True)
+        model = kind.from_single_file(
+            str(path), config=str(config), torch_dtype=dtype, local_files_only=True
+        )
     else:
         from diffusers.loaders.single_file_utils import (
             create_diffusers_clip_model_from_ldm,
@@ -37,6 +39,11 @@ def load(path: Path, kind: Any, device: torch.device, dtype: torch.dtype, config
 
         tensors = load_single_file_checkpoint(str(path))
         model = create_diffusers_clip_model_from_ldm(
-            kind, tensors, config=str(config.parent), subfolder=config.name, torch_dtype=dtype, local_files_only=True
+            kind,
+            tensors,
+            config=str(config.parent),
+            subfolder=config.name,
+            torch_dtype=dtype,
+            local_files_only=True,
         )
     return model.to(device=device, dtype=dtype)

@@ -13,10 +13,10 @@ from transformers.models.clip.modeling_clip import CLIPTextModel
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
 from confiner_cli.errors import ConfinerError
-from confiner_cli.experts.fingerprint import fingerprint
+from confiner_cli.experts.components import Parts
 from confiner_cli.experts.lora import adapt_text
-from confiner_cli.experts.memory import Handle, Memory
-from confiner_cli.experts.parts import Parts
+from confiner_cli.experts.offload import Handle, Memory
+from confiner_cli.files import fingerprint
 
 CLIP_LENGTH = 77
 
@@ -32,7 +32,9 @@ class TextEncoder:
     @torch.inference_mode()
     def __call__(self, text: str) -> Tensor:
         """Hidden states `(1, token, width)`, padded and cut to the tokenizer's length as diffusers' pipelines do."""
-        ids = self.tokenizer(text, padding="max_length", max_length=self.length, truncation=True, return_tensors="pt")
+        ids = self.tokenizer(
+            text, padding="max_length", max_length=self.length, truncation=True, return_tensors="pt"
+        )
         states: Tensor = self.encoder()(ids.input_ids.to(self.encoder.device)).last_hidden_state
         return states
 

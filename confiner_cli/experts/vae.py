@@ -12,9 +12,9 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import Tensor
 
 from confiner_cli.errors import FailedError
-from confiner_cli.experts.fingerprint import fingerprint
-from confiner_cli.experts.memory import Handle, Memory
-from confiner_cli.experts.parts import Parts
+from confiner_cli.experts.components import Parts
+from confiner_cli.experts.offload import Handle, Memory
+from confiner_cli.files import fingerprint
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,9 @@ class Coder:
     batch: int
 
     @torch.no_grad()
-    def _finite(self, direction: Callable[[AutoencoderKL, Tensor], Tensor], part: Tensor) -> Tensor | None:
+    def _finite(
+        self, direction: Callable[[AutoencoderKL, Tensor], Tensor], part: Tensor
+    ) -> Tensor | None:
         """The part coded, float32 on the CPU; None where that is not finite, in full precision too."""
         vae = self.vae()
         assert isinstance(vae, AutoencoderKL)
@@ -64,7 +66,9 @@ class Decoder(Coder):
                     "the VAE decoded frames that are not finite (NaN or infinity), in float32",
                     "the latents or the VAE's weights are damaged: try another seed, then `confiner experts check`",
                 )
-            yield from (pixels.permute(0, 2, 3, 1) / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
+            yield from (
+                (pixels.permute(0, 2, 3, 1) / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
+            )
 
 
 class Encoder(Coder):

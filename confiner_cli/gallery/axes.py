@@ -11,7 +11,13 @@ from typing import Any
 from confiner_cli.gallery.runs import Run
 
 FIRST = ("prompt", "seed")
-UNTOLD = ("output", "resume", "experts.description", "scheduler.description", "long_video.description")
+UNTOLD = (
+    "output",
+    "resume",
+    "experts.description",
+    "scheduler.description",
+    "long_video.description",
+)
 """Where a run goes, and prose: no parameters of a video."""
 DEEPEST = 8
 CUT = "…"
@@ -62,7 +68,12 @@ def _axis(key: str, tables: Sequence[Mapping[str, str]], swept: bool) -> Axis | 
     if all(map(_NUMBER, found)):
         found.sort(key=float)
     places = {value: position for position, value in enumerate(found)}
-    return Axis(key, tuple(found), swept, tuple(places[table[key]] if key in table else -1 for table in tables))
+    return Axis(
+        key,
+        tuple(found),
+        swept,
+        tuple(places[table[key]] if key in table else -1 for table in tables),
+    )
 
 
 def _settings(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from confiner_cli.contact_sheet import first_of_last_row
 from confiner_cli.gallery.axes import FIRST, as_text, key_of
 from confiner_cli.gallery.runs import Run
+from confiner_cli.media.contact_sheet import first_of_last_row
 
 SHOWN_ELSEWHERE = {*FIRST, "output.dir", "resume"}
 FILES = {
@@ -64,7 +64,11 @@ def card_of(run: Run, base: Path) -> Card:
     """The card of a run on a page in the folder `base`, absolute."""
     facts, config = run.facts, _node(run.facts, "config")
     folder = os.path.relpath(run.folder, base)
-    links = {name: f"./{quote(os.fsencode(f'{folder}/{name}'))}" for name in FILES if (run.folder / name).is_file()}
+    links = {
+        name: f"./{quote(os.fsencode(f'{folder}/{name}'))}"
+        for name in FILES
+        if (run.folder / name).is_file()
+    }
     sides = [_count(config.get(key)) for key in ("height", "width")]
     passes = [count for count in map(_count, _node(facts, "passes").values()) if count is not None]
     return Card(
@@ -92,7 +96,9 @@ def duration(seconds: float) -> str:
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+    return (
+        f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+    )
 
 
 def _overrides(run: Run) -> Iterator[tuple[str, str]]:
@@ -102,19 +108,34 @@ def _overrides(run: Run) -> Iterator[tuple[str, str]]:
             yield key, value
 
 
-def _facts(facts: Mapping[str, Any], config: Mapping[str, Any], folder: str) -> Iterator[tuple[str, str]]:
+def _facts(
+    facts: Mapping[str, Any], config: Mapping[str, Any], folder: str
+) -> Iterator[tuple[str, str]]:
     yield "not in it", _text(facts.get("negative_prompt"))
     for frame, prompt in _node(facts, "prompts").items():
         yield f"from frame {frame}", as_text(prompt)
-    yield "experts", ", ".join(_text(_node(config, group).get("name")) for group in ("experts", "scheduler") if config)
+    yield (
+        "experts",
+        ", ".join(
+            _text(_node(config, group).get("name")) for group in ("experts", "scheduler") if config
+        ),
+    )
     keys = ("height", "width", "num_frames", "fps")
     if all(key in config for key in keys):
         height, width, frames, fps = (as_text(config[key]) for key in keys)
         yield "video", f"{height} x {width}, {frames} frames, {fps} fps"
     for name in ("evaluations", "passes"):
-        yield name, ", ".join(f"{role} {as_text(value)}" for role, value in _node(facts, name).items())
+        yield (
+            name,
+            ", ".join(f"{role} {as_text(value)}" for role, value in _node(facts, name).items()),
+        )
     stages = {stage: _number(value) for stage, value in _node(facts, "seconds").items()}
-    yield "time", ", ".join(f"{stage} {duration(value)}" for stage, value in stages.items() if value is not None)
+    yield (
+        "time",
+        ", ".join(
+            f"{stage} {duration(value)}" for stage, value in stages.items() if value is not None
+        ),
+    )
     peak = _number(facts.get("peak_memory_bytes"))
     yield "peak memory", f"{peak / 2**20:.0f} MiB" if peak else ""
     yield "device", _text(facts.get("device"))
@@ -152,4 +173,8 @@ def _count(value: Any) -> int | None:
 
 def _number(value: Any) -> float | None:
     plain = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if plain and abs(value) < 2**53 and math.isfinite(value) and value >= 0 else None
+    return (
+        float(value)
+        if plain and abs(value) < 2**53 and math.isfinite(value) and value >= 0
+        else None
+    )

@@ -12,9 +12,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from confiner_cli.contact_sheet import first_of_last_row
 from confiner_cli.gallery.axes import Axis
 from confiner_cli.gallery.cards import FILES, Card, duration
+from confiner_cli.media.contact_sheet import first_of_last_row
 
 GENERATOR = "confiner gallery"
 """The page's mark: a file without it is not ours to replace."""
@@ -35,7 +35,11 @@ def page(title: str, cards: Sequence[Card], axes: Sequence[Axis], version: str) 
         version: confiner's.
     """
     environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["duration"] = duration
     style = "\n".join([(HERE / "gallery.css").read_text(encoding="utf-8"), *_shapes(cards)])

@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from confiner_cli.lock import is_locked
-from confiner_cli.record import RECORD
+from confiner_cli.runs.lock import is_locked
+from confiner_cli.runs.record import RECORD
 
 LARGEST = 8_000_000
 """Bytes of a record that are read; a real one has some thousands."""
@@ -71,10 +71,14 @@ def read(folder: Path) -> Run:
     try:
         facts = json.loads(_text(folder / RECORD))
     except (OSError, ValueError, RecursionError) as error:
-        return _damaged(folder, getattr(error, "strerror", None) or error)  # without the path: the page may be sent
+        return _damaged(
+            folder, getattr(error, "strerror", None) or error
+        )  # without the path: the page may be sent
     if not isinstance(facts, dict):
         return _damaged(folder, "it holds no object")
-    status, message = (value if isinstance(value := facts.get(key), str) else "" for key in ("status", "error"))
+    status, message = (
+        value if isinstance(value := facts.get(key), str) else "" for key in ("status", "error")
+    )
     if status == "running" and not is_locked(folder):
         status = "unfinished"
     return Run(folder, status or "damaged", facts, _overrides(folder), message)

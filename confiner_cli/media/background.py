@@ -25,7 +25,9 @@ class _AbandonedError(Exception):
 class Feed(Generic[Item]):
     """The maker's end of a stream. What the consumer failed of is raised by the next call."""
 
-    def __init__(self, consume: Callable[[Iterator[Item]], object], waiting: int, thread: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, consume: Callable[[Iterator[Item]], object], waiting: int, thread: ThreadPoolExecutor
+    ) -> None:
         self._queue: Queue[Item | _Sign] = Queue(waiting)
         self._consumer: Future[object] = thread.submit(consume, self._items())
 

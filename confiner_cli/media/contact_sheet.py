@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 
-from confiner_cli.video import temporary_beside
+from confiner_cli.media.video import temporary_beside
 
 if TYPE_CHECKING:  # a gallery asks where the cells lie, and needs no torch for it
     from torch import Tensor
@@ -38,9 +38,16 @@ def write_contact_sheet(path: Path, title: str, rows: Mapping[str, Sequence[Tens
     width, height = next(iter(pictures.values()))[0].size
     count = max(len(cells) for cells in pictures.values())
     step = height + MARGIN + LINE
-    sheet = Image.new("RGB", (MARGIN + count * (width + MARGIN), 2 * MARGIN + LINE + len(pictures) * step), _PAPER)
+    sheet = Image.new(
+        "RGB", (MARGIN + count * (width + MARGIN), 2 * MARGIN + LINE + len(pictures) * step), _PAPER
+    )
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=14)
-    draw.text((MARGIN, MARGIN), _fitting(title, draw, font, sheet.width - 2 * MARGIN), fill=_INK, font=font)
+    draw.text(
+        (MARGIN, MARGIN),
+        _fitting(title, draw, font, sheet.width - 2 * MARGIN),
+        fill=_INK,
+        font=font,
+    )
     for row, (name, cells) in enumerate(pictures.items()):
         top = MARGIN + LINE + row * step
         draw.text((MARGIN, top), name, fill=_GREY, font=font)
@@ -75,7 +82,10 @@ def _cell(frame: Tensor) -> Image.Image:
 
 
 def _fitting(
-    text: str, draw: ImageDraw.ImageDraw, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: int
+    text: str,
+    draw: ImageDraw.ImageDraw,
+    font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
+    width: int,
 ) -> str:
     text = " ".join(text.split())
     shown = text

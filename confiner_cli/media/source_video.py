@@ -48,7 +48,9 @@ def footage_of(path: Path) -> Footage:
         ConfinerError: there is no such file, it is no video or has no frames or no rate, or it is damaged.
     """
     if not path.is_file():
-        raise ConfinerError(f"{path} is a folder" if path.is_dir() else f"there is no file {path}", HINT)
+        raise ConfinerError(
+            f"{path} is a folder" if path.is_dir() else f"there is no file {path}", HINT
+        )
     fps, size = _look(path)
     return Footage(path, _count(path, fps), fps, size)
 
@@ -77,9 +79,15 @@ def read_footage(footage: Footage, size: tuple[int, int], start: int = 0) -> Ite
         f"scale=w='max({width},round({height}*dar))':h='max({height},round({width}/dar))'"
         f":flags=lanczos+accurate_rnd+full_chroma_int,format=rgb24,crop={width}:{height}"
     )
-    command = _command(footage.path, "-vf", filters, "-fps_mode", "passthrough", "-f", "rawvideo", "-")
+    command = _command(
+        footage.path, "-vf", filters, "-fps_mode", "passthrough", "-f", "rawvideo", "-"
+    )
     with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     ) as process:
         assert process.stdout is not None
         try:
@@ -102,7 +110,9 @@ def _command(path: Path, *output: str) -> list[str]:
 
 def _run(command: list[str]) -> tuple[int, bytes, str]:
     """Exit status, output and messages."""
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, start_new_session=True, check=False)
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, start_new_session=True, check=False
+    )
     return done.returncode, done.stdout, done.stderr.decode(errors="replace")
 
 
@@ -119,12 +129,17 @@ def _look(path: Path) -> tuple[float, tuple[int, int]]:
     if head is None:
         known = re.search(r"^ *Stream #0:", messages, re.MULTILINE)
         raise ConfinerError(
-            f"{path} has no frame that can be read" if known else f"{path} is not a video that can be read", HINT
+            f"{path} has no frame that can be read"
+            if known
+            else f"{path} is not a video that can be read",
+            HINT,
         )
     width, height, rate, per, wide, high = map(int, head.groups())
     fps = _rate(messages, rate / per)
     if not 0 < fps < CLOCK:
-        raise ConfinerError(f"{path} does not say how many frames a second it has", "encode it at a constant rate")
+        raise ConfinerError(
+            f"{path} does not say how many frames a second it has", "encode it at a constant rate"
+        )
     return fps, (height, round(width * wide / high) if wide and high else width)
 
 
@@ -146,7 +161,9 @@ def _rate(messages: str, guessed: float) -> float:
 
 def _count(path: Path, fps: float) -> int:
     status, output, _ = _run(
-        _command(path, "-vf", _constant(fps), "-loglevel", "fatal", "-progress", "-", "-f", "null", "-")
+        _command(
+            path, "-vf", _constant(fps), "-loglevel", "fatal", "-progress", "-", "-f", "null", "-"
+        )
     )
     counts = re.findall(rb"^frame=(\d+)", output, re.MULTILINE)
     count = int(counts[-1]) if counts else 0
@@ -158,4 +175,6 @@ def _count(path: Path, fps: float) -> int:
 
 
 def _damaged(path: Path, number: int) -> ConfinerError:
-    return ConfinerError(f"{path} is damaged: after {number} frames it cannot be decoded any further", REENCODE)
+    return ConfinerError(
+        f"{path} is damaged: after {number} frames it cannot be decoded any further", REENCODE
+    )

@@ -25,7 +25,11 @@ _FILTER = f"scale=out_color_matrix=bt709:out_range=tv,setparams=range=tv:{_BT709
 
 
 def write_video(
-    path: Path, frames: Iterable[Tensor], size: tuple[int, int], fps: float, comment: str | None = None
+    path: Path,
+    frames: Iterable[Tensor],
+    size: tuple[int, int],
+    fps: float,
+    comment: str | None = None,
 ) -> None:
     """Encode frames as they come; at the end check the file by decoding it, then give it its name.
 
@@ -46,7 +50,9 @@ def write_video(
         with _encoder(temporary, size, fps, comment, messages) as process:
             count = _feed(process, frames, (*size, 3))
             if count == 0:
-                raise FailedError(f"no frame to write into {path.name}", "a video has at least one frame")
+                raise FailedError(
+                    f"no frame to write into {path.name}", "a video has at least one frame"
+                )
         if process.returncode != 0:
             messages.seek(0)
             raise _encoder_error(path, process.returncode, messages.read().decode(errors="replace"))
@@ -54,7 +60,11 @@ def write_video(
 
 
 def join_videos(
-    path: Path, parts: Sequence[Path], num_frames: int, size: tuple[int, int], comment: str | None = None
+    path: Path,
+    parts: Sequence[Path],
+    num_frames: int,
+    size: tuple[int, int],
+    comment: str | None = None,
 ) -> None:
     """Put videos of `write_video` behind each other without encoding them again; verified and named as there.
 
@@ -70,7 +80,10 @@ def join_videos(
         FailedError: ffmpeg failed, or the file does not decode to so many frames.
     """
     tags = [] if comment is None else ["-metadata", f"comment={comment}"]
-    with temporary_beside(path) as temporary, temporary_beside(path.with_suffix(".txt"), keep=False) as listing:
+    with (
+        temporary_beside(path) as temporary,
+        temporary_beside(path.with_suffix(".txt"), keep=False) as listing,
+    ):
         names = (str(part.absolute()).replace("'", r"'\''") for part in parts)
         listing.write_text("".join(f"file '{name}'\n" for name in names), encoding="utf-8")
         command = [
@@ -78,14 +91,20 @@ def join_videos(
             str(listing), "-c", "copy", "-frames:v", str(num_frames), "-movflags", "+faststart", *tags, str(temporary),
         ]  # fmt: skip
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, start_new_session=True, check=False
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            start_new_session=True,
+            check=False,
         )
         if done.returncode != 0:
             raise _encoder_error(path, done.returncode, done.stderr.decode(errors="replace"))
         verify(temporary, num_frames, size)
 
 
-def _feed(process: subprocess.Popen[bytes], frames: Iterable[Tensor], shape: tuple[int, ...]) -> int:
+def _feed(
+    process: subprocess.Popen[bytes], frames: Iterable[Tensor], shape: tuple[int, ...]
+) -> int:
     assert process.stdin is not None
     count = 0
     for count, frame in enumerate(frames, start=1):
@@ -108,7 +127,9 @@ def _encoder(
     ]  # fmt: skip
     # No frame refers to a later one (-bf 0): parts follow each other in a joined file without a gap or a shift.
     # A session of its own: Ctrl-C is ours to handle.
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=messages, start_new_session=True)
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stderr=messages, start_new_session=True
+    )
     try:
         yield process
         with suppress(BrokenPipeError):
@@ -151,7 +172,9 @@ def _encoder_error(path: Path, status: int, messages: str) -> ConfinerError:
             f"no room to write {path.name} in {path.parent}: {reason}",
             "free some space, or set output.dir= to another disk",
         )
-    return FailedError(f"ffmpeg could not write {path.name} in {path.parent}: {reason}", "is the folder writable?")
+    return FailedError(
+        f"ffmpeg could not write {path.name} in {path.parent}: {reason}", "is the folder writable?"
+    )
 
 
 def verify(path: Path, count: int, size: tuple[int, int]) -> None:
@@ -179,13 +202,19 @@ def read_video(path: Path) -> Tensor:
     try:
         frames = [_tensor(size, pixels) for size, pixels in _decoded(path)]
     except ValueError as error:
-        raise ConfinerError(f"{path} is not a video that can be read", "name an MP4 file") from error
+        raise ConfinerError(
+            f"{path} is not a video that can be read", "name an MP4 file"
+        ) from error
     return torch.stack(frames)
 
 
 def read_frames(path: Path, numbers: Sequence[int]) -> list[Tensor]:
     """Some frames of a video, uint8 `(height, width, 3)`, without holding the others."""
-    return [_tensor(size, pixels) for number, (size, pixels) in enumerate(_decoded(path)) if number in numbers]
+    return [
+        _tensor(size, pixels)
+        for number, (size, pixels) in enumerate(_decoded(path))
+        if number in numbers
+    ]
 
 
 def _tensor(size: tuple[int, int], pixels: bytes) -> Tensor:
@@ -201,7 +230,11 @@ def _decoded(path: Path) -> Iterator[tuple[tuple[int, int], bytes]]:
         "-f", "image2pipe", "-c:v", "ppm", "-pix_fmt", "rgb24", "-",
     ]  # fmt: skip
     with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     ) as process:
         assert process.stdout is not None
         while process.stdout.readline():  # a PPM picture: P6, width and height, 255, pixels
@@ -214,11 +247,24 @@ def _decoded(path: Path) -> Iterator[tuple[tuple[int, int], bytes]]:
 
 def read_comment(path: Path) -> str | None:
     """The `comment` tag of a video file, or None. Raises ConfinerError where the file is no video."""
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-i", str(path), "-f", "ffmetadata", "-"]
+    command = [
+        imageio_ffmpeg.get_ffmpeg_exe(),
+        "-loglevel",
+        "error",
+        "-i",
+        str(path),
+        "-f",
+        "ffmetadata",
+        "-",
+    ]
     result = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False)
     if result.returncode != 0:
-        raise ConfinerError(f"{path} is not a video that can be read", "name an MP4 file or a run folder")
+        raise ConfinerError(
+            f"{path} is not a video that can be read", "name an MP4 file or a run folder"
+        )
     escaped = re.search(
-        r"^comment=((?:\\.|[^\\\n])*)", result.stdout.decode(errors="replace"), re.MULTILINE | re.DOTALL
+        r"^comment=((?:\\.|[^\\\n])*)",
+        result.stdout.decode(errors="replace"),
+        re.MULTILINE | re.DOTALL,
     )
     return re.sub(r"\\(.)", r"\1", escaped[1], flags=re.DOTALL) if escaped else None

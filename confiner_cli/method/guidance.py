@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from confiner_cli.schedule import Estimate, NoiseSchedule
-from confiner_cli.walk import Denoiser
+from confiner_cli.method.schedule import Estimate, NoiseSchedule
+from confiner_cli.method.walk import Denoiser
 
 
 @dataclass(frozen=True)

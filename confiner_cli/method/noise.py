@@ -20,7 +20,9 @@ def keyed_noise(shape: tuple[int, ...], seed: int, *key: str | int) -> Tensor:
     return torch.randn(shape, generator=keyed_generator(seed, *key), dtype=torch.float32)
 
 
-def frames_noise(shape: tuple[int, int, int], frames: Iterable[int], seed: int, *key: str | int) -> Tensor:
+def frames_noise(
+    shape: tuple[int, int, int], frames: Iterable[int], seed: int, *key: str | int
+) -> Tensor:
     """Noise `(1, channel, frame, height, width)` of the given frames, each keyed by its own number.
 
     Args:

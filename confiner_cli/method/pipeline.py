@@ -13,17 +13,17 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from confiner_cli.coherence import Coherent
+from confiner_cli.config.schema import LongVideoSettings, SchedulerSettings
 from confiner_cli.errors import NotFiniteError
-from confiner_cli.initialization import initial_noise, order
-from confiner_cli.noise import frames_noise
-from confiner_cli.refinement import HOP_NOISE, Pair, patterns, refine, visits
-from confiner_cli.relay import for_frames
-from confiner_cli.settings import LongVideoSettings, SchedulerSettings
-from confiner_cli.structure import SPACINGS, Grid, sample
-from confiner_cli.timeline import Span, Timeline, numbers
-from confiner_cli.turning import Anchored, joint
-from confiner_cli.walk import Denoiser, Step, Visit
+from confiner_cli.method.long.coherence import Coherent
+from confiner_cli.method.long.pingpong import Anchored, joint
+from confiner_cli.method.long.prompt_travel import for_frames
+from confiner_cli.method.long.shuffling import initial_noise, order
+from confiner_cli.method.long.timeline import Span, Timeline, numbers
+from confiner_cli.method.noise import frames_noise
+from confiner_cli.method.refinement import HOP_NOISE, Pair, patterns, refine, visits
+from confiner_cli.method.structure import SPACINGS, Grid, sample
+from confiner_cli.method.walk import Denoiser, Step, Visit
 
 Watch = Callable[[str, Iterator[Step], int], Iterable[Step]]
 """Wraps a walk: gets the stage's name, the steps and how many there will be, and passes the steps on."""
@@ -100,7 +100,12 @@ class Plan:
     def initial_noise(self, segment: int) -> Tensor:
         """The noise that a structure starts from, `(1, channel, frame, height, width)`, standard normal."""
         return initial_noise(
-            self.shape, self.timeline.length, self.seed, segment, self.long_video.consistency, self.long_video.shuffle
+            self.shape,
+            self.timeline.length,
+            self.seed,
+            segment,
+            self.long_video.consistency,
+            self.long_video.shuffle,
         )
 
     def hop_noise(self, window: int, visit: int, role: str) -> Tensor:
@@ -133,7 +138,9 @@ def _following(plan: Plan, previous: Structure, denoiser: Denoiser) -> tuple[Den
     heard = denoiser
     if plan.long_video.coherence:
         heard = Coherent(denoiser, _aligned(plan, previous), plan.long_video.coherence)
-    if not plan.long_video.turn or denoiser is not _prompted(plan, previous.number):  # another prompt starts afresh
+    if not plan.long_video.turn or denoiser is not _prompted(
+        plan, previous.number
+    ):  # another prompt starts afresh
         return heard, False
     backwards, target, weight = joint(previous.latents, previous.backwards)
     return Anchored(heard, target, weight), backwards
@@ -161,7 +168,9 @@ def draft(timeline: Timeline, span: Span, latents: Mapping[int, Tensor]) -> Tens
     """The frames of a span, cut from the structures that have them, by number."""
     wanted = timeline.structures_of(span)
     first = timeline.structure(wanted[0]).start
-    return torch.cat([latents[number] for number in wanted], dim=2)[:, :, span.start - first : span.stop - first]
+    return torch.cat([latents[number] for number in wanted], dim=2)[
+        :, :, span.start - first : span.stop - first
+    ]
 
 
 def decided(timeline: Timeline, number: int, refined: Tensor, before: Tensor | None) -> Tensor:

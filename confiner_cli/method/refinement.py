@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from confiner_cli.blending import averaged_estimates, split_by_frequency
-from confiner_cli.walk import Denoiser, Step, Visit, walk
+from confiner_cli.method.blending import averaged_estimates, split_by_frequency
+from confiner_cli.method.walk import Denoiser, Step, Visit, walk
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from confiner_cli.schedule import Estimate
+    from confiner_cli.method.schedule import Estimate
 
 HOP_NOISE = {"fresh": 1.0, "predicted": 0.0}
 
@@ -34,7 +34,12 @@ class Pair:
         """A visit of the spatial expert."""
         return Visit("spatial", self.spatial, t, eta)
 
-    def t(self, t: int, eta: float = 0.0, blend: Callable[[Estimate, Estimate], Estimate] | None = None) -> Visit:
+    def t(
+        self,
+        t: int,
+        eta: float = 0.0,
+        blend: Callable[[Estimate, Estimate], Estimate] | None = None,
+    ) -> Visit:
         """A visit of the temporal expert at the same timestep, or at the one of its own with the same noise ratio."""
         if self.match_snr:
             t = self.temporal.schedule.matching(self.spatial.schedule.level(t))
@@ -83,9 +88,14 @@ def averaged(pair: Pair, t: int, steps_left: int) -> list[Visit]:
     return [pair.s(t), pair.t(t, blend=averaged_estimates)]
 
 
-def frequency_split(pair: Pair, t: int, steps_left: int, slow_from_temporal: bool = True) -> list[Visit]:
+def frequency_split(
+    pair: Pair, t: int, steps_left: int, slow_from_temporal: bool = True
+) -> list[Visit]:
     """A step from one expert's slow changes along the frames and the other's fast ones, without fresh noise."""
-    return [pair.s(t), pair.t(t, blend=partial(split_by_frequency, slow_from_second=slow_from_temporal))]
+    return [
+        pair.s(t),
+        pair.t(t, blend=partial(split_by_frequency, slow_from_second=slow_from_temporal)),
+    ]
 
 
 PATTERNS: dict[str, Callable[[Pair, int, int], list[Visit]]] = {
@@ -120,7 +130,9 @@ def visits(pair: Pair, te: int, names: Sequence[str]) -> list[Visit]:
     return [visit for name, t, left in plan for visit in PATTERNS[name](pair, t, left)]
 
 
-def refine(structure: Tensor, plan: Sequence[Visit], noise: Callable[[int], Tensor]) -> Iterator[Step]:
+def refine(
+    structure: Tensor, plan: Sequence[Visit], noise: Callable[[int], Tensor]
+) -> Iterator[Step]:
     """Noise a structure, `(1, channel, frame, height, width)`, up to the first visit's level (eq. 6) and walk it down.
 
     `noise(i)` is fresh noise for the arrival at visit i; `noise(0)` is the hand-over's.

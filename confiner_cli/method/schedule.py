@@ -11,8 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from confiner_cli.level import CLEAN as CLEAN  # what a walk ends at, for those who begin from a schedule
-from confiner_cli.level import Level
+from confiner_cli.method.level import (
+    CLEAN as CLEAN,  # what a walk ends at, for those who begin from a schedule
+)
+from confiner_cli.method.level import Level
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,13 @@ def from_betas(betas: Tensor) -> NoiseSchedule:
     return NoiseSchedule(signal=abar.sqrt(), noise=(1 - abar).sqrt())
 
 
-def linear(beta_start: float = 0.0001, beta_end: float = 0.02, num_train_timesteps: int = 1000) -> NoiseSchedule:
+def linear(
+    beta_start: float = 0.0001, beta_end: float = 0.02, num_train_timesteps: int = 1000
+) -> NoiseSchedule:
     """Betas on a line: LaVie's with the defaults, AnimateDiff's from 0.00085 to 0.012."""
-    return from_betas(torch.linspace(beta_start, beta_end, num_train_timesteps, dtype=torch.float32))
+    return from_betas(
+        torch.linspace(beta_start, beta_end, num_train_timesteps, dtype=torch.float32)
+    )
 
 
 def scaled_linear(
@@ -91,5 +97,8 @@ def estimate(prediction_type: str, x_t: Tensor, output: Tensor, level: Level) ->
             return Estimate(clean=output, noise=(x_t - signal * output) / noise)
         case "v_prediction":
             norm = signal**2 + noise**2
-            return Estimate(clean=(signal * x_t - noise * output) / norm, noise=(noise * x_t + signal * output) / norm)
+            return Estimate(
+                clean=(signal * x_t - noise * output) / norm,
+                noise=(noise * x_t + signal * output) / norm,
+            )
     raise ValueError(f"unknown prediction type {prediction_type!r}")

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from confiner_cli.level import CLEAN, Level
-from confiner_cli.walk import Denoiser, Step, Visit, walk
+from confiner_cli.method.level import CLEAN, Level
+from confiner_cli.method.walk import Denoiser, Step, Visit, walk
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from confiner_cli.schedule import NoiseSchedule
+    from confiner_cli.method.schedule import NoiseSchedule
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,9 @@ class Grid:
 def trailing(schedule: NoiseSchedule, num_inference_steps: int) -> Grid:
     """From the last timestep down, ending clean: diffusers' Euler with `timestep_spacing="trailing"`."""
     count = len(schedule)
-    timesteps = tuple(round(count - step * count / num_inference_steps) - 1 for step in range(num_inference_steps))
+    timesteps = tuple(
+        round(count - step * count / num_inference_steps) - 1 for step in range(num_inference_steps)
+    )
     return Grid(timesteps, scale=schedule.level(timesteps[0]).noise, end=CLEAN)
 
 

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from confiner_cli.level import CLEAN, Level
+from confiner_cli.method.level import CLEAN, Level
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from confiner_cli.schedule import Estimate, NoiseSchedule
+    from confiner_cli.method.schedule import Estimate, NoiseSchedule
 
 
 class Denoiser(Protocol):
@@ -63,7 +63,10 @@ class Step:
 
 
 def walk(
-    x_t: Tensor, visits: Sequence[Visit], end: Level = CLEAN, fresh: Callable[[int], Tensor] | None = None
+    x_t: Tensor,
+    visits: Sequence[Visit],
+    end: Level = CLEAN,
+    fresh: Callable[[int], Tensor] | None = None,
 ) -> Iterator[Step]:
     """Walk a sample through the visits to the level `end`, yielding after each.
 
@@ -84,11 +87,15 @@ def walk(
                 raise ValueError("the first visit has no estimate before it to blend with")
             estimate = visit.blend(before, estimate)
         before = estimate
-        level, eta = (visits[number].level, visits[number].eta) if number < len(visits) else (end, 0.0)
+        level, eta = (
+            (visits[number].level, visits[number].eta) if number < len(visits) else (end, 0.0)
+        )
         eps = estimate.noise
         if eta > 0:
             if fresh is None:
-                raise ValueError(f"visit {number} arrives with eta {eta}, but the walk was given no fresh noise")
+                raise ValueError(
+                    f"visit {number} arrives with eta {eta}, but the walk was given no fresh noise"
+                )
             eps = (1 - eta**2) ** 0.5 * eps + eta * fresh(number)
         x_t = level.mix(estimate.clean, eps)
         yield Step(visit, estimate, x_t)

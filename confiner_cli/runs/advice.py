@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from confiner_cli.config.schema import Settings
+from confiner_cli.config.vocabulary import read_knowledge
 from confiner_cli.experts.expert import Expert
-from confiner_cli.knowledge import read_knowledge
-from confiner_cli.settings import Settings
-from confiner_cli.timeline import timeline_of
+from confiner_cli.method.long.timeline import timeline_of
 
 
 def notices(settings: Settings, experts: Mapping[str, Expert]) -> Iterator[str]:
     """Remarks about the prompts and the steps."""
-    prompts = {"prompt": settings.prompt} | {f"prompt at {at}": text for at, text in settings.prompts.items()}
+    prompts = {"prompt": settings.prompt} | {
+        f"prompt at {at}": text for at, text in settings.prompts.items()
+    }
     if settings.experts.knows is not None:
         knowledge = read_knowledge(settings.experts.knows)
         for text in dict.fromkeys(prompts.values()):

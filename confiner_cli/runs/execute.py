@@ -11,22 +11,31 @@ from time import monotonic
 import torch
 
 from confiner_cli import progress
-from confiner_cli.checkpoints import Checkpoints
-from confiner_cli.contact_sheet import columns, write_contact_sheet
+from confiner_cli.config.prompts import slug
+from confiner_cli.config.roles import loaded_roles
+from confiner_cli.config.schema import Settings
 from confiner_cli.errors import ConfinerError, Terminated, named_error
-from confiner_cli.experts import hub
 from confiner_cli.experts.device import device_of
-from confiner_cli.experts.source import needs
-from confiner_cli.lock import locked
-from confiner_cli.meter import Meter
-from confiner_cli.produce import Work, evaluations_left, produce, write_latents
-from confiner_cli.production import Production, prepare
-from confiner_cli.prompts import slug
-from confiner_cli.record import PROMPTING, Place, Record, finished, plain, read_run, resume_command, versions
-from confiner_cli.roles import loaded_roles
-from confiner_cli.settings import Settings
-from confiner_cli.signals import unmasked
-from confiner_cli.video import read_frames
+from confiner_cli.media.contact_sheet import columns, write_contact_sheet
+from confiner_cli.media.video import read_frames
+from confiner_cli.runs.loading import Production, prepare
+from confiner_cli.runs.lock import locked
+from confiner_cli.runs.meter import Meter
+from confiner_cli.runs.partial import Checkpoints
+from confiner_cli.runs.record import (
+    PROMPTING,
+    Place,
+    Record,
+    finished,
+    plain,
+    read_run,
+    resume_command,
+    versions,
+)
+from confiner_cli.runs.render import Work, evaluations_left, produce, write_latents
+from confiner_cli.runs.signals import unmasked
+from confiner_cli.weights import hub
+from confiner_cli.weights.model_ref import needs
 
 
 def run(settings: Settings, place: Place, snapshots: Mapping[str, str]) -> Path:
@@ -58,20 +67,27 @@ def run(settings: Settings, place: Place, snapshots: Mapping[str, str]) -> Path:
             meter.add("load", monotonic() - started)
             _notice(record, production)
             record.update(memory=production.memory, models=_models(settings))
-            checkpoints = Checkpoints.of(folder, production.plan.timeline, settings.output.save_latents)
+            checkpoints = Checkpoints.of(
+                folder, production.plan.timeline, settings.output.save_latents
+            )
             _make(settings, production, meter, record, checkpoints)
         Checkpoints.remove(folder)
         _summary(record)
     return folder / "video.mp4"
 
 
-def _record(folder: Path, settings: Settings, snapshots: Mapping[str, str], device: torch.device) -> Record:
+def _record(
+    folder: Path, settings: Settings, snapshots: Mapping[str, str], device: torch.device
+) -> Record:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
     if not (settings.resume and (folder / "run.json").exists()):
         record = Record.new(folder, settings, snapshots, device=name)
         record.event("started")
         return record
-    record = Record(folder, {key: value for key, value in read_run(folder).items() if key not in ("error", "hint")})
+    record = Record(
+        folder,
+        {key: value for key, value in read_run(folder).items() if key not in ("error", "hint")},
+    )
     before = record.known.get("versions", {})
     changed = [
         f"{package} {before.get(package)} is now {now}"
@@ -87,7 +103,13 @@ def _record(folder: Path, settings: Settings, snapshots: Mapping[str, str], devi
     return record
 
 
-def _make(settings: Settings, production: Production, meter: Meter, record: Record, checkpoints: Checkpoints) -> None:
+def _make(
+    settings: Settings,
+    production: Production,
+    meter: Meter,
+    record: Record,
+    checkpoints: Checkpoints,
+) -> None:
     """The videos, then what is made of them: the contact sheet, and the latents if they are wanted."""
     with progress.evaluations(evaluations_left(production, checkpoints)) as shown:
         work = Work(settings, production, checkpoints, meter, record, shown)
@@ -117,12 +139,16 @@ def _ending(record: Record, meter: Meter) -> Iterator[None]:
         progress.say(f"to go on: {resume_command(record.folder)}")
         raise
     except Exception as error:
-        named = named_error(error, meter.stage, record.known.get("memory") or record.known["config"]["memory"])
+        named = named_error(
+            error, meter.stage, record.known.get("memory") or record.known["config"]["memory"]
+        )
         with suppress(OSError):  # a full disk may have no room for this either
             record.end("failed", error=str(named), hint=named.hint, **meter.costs())
             record.log(named.lines())
         if Checkpoints.there(record.folder) and named.exit_code == ConfinerError.exit_code:
-            progress.say(f"what is finished is kept; to go on afterwards: {resume_command(record.folder)}")
+            progress.say(
+                f"what is finished is kept; to go on afterwards: {resume_command(record.folder)}"
+            )
         if named is error:
             raise
         raise named from error
@@ -137,7 +163,9 @@ def _notice(record: Record, production: Production) -> None:
 
 def _models(settings: Settings) -> dict[str, str]:
     """The commits of the models that came from the hub: `main` is another one tomorrow."""
-    used = [need for role in loaded_roles(settings) for _, need in needs(role, settings.expert(role))]
+    used = [
+        need for role in loaded_roles(settings) for _, need in needs(role, settings.expert(role))
+    ]
     places = {str(need.source): hub.commit_of(need, hub.cached(need)) for need in used}
     return {source: commit for source, commit in places.items() if commit}
 

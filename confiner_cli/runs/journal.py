@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from threading import Lock
 
-from confiner_cli.experts.fingerprint import sha256
+from confiner_cli.files import sha256
 
 
 class Journal:
@@ -49,6 +49,8 @@ class Journal:
 
     def _read(self, line: str) -> None:
         try:
-            self._hashes |= {str(name): str(digest) for name, digest in json.loads(line)["finished"].items()}
+            self._hashes |= {
+                str(name): str(digest) for name, digest in json.loads(line)["finished"].items()
+            }
         except (ValueError, KeyError, TypeError, AttributeError):
             return  # a damaged line finishes nothing

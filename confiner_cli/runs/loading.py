@@ -9,19 +9,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from confiner_cli.config.roles import used_roles
+from confiner_cli.config.schema import Settings
+from confiner_cli.costs.memory import memory_of
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.device import device_of, dtype_of, free_memory
 from confiner_cli.experts.loading import load_decoder, load_encoder, load_experts
-from confiner_cli.experts.memory import Memory
+from confiner_cli.experts.offload import Memory
 from confiner_cli.experts.vae import Decoder
-from confiner_cli.footage import footage_of
-from confiner_cli.generate import Plan
-from confiner_cli.given_structure import GivenStructure
-from confiner_cli.memory_need import memory_of
-from confiner_cli.notices import notices
-from confiner_cli.roles import used_roles
-from confiner_cli.settings import Settings
-from confiner_cli.timeline import Span, timeline_of
+from confiner_cli.media.source_video import footage_of
+from confiner_cli.method.long.timeline import Span, timeline_of
+from confiner_cli.method.pipeline import Plan
+from confiner_cli.runs.advice import notices
+from confiner_cli.runs.source_latents import GivenStructure
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,10 @@ def prepare(settings: Settings) -> Production:
     low, high = settings.scheduler.guidance_interval
     prompts = {0: settings.prompt, **settings.prompts}
     denoisers = {
-        role: {frame: expert.given(text, settings.negative_prompt, (low, high)) for frame, text in prompts.items()}
+        role: {
+            frame: expert.given(text, settings.negative_prompt, (low, high))
+            for frame, text in prompts.items()
+        }
         for role, expert in experts.items()
     }
     assert settings.seed is not None
@@ -80,7 +83,9 @@ def _given(
     if settings.structure.video is None:
         return None
     encoder = load_encoder(settings.expert("spatial"), device, dtype, memory)
-    return GivenStructure(footage_of(Path(settings.structure.video).expanduser()), settings.size, encoder)
+    return GivenStructure(
+        footage_of(Path(settings.structure.video).expanduser()), settings.size, encoder
+    )
 
 
 def _latent_shape(settings: Settings, decoder: Decoder) -> tuple[int, int, int]:

@@ -59,5 +59,6 @@ def _acquired(path: Path, folder: Path) -> Iterator[IO[str]]:
 def in_use(folder: Path, holder: str = "") -> ConfinerError:
     """What to say where another process has claimed the folder first."""
     return ConfinerError(
-        f"output.dir={folder} is in use by another run{holder and f', {holder}'}", "wait for it, or name a new folder"
+        f"output.dir={folder} is in use by another run{holder and f', {holder}'}",
+        "wait for it, or name a new folder",
     )

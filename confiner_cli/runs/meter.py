@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from confiner_cli.settings import ROLES
-from confiner_cli.walk import Step
+from confiner_cli.config.schema import ROLES
+from confiner_cli.method.walk import Step
 
 Item = TypeVar("Item")
 

@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from confiner_cli.generate import Structure
-from confiner_cli.journal import Journal
-from confiner_cli.timeline import Timeline
-from confiner_cli.video import temporary_beside
+from confiner_cli.media.video import temporary_beside
+from confiner_cli.method.long.timeline import Timeline
+from confiner_cli.method.pipeline import Structure
+from confiner_cli.runs.journal import Journal
 
 FOLDER = "parts"
 BACKWARDS = "backwards"
@@ -61,7 +61,9 @@ class Checkpoints:
         others = [path for path in self.folder.glob("noises-*.safetensors") if path != heard]
         if not any(path > heard and self.journal.has(path) for path in others):
             noises = {str(t): eps for t, eps in made.noises.items()}
-            files.append(self._write(heard, noises | {BACKWARDS: torch.tensor(float(made.backwards))}))
+            files.append(
+                self._write(heard, noises | {BACKWARDS: torch.tensor(float(made.backwards))})
+            )
         self.journal.add(*files)
         for path in others if len(files) > 1 else ():
             path.unlink(missing_ok=True)
@@ -97,7 +99,11 @@ class Checkpoints:
         for kind, video, end in (("structure", "structure", first), ("window", "video", number)):
             for path in sorted(self.folder.glob(f"{kind}-*.safetensors")):
                 its = int(path.stem.rpartition("-")[2])
-                if its < end and self.has_part(video, its) and (kind == "structure" or self.has_part(video, its + 1)):
+                if (
+                    its < end
+                    and self.has_part(video, its)
+                    and (kind == "structure" or self.has_part(video, its + 1))
+                ):
                     path.unlink()
 
     @staticmethod
@@ -120,5 +126,7 @@ class Checkpoints:
 
     def _write(self, path: Path, tensors: dict[str, Tensor]) -> Path:
         with temporary_beside(path) as temporary:
-            save_file({name: tensor.float().contiguous() for name, tensor in tensors.items()}, temporary)
+            save_file(
+                {name: tensor.float().contiguous() for name, tensor in tensors.items()}, temporary
+            )
         return path

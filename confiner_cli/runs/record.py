@@ -14,17 +14,25 @@ from pathlib import Path
 from platform import python_version
 from typing import Any
 
+from confiner_cli.config.schema import Settings
 from confiner_cli.errors import ConfinerError
-from confiner_cli.experts.fingerprint import sha256
-from confiner_cli.lock import NAME as LOCK
-from confiner_cli.lock import in_use
-from confiner_cli.settings import Settings
-from confiner_cli.video import temporary_beside
+from confiner_cli.files import sha256
+from confiner_cli.media.video import temporary_beside
+from confiner_cli.runs.lock import NAME as LOCK
+from confiner_cli.runs.lock import in_use
 
 RECORD = "run.json"
 BLOCK = 512
 PROMPTING = ("prompt", "negative_prompt", "prompts", "seed")
-PACKAGES = ("confiner", "torch", "diffusers", "transformers", "peft", "hydra-core", "imageio-ffmpeg")
+PACKAGES = (
+    "confiner",
+    "torch",
+    "diffusers",
+    "transformers",
+    "peft",
+    "hydra-core",
+    "imageio-ffmpeg",
+)
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,9 @@ class Place:
             ConfinerError: the exact folder is not empty, or cannot be made.
         """
         if going_on and not self.exact:
-            raise ConfinerError("resume=true does not know which run to go on with", "name it: output.dir=RUN_DIR")
+            raise ConfinerError(
+                "resume=true does not know which run to go on with", "name it: output.dir=RUN_DIR"
+            )
         try:
             return self._exact(going_on) if self.exact else self._named(name)
         except OSError as error:
@@ -69,7 +79,8 @@ class Place:
         if there and not (going_on and unfinished):
             cure = f"name a new folder, or go on with its run: {resume_command(self.root)}"
             raise ConfinerError(
-                f"output.dir={self.root} exists and is not empty", cure if unfinished else "name a new folder"
+                f"output.dir={self.root} exists and is not empty",
+                cure if unfinished else "name a new folder",
             )
         return self.root
 
@@ -93,7 +104,9 @@ class Record:
         self.known: dict[str, Any] = dict(known)
 
     @classmethod
-    def new(cls, folder: Path, settings: Settings, snapshots: Mapping[str, str], **facts: Any) -> Record:
+    def new(
+        cls, folder: Path, settings: Settings, snapshots: Mapping[str, str], **facts: Any
+    ) -> Record:
         """Claim the folder with a first run.json (status running, and the facts).
 
         Raises:
@@ -146,7 +159,11 @@ class Record:
 
     def files(self) -> dict[str, str]:
         """SHA-256 of the finished artefacts, by name."""
-        found = (path for path in sorted(self.folder.iterdir()) if path.suffix in (".mp4", ".png", ".safetensors"))
+        found = (
+            path
+            for path in sorted(self.folder.iterdir())
+            if path.suffix in (".mp4", ".png", ".safetensors")
+        )
         return {path.name: sha256(path) for path in found if not path.name.startswith(".")}
 
 
@@ -161,7 +178,11 @@ def going_on(settings: Settings) -> Settings:
     if not settings.resume or settings.seed is not None or settings.output.dir is None:
         return settings
     folder = Path(settings.output.dir).expanduser()
-    return replace(settings, seed=read_run(folder).get("seed")) if (folder / RECORD).is_file() else settings
+    return (
+        replace(settings, seed=read_run(folder).get("seed"))
+        if (folder / RECORD).is_file()
+        else settings
+    )
 
 
 def differences(recorded: Mapping[str, Any], settings: Settings) -> list[str]:
@@ -181,9 +202,13 @@ def finished(folder: Path, settings: Settings) -> bool:
         return False
     known = read_run(folder)
     if "config" not in known:
-        raise ConfinerError(f"the run in {folder} was refused before it began", "name a new output.dir=")
+        raise ConfinerError(
+            f"the run in {folder} was refused before it began", "name a new output.dir="
+        )
     stopped = known.get("stopped_at")  # a video without an end has been given one
-    changed = differences(known["config"], settings if stopped is None else replace(settings, num_frames=stopped))
+    changed = differences(
+        known["config"], settings if stopped is None else replace(settings, num_frames=stopped)
+    )
     if changed:
         raise ConfinerError(
             f"{folder} has a run with other settings: {', '.join(changed)} differ",
@@ -214,7 +239,9 @@ def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 def recipe(settings: Settings) -> str:
     """What decides the frames, as ASCII JSON: the comment of the video file, which `from=` reads."""
-    config = {key: value for key, value in plain(settings).items() if key not in ("output", "resume")}
+    config = {
+        key: value for key, value in plain(settings).items() if key not in ("output", "resume")
+    }
     parts = {key: config[key] for key in PROMPTING}
     return json.dumps({**parts, "config": config, "versions": versions()}, ensure_ascii=True)
 
@@ -227,7 +254,8 @@ def read_run(folder: Path) -> dict[str, Any]:
             raise TypeError("a record is an object")
     except (OSError, ValueError, TypeError) as error:
         raise ConfinerError(
-            f"{folder} is not a run folder: no run.json that can be read", "name a run folder or an MP4"
+            f"{folder} is not a run folder: no run.json that can be read",
+            "name a run folder or an MP4",
         ) from error
     return facts
 

@@ -13,16 +13,16 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from confiner_cli.beside import Feed, beside
-from confiner_cli.checkpoints import Checkpoints
-from confiner_cli.generate import Watch, decided, draft, structure, window
-from confiner_cli.meter import Meter
-from confiner_cli.production import Production
-from confiner_cli.record import Record, recipe
-from confiner_cli.settings import Settings
-from confiner_cli.timeline import Timeline, numbers
-from confiner_cli.video import join_videos, temporary_beside, write_video
-from confiner_cli.walk import Step
+from confiner_cli.config.schema import Settings
+from confiner_cli.media.background import Feed, beside
+from confiner_cli.media.video import join_videos, temporary_beside, write_video
+from confiner_cli.method.long.timeline import Timeline, numbers
+from confiner_cli.method.pipeline import Watch, decided, draft, structure, window
+from confiner_cli.method.walk import Step
+from confiner_cli.runs.loading import Production
+from confiner_cli.runs.meter import Meter
+from confiner_cli.runs.partial import Checkpoints
+from confiner_cli.runs.record import Record, recipe
 
 Part = tuple[int, list[Tensor]]
 """A part's number and its frames, uint8 `(height, width, 3)`."""
@@ -56,8 +56,13 @@ def evaluations_left(production: Production, checkpoints: Checkpoints) -> float:
     plan, timeline = production.plan, production.plan.timeline
     if math.isinf(timeline.num_frames):
         return math.inf
-    drafts = sum(not checkpoints.has_part("structure", number) for number in numbers(timeline.structure_count))
-    windows = sum(not checkpoints.has_part("video", number) for number in numbers(timeline.window_count))
+    drafts = sum(
+        not checkpoints.has_part("structure", number)
+        for number in numbers(timeline.structure_count)
+    )
+    windows = sum(
+        not checkpoints.has_part("video", number) for number in numbers(timeline.window_count)
+    )
     return drafts * plan.structure_evaluations + windows * len(plan.visits(timeline.refines(0)))
 
 
@@ -117,7 +122,9 @@ def _window(work: Work, number: int, video: Feed[Part]) -> None:
     before = _refined(work, number - 1) if number and work.timeline.overlap else None
     refined = _refined(work, number)
     work.checkpoints.tidy(number)
-    frames = list(work.meter.decode(work.production.decoder(decided(work.timeline, number, refined, before))))
+    frames = list(
+        work.meter.decode(work.production.decoder(decided(work.timeline, number, refined, before)))
+    )
     work.meter.wait(video.add, (number, frames))
 
 
@@ -146,7 +153,9 @@ def _refined(work: Work, number: int) -> Tensor:
         return kept
     span = work.timeline.refines(number)
     parts = {needed: _structure(work, needed) for needed in work.timeline.structures_of(span)}
-    refined = window(work.production.plan, number, draft(work.timeline, span, parts), _watch(work, number))
+    refined = window(
+        work.production.plan, number, draft(work.timeline, span, parts), _watch(work, number)
+    )
     work.record.update(**work.meter.costs())
     work.checkpoints.keep_window(number, refined)
     return refined
@@ -160,7 +169,14 @@ def _watch(work: Work, index: int) -> Watch:
         for number, step in enumerate(work.meter.watch(stage, steps), start=1):
             work.shown(stage)
             work.check()
-            work.record.event("visit", stage=stage, index=index, number=number, role=step.visit.role, t=step.visit.t)
+            work.record.event(
+                "visit",
+                stage=stage,
+                index=index,
+                number=number,
+                role=step.visit.role,
+                t=step.visit.t,
+            )
             yield step
 
     return watch
@@ -177,14 +193,18 @@ def _writer(work: Work, name: str) -> Callable[[Iterator[Part]], None]:
             started = monotonic()
             write_video(checkpoints.part(name, number), frames, size, fps)
             checkpoints.journal.add(checkpoints.part(name, number))
-            work.record.event("wrote", file=f"{checkpoints.folder.name}/{checkpoints.part(name, number).name}")
+            work.record.event(
+                "wrote", file=f"{checkpoints.folder.name}/{checkpoints.part(name, number).name}"
+            )
             work.meter.add("encode", monotonic() - started)
         count = _frames(work)
         if not count:
             return  # stopped before the first part
         told = name == "video" and settings.output.metadata
         comment = recipe(replace(settings, num_frames=count)) if told else None
-        join_videos(work.record.folder / f"{name}.mp4", checkpoints.parts(name), count, size, comment)
+        join_videos(
+            work.record.folder / f"{name}.mp4", checkpoints.parts(name), count, size, comment
+        )
         work.record.event("wrote", file=f"{name}.mp4")
 
     return write
@@ -204,7 +224,10 @@ def write_latents(work: Work, path: Path) -> None:
     drafts = [_structure(work, number) for number in range(math.ceil(num_frames / timeline.length))]
     windows = range(len(work.checkpoints.parts("video")))
     whole = [_refined(work, number) for number in windows]
-    finished = [decided(timeline, number, whole[number], whole[number - 1] if number else None) for number in windows]
+    finished = [
+        decided(timeline, number, whole[number], whole[number - 1] if number else None)
+        for number in windows
+    ]
     tensors = {"structure": torch.cat(drafts, dim=2), "refined": torch.cat(finished, dim=2)}
     tensors = {name: latents[:, :, :num_frames].contiguous() for name, latents in tensors.items()}
     with temporary_beside(path) as temporary:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from confiner_cli.experts.vae import Encoder
-from confiner_cli.footage import Footage, read_footage
-from confiner_cli.timeline import Span
+from confiner_cli.media.source_video import Footage, read_footage
+from confiner_cli.method.long.timeline import Span
 
 
 @dataclass

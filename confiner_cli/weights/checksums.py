@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from confiner_cli.errors import ConfinerError
-from confiner_cli.experts.fingerprint import SHA256, sha256
+from confiner_cli.files import SHA256, sha256
 
 _GIT = re.compile(r"[0-9a-f]{40}").fullmatch
 

@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from confiner_cli import progress
+from confiner_cli.config.schema import Settings
 from confiner_cli.errors import ConfinerError
-from confiner_cli.experts import hub
-from confiner_cli.experts.source import Source, needs
-from confiner_cli.settings import Settings
+from confiner_cli.weights import hub
+from confiner_cli.weights.model_ref import Source, needs
 
 GB = 1e9
 
@@ -37,13 +37,17 @@ def fetch(settings: Settings, roles: Iterable[str]) -> None:
     _check_disk(sum(download.size for download in found.values()))
     for place, download in found.items():
         licence = f", {licences[place]}" if licences[place] else ""
-        progress.say(f"downloading {place}: {len(download.files)} files, {download.size / GB:.2f} GB{licence}")
+        progress.say(
+            f"downloading {place}: {len(download.files)} files, {download.size / GB:.2f} GB{licence}"
+        )
         deque(progress.transfer(download.arriving(), download.size), maxlen=0)
 
 
 def _check_disk(size: int) -> None:
     folder = hub.cache_folder()
-    free = shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.is_dir())).free
+    free = shutil.disk_usage(
+        next(place for place in (folder, *folder.parents) if place.is_dir())
+    ).free
     progress.say(f"{size / GB:.2f} GB go to {folder} ({free / GB:.1f} GB are free there)")
     if size > free:
         raise ConfinerError(

@@ -14,11 +14,11 @@ from pathlib import Path
 from huggingface_hub import HfApi, constants, snapshot_download, try_to_load_from_cache
 
 from confiner_cli.errors import ConfinerError
-from confiner_cli.experts.asking import patiently, readable
-from confiner_cli.experts.source import Need, Source
-from confiner_cli.experts.transfer import transferred
-from confiner_cli.experts.verified import check, verify
-from confiner_cli.experts.weights import INDEX, is_whole, needed_files
+from confiner_cli.weights.checksums import check, verify
+from confiner_cli.weights.hub_errors import patiently, readable
+from confiner_cli.weights.model_ref import Need, Source
+from confiner_cli.weights.select import INDEX, is_whole, needed_files
+from confiner_cli.weights.stream_download import transferred
 
 # Its transfers cannot be stopped, and tell nothing that could be shown.
 constants.HF_HUB_DISABLE_XET = True
@@ -55,7 +55,10 @@ class Download:
         def download(bars: type, go_on: Callable[[], None]) -> str:
             go_on()
             return snapshot_download(
-                self.source.repo, revision=self.source.revision, allow_patterns=patterns, tqdm_class=bars
+                self.source.repo,
+                revision=self.source.revision,
+                allow_patterns=patterns,
+                tqdm_class=bars,
             )
 
         with readable(self.source):
@@ -63,7 +66,9 @@ class Download:
         for name, listed in self.files.items():
             place = _in_cache(self.source, name)
             if place is None:
-                raise ConfinerError(f"{self.source} did not send {name}", "try again, or name another revision")
+                raise ConfinerError(
+                    f"{self.source} did not send {name}", "try again, or name another revision"
+                )
             check(place, listed.hash)
 
 
@@ -122,14 +127,18 @@ def missing(need: Need) -> Download | None:
             "unset HF_HUB_OFFLINE, or run `confiner experts download SET` where there is a network",
         )
     with readable(source):
-        info = patiently(lambda: HfApi().model_info(source.repo, revision=source.revision, files_metadata=True))
+        info = patiently(
+            lambda: HfApi().model_info(source.repo, revision=source.revision, files_metadata=True)
+        )
     listing = {
         file.rfilename: Listed(file.size or 0, file.lfs.sha256 if file.lfs else file.blob_id or "")
         for file in info.siblings or ()
     }
     here = {name: _in_cache(source, name, info.sha) for name in _chosen(need, set(listing))}
     verify(place for place in here.values() if place is not None)
-    return Download(source, {name: listing[name] for name, place in sorted(here.items()) if place is None})
+    return Download(
+        source, {name: listing[name] for name, place in sorted(here.items()) if place is None}
+    )
 
 
 def commit_of(need: Need, place: Path) -> str | None:
@@ -167,7 +176,9 @@ def _chosen(need: Need, names: set[str]) -> set[str]:
     source = need.source
     if source.file:
         if source.file not in names:
-            raise ConfinerError(f"{source.repo} has no file {source.file}", f"it has {', '.join(sorted(names)[:8])}")
+            raise ConfinerError(
+                f"{source.repo} has no file {source.file}", f"it has {', '.join(sorted(names)[:8])}"
+            )
         return {source.file, Path(source.file).with_name("config.json").as_posix()} & names
     parts = {part for part in need.parts if any(name.startswith(f"{part}/") for name in names)}
     for part in sorted(parts) if INDEX in names else ("",):

@@ -11,7 +11,7 @@ from huggingface_hub import constants
 from huggingface_hub import errors as hub_errors
 
 from confiner_cli.errors import ConfinerError, first_line
-from confiner_cli.experts.source import Source
+from confiner_cli.weights.model_ref import Source
 
 PAUSES = (1.0, 2.0, 4.0)
 """Seconds before the hub is asked again."""
@@ -65,4 +65,6 @@ def readable(source: Source) -> Iterator[None]:
 
 def _of_this_machine(error: Exception) -> bool:
     """Whether an error is about the disk and not about the hub."""
-    return getattr(error, "errno", None) is not None and not isinstance(error, (ConnectionError, TimeoutError))
+    return getattr(error, "errno", None) is not None and not isinstance(
+        error, (ConnectionError, TimeoutError)
+    )

@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from confiner_cli.settings import ExpertSettings
+from confiner_cli.config.schema import ExpertSettings
 
 EMBEDDED = Path(__file__).resolve().parents[1] / "embedded"
 NETWORKS = ("unet", "motion_adapter", "scheduler")
 TEXT = ("text_encoder", "tokenizer")
 PICTURE = ("vae",)
-_ON_HUB = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(?:@(?P<revision>[\w./-]+))?(?::(?P<file>[^:]+))?", re.ASCII)
+_ON_HUB = re.compile(
+    r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(?:@(?P<revision>[\w./-]+))?(?::(?P<file>[^:]+))?", re.ASCII
+)
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,9 @@ def source(model: str) -> Source:
     path, match = Path(model).expanduser(), _ON_HUB.fullmatch(model)
     if match is None or path.exists():
         return Source(path)
-    return Source(repo=match["repo"], revision=match["revision"] or "main", file=match["file"] or "")
+    return Source(
+        repo=match["repo"], revision=match["revision"] or "main", file=match["file"] or ""
+    )
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,9 @@ VARIANTS = ("fp16", None)
 LONGEST_HEADER = 100_000_000
 
 
-def choice(names: Collection[str], pickles: bool = False) -> tuple[str | None, tuple[str, ...]] | None:
+def choice(
+    names: Collection[str], pickles: bool = False
+) -> tuple[str | None, tuple[str, ...]] | None:
     """The variant and the names of the weight files among the names in a folder; None where they are not all there.
 
     Pickles are taken only where they are allowed and there is nothing else.
@@ -58,7 +60,9 @@ def is_whole(part: str, names: Collection[str], pickles: bool = False) -> bool:
     return "config.json" in inside and choice(inside, pickles) is not None
 
 
-def needed_files(names: Collection[str], parts: Iterable[str], pickles: bool = False) -> Iterator[str]:
+def needed_files(
+    names: Collection[str], parts: Iterable[str], pickles: bool = False
+) -> Iterator[str]:
     """The names of the files that the parts of a pipeline folder need, or a part alone: one kind of weights each."""
     if INDEX in names:
         yield INDEX
@@ -66,20 +70,30 @@ def needed_files(names: Collection[str], parts: Iterable[str], pickles: bool = F
         inside = _inside(part, names)
         chosen = choice(inside, pickles)
         small = part in ("tokenizer", "scheduler")
-        wanted = {name for name in inside if name.endswith((".json", ".txt"))} if small else {"config.json"} & inside
+        wanted = (
+            {name for name in inside if name.endswith((".json", ".txt"))}
+            if small
+            else {"config.json"} & inside
+        )
         wanted |= set(chosen[1]) if chosen and not small else set()
         yield from (f"{part}/{name}" if part else name for name in sorted(wanted))
 
 
 def _inside(part: str, names: Collection[str]) -> set[str]:
     prefix = f"{part}/" if part else ""
-    return {name.removeprefix(prefix) for name in names if name.startswith(prefix) and "/" not in name[len(prefix) :]}
+    return {
+        name.removeprefix(prefix)
+        for name in names
+        if name.startswith(prefix) and "/" not in name[len(prefix) :]
+    }
 
 
 def weight_files(folder: Path, pickles: bool = False) -> tuple[Path, ...]:
     """The weight files of a part's folder; none where they are not all there."""
     chosen = choice({path.name for path in folder.iterdir()}, pickles)
-    return tuple(folder / name for name in chosen[1] if not name.endswith(".json")) if chosen else ()
+    return (
+        tuple(folder / name for name in chosen[1] if not name.endswith(".json")) if chosen else ()
+    )
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -92,7 +106,10 @@ def read_header(path: Path) -> dict[str, Any]:
         start = file.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else LONGEST_HEADER
         if length >= LONGEST_HEADER:
-            raise ValueError("it is no safetensors file" + (" but a web page" if start.lstrip()[:1] == b"<" else ""))
+            raise ValueError(
+                "it is no safetensors file"
+                + (" but a web page" if start.lstrip()[:1] == b"<" else "")
+            )
         header: dict[str, Any] = json.loads(file.read(length))
     header.pop("__metadata__", None)
     end = 8 + length + max((entry["data_offsets"][1] for entry in header.values()), default=0)

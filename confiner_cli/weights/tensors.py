@@ -36,11 +36,16 @@ def read_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, Te
         raise
     except (OSError, RuntimeError, ValueError, EOFError, SafetensorError) as error:
         raise ConfinerError(
-            f"{path} cannot be read: {first_line(error)}", "is the file whole? download it once more"
+            f"{path} cannot be read: {first_line(error)}",
+            "is the file whole? download it once more",
         ) from error
     tensors = content.get("ema", content) if isinstance(content, dict) else None
-    if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
-        raise ConfinerError(f"{path} holds no state dict", "name the file that the network was published as")
+    if not isinstance(tensors, dict) or not all(
+        isinstance(value, Tensor) for value in tensors.values()
+    ):
+        raise ConfinerError(
+            f"{path} holds no state dict", "name the file that the network was published as"
+        )
     return dict(tensors)
 
 
@@ -51,12 +56,19 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path, what: str
         ConfinerError: tensors are missing, unknown, or of other shapes.
     """
     shapes = {key: tuple(value.shape) for key, value in module.state_dict().items()}
-    missing, unknown = sorted(shapes.keys() - tensors.keys()), sorted(tensors.keys() - shapes.keys())
-    wrong = [key for key in shapes.keys() & tensors.keys() if tuple(tensors[key].shape) != shapes[key]]
+    missing, unknown = (
+        sorted(shapes.keys() - tensors.keys()),
+        sorted(tensors.keys() - shapes.keys()),
+    )
+    wrong = [
+        key for key in shapes.keys() & tensors.keys() if tuple(tensors[key].shape) != shapes[key]
+    ]
     faults = (("lacks", missing), ("has unknown", unknown), ("has other shapes of", sorted(wrong)))
     found = [f"{verb} {len(keys)} tensors ({keys[0]} for one)" for verb, keys in faults if keys]
     if found:
-        raise ConfinerError(f"{path} is no {what}: it {' and '.join(found)}", f"name the file of a {what}")
+        raise ConfinerError(
+            f"{path} is no {what}: it {' and '.join(found)}", f"name the file of a {what}"
+        )
     module.load_state_dict(tensors, assign=True)
     return module.eval().requires_grad_(False)
 

@@ -10,7 +10,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullLocator
 
-from confiner_cli.video import temporary_beside
+from confiner_cli.media.video import temporary_beside
 
 
 def plain(axes: Axes) -> None:

@@ -34,17 +34,27 @@ LEARNING_RATE = 3e-3
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="only measure the weights that are there")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="only measure the weights that are there"
+    )
     parser.add_argument("--placements", type=int, default=2, help="held-out clips a combination")
     options = parser.parse_args()
     if not options.check:
         tensors = train().state_dict()
-        half = {key: value.half() if value.is_floating_point() else value for key, value in tensors.items()}
+        half = {
+            key: value.half() if value.is_floating_point() else value
+            for key, value in tensors.items()
+        }
         save_file(half, WEIGHTS, metadata={"format": "pt"})
         print(f"{WEIGHTS.name}: {WEIGHTS.stat().st_size / 1024:.0f} KiB")
     scenes = unseen_scenes(options.placements)
-    for name, change in {"renders": lambda clip: clip, "VAE reconstructions": reconstructor()}.items():
+    for name, change in {
+        "renders": lambda clip: clip,
+        "VAE reconstructions": reconstructor(),
+    }.items():
         shares = " ".join(f"{key} {value:.3f}" for key, value in accuracy(scenes, change).items())
         print(f"right on {len(scenes)} held-out {name}: {shares}", flush=True)
 
@@ -54,14 +64,21 @@ def train() -> Judge:
     torch.manual_seed(SEED)
     generator, network = torch.Generator().manual_seed(SEED), Judge()
     frames, scenes, places = renders(SAMPLES)
-    wanted = {name: torch.tensor([ATTRIBUTES[name].index(getattr(s, name)) for s in scenes]) for name in LOOKS}
+    wanted = {
+        name: torch.tensor([ATTRIBUTES[name].index(getattr(s, name)) for s in scenes])
+        for name in LOOKS
+    }
     optimiser = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=STEPS)
     for step in range(1, STEPS + 1):
         chosen = torch.randint(SAMPLES, (BATCH,), generator=generator)
-        batch = crops(injured(frames[chosen].float() / 255, generator), shaken(places[chosen], generator))
+        batch = crops(
+            injured(frames[chosen].float() / 255, generator), shaken(places[chosen], generator)
+        )
         _, logits = network(batch)
-        loss = torch.stack([cross_entropy(logits[name], wanted[name][chosen]) for name in LOOKS]).sum()
+        loss = torch.stack(
+            [cross_entropy(logits[name], wanted[name][chosen]) for name in LOOKS]
+        ).sum()
         optimiser.zero_grad()
         torch.autograd.backward(loss)
         optimiser.step()
@@ -78,8 +95,14 @@ def renders(count: int) -> tuple[Tensor, list[Scene], Tensor]:
     scenes = [placed(rng.choice(known), rng) for _ in range(count)]
     numbers = [rng.randrange(FRAMES) for _ in scenes]
     pairs = list(zip(scenes, numbers, strict=True))
-    frames = torch.stack([(255 * render_frame(scene, number)).round().to(torch.uint8) for scene, number in pairs])
-    return frames, scenes, torch.stack([mask_place(scene, path(scene)[number]) for scene, number in pairs])
+    frames = torch.stack(
+        [(255 * render_frame(scene, number)).round().to(torch.uint8) for scene, number in pairs]
+    )
+    return (
+        frames,
+        scenes,
+        torch.stack([mask_place(scene, path(scene)[number]) for scene, number in pairs]),
+    )
 
 
 def injured(frames: Tensor, generator: torch.Generator) -> Tensor:
@@ -104,14 +127,17 @@ def shaken(places: Tensor, generator: torch.Generator) -> Tensor:
 def unseen_scenes(placements: int) -> list[Scene]:
     """Every held-out combination in fresh placements."""
     rng = random.Random(SEED + 1)
-    return [placed(combination, rng) for combination in sorted(held_out()) for _ in range(placements)]
+    return [
+        placed(combination, rng) for combination in sorted(held_out()) for _ in range(placements)
+    ]
 
 
 def accuracy(scenes: list[Scene], change: Callable[[Tensor], Tensor]) -> dict[str, float]:
     """The share of clips judged right after `change`, by attribute, and of single frames (`..._frames`)."""
     verdicts = [(judge(change(render(scene))), scene) for scene in scenes]
     marks = [
-        verdict.right(scene) | {f"{name}_frames": share for name, share in verdict.right_frames(scene).items()}
+        verdict.right(scene)
+        | {f"{name}_frames": share for name, share in verdict.right_frames(scene).items()}
         for verdict, scene in verdicts
     ]
     return {name: sum(mark[name] for mark in marks) / len(marks) for name in marks[0]}

@@ -37,7 +37,9 @@ class Judge(nn.Module):
             nn.Linear(64 * (CROP // 8) ** 2, WIDTH),
             nn.SiLU(),
         )
-        self.heads = nn.ModuleDict({name: nn.Linear(WIDTH, len(ATTRIBUTES[name])) for name in LOOKS})
+        self.heads = nn.ModuleDict(
+            {name: nn.Linear(WIDTH, len(ATTRIBUTES[name])) for name in LOOKS}
+        )
 
     def forward(self, crops: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Features `(frame, WIDTH)` and logits by attribute of crops `(frame, 3, CROP, CROP)` in [0, 1]."""
@@ -81,10 +83,16 @@ class Verdict:
 def judge(clip: Tensor) -> Verdict:
     """Judge a clip `(frame, 3, size, size)` of values in [0, 1]: the frames' mean log probabilities decide."""
     seen = track(clip)
-    features, logits = load_judge()(crops(clip, torch.cat((seen.centre, seen.radius[:, None]), dim=1)))
-    frames = {name: [ATTRIBUTES[name][i] for i in values.argmax(dim=1).tolist()] for name, values in logits.items()}
+    features, logits = load_judge()(
+        crops(clip, torch.cat((seen.centre, seen.radius[:, None]), dim=1))
+    )
+    frames = {
+        name: [ATTRIBUTES[name][i] for i in values.argmax(dim=1).tolist()]
+        for name, values in logits.items()
+    }
     clipwise = {
-        name: ATTRIBUTES[name][int(values.log_softmax(dim=1).mean(dim=0).argmax())] for name, values in logits.items()
+        name: ATTRIBUTES[name][int(values.log_softmax(dim=1).mean(dim=0).argmax())]
+        for name, values in logits.items()
     }
     fitted = fit(seen, clipwise["shape"], clipwise["colour"])
     return Verdict(fitted.scene(**clipwise), frames, features, seen, fitted)
@@ -113,4 +121,8 @@ def _single(tensor: Tensor) -> Tensor:
 
 
 def _halving(before: int, after: int) -> tuple[nn.Module, ...]:
-    return nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(after), nn.SiLU()
+    return (
+        nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(after),
+        nn.SiLU(),
+    )

@@ -32,7 +32,9 @@ class Lines:
         OtherResultsError: the file holds lines of something else, or has other columns.
     """
 
-    def __init__(self, path: Path, columns: Sequence[str], key: Sequence[str], made_by: str) -> None:
+    def __init__(
+        self, path: Path, columns: Sequence[str], key: Sequence[str], made_by: str
+    ) -> None:
         self.path, self.columns, self.key = path, tuple(columns), tuple(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._locked() as file:
@@ -66,12 +68,16 @@ class Lines:
         if new:
             mark.write_text(made_by, encoding="utf-8")
         elif not mark.exists() or mark.read_text(encoding="utf-8") != made_by:
-            raise OtherResultsError(f"{self.path} was made by other weights or settings; choose another folder")
+            raise OtherResultsError(
+                f"{self.path} was made by other weights or settings; choose another folder"
+            )
 
     def _parsed(self, whole: bytes) -> dict[Key, dict[str, str]]:
         reader = csv.DictReader(io.StringIO(whole.decode()))
         if tuple(reader.fieldnames or ()) != self.columns:
-            raise OtherResultsError(f"{self.path} has other columns; choose another folder or remove it")
+            raise OtherResultsError(
+                f"{self.path} has other columns; choose another folder or remove it"
+            )
         return {self._key(line): line for line in reader}
 
     def _key(self, line: Mapping[str, str]) -> Key:

@@ -74,10 +74,16 @@ class Share(Mean):
 
     def difference(self, sample: Sample, other: Sample, bootstrap: Bootstrap) -> Interval:
         """The paired comparison: one of the two prompts is right in the one row only, the other in the other."""
-        return self._interval(sample.columns[self.column] - other.columns[self.column], bootstrap, (1.0, -1.0))
+        return self._interval(
+            sample.columns[self.column] - other.columns[self.column], bootstrap, (1.0, -1.0)
+        )
 
-    def _interval(self, values: Tensor, bootstrap: Bootstrap, added: tuple[float, float]) -> Interval:
-        found = interval(mean(torch.cat((values, values.new_tensor(added))), bootstrap.drawn_with_two))
+    def _interval(
+        self, values: Tensor, bootstrap: Bootstrap, added: tuple[float, float]
+    ) -> Interval:
+        found = interval(
+            mean(torch.cat((values, values.new_tensor(added))), bootstrap.drawn_with_two)
+        )
         return Interval(float(values.mean()), found.low, found.high)
 
 

@@ -34,7 +34,9 @@ def flicker(clip: Tensor, mask: Tensor) -> float:
 def covered(mask: Tensor) -> Tensor:
     """The mask with its edge and its soft shadow, whose reach grows with the object: `(frame, size, size)`, bool."""
     sizes = (mask.sum(dim=(1, 2)) / torch.pi).sqrt().tolist()
-    return torch.stack([_with_shadow(part, radius) for part, radius in zip(mask, sizes, strict=True)])
+    return torch.stack(
+        [_with_shadow(part, radius) for part, radius in zip(mask, sizes, strict=True)]
+    )
 
 
 def _with_shadow(mask: Tensor, radius: float) -> Tensor:
@@ -77,7 +79,9 @@ def colour_shift(clip: Tensor, scene: Scene, mask: Tensor) -> float:
     """
     if not mask.any():
         return float("nan")
-    turn = math.degrees(_hue(clip, mask) - _rendered_hue(scene.shape, scene.colour, scene.background))
+    turn = math.degrees(
+        _hue(clip, mask) - _rendered_hue(scene.shape, scene.colour, scene.background)
+    )
     return abs((turn + 180) % 360 - 180)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from confiner_cli.video import temporary_beside
+from confiner_cli.media.video import temporary_beside
 from evaluation.prompts import Prompt
 from evaluation.report import report
 from evaluation.run import Maker
@@ -28,7 +28,9 @@ def write_pages(folder: Path, samples: Samples, held_out: Samples, circumstances
         write_text(folder / name, text)
 
 
-def write_pictures(folder: Path, samples: Samples, makers: Mapping[str, Callable[[], Maker]], prompt: Prompt) -> None:
+def write_pictures(
+    folder: Path, samples: Samples, makers: Mapping[str, Callable[[], Maker]], prompt: Prompt
+) -> None:
     """Write the plots, and a prompt's clips down the rows, which are made again."""
     from evaluation import pictures, plots  # plots needs matplotlib, which measuring does not
 

@@ -41,11 +41,31 @@ def _starting(prefix: str, rows: Iterable[str]) -> tuple[str, ...]:
 
 
 _REFINED = (*PATTERNS, *CHEAPER, *HOPS, *GUIDANCE)
-_TWO_VISITS, _TEMPORAL_FIRST = (_starting(name, _REFINED) for name in ("two_visits", "temporal_first"))
+_TWO_VISITS, _TEMPORAL_FIRST = (
+    _starting(name, _REFINED) for name in ("two_visits", "temporal_first")
+)
 FAMILIES = (
-    Family("control expert alone", _starting("control", ALONE), "#0072b2", "s", ("control_4", "control_100")),
-    Family("temporal expert alone", _starting("temporal", ALONE), "#009e73", "D", ("temporal_10", "temporal_100")),
-    Family("spatial expert alone", _starting("spatial", ALONE), "#e69f00", "^", ("spatial_10", "spatial_100")),
+    Family(
+        "control expert alone",
+        _starting("control", ALONE),
+        "#0072b2",
+        "s",
+        ("control_4", "control_100"),
+    ),
+    Family(
+        "temporal expert alone",
+        _starting("temporal", ALONE),
+        "#009e73",
+        "D",
+        ("temporal_10", "temporal_100"),
+    ),
+    Family(
+        "spatial expert alone",
+        _starting("spatial", ALONE),
+        "#e69f00",
+        "^",
+        ("spatial_10", "spatial_100"),
+    ),
     Family("presets (guided)", tuple(PRESETS), "#d55e00", "*", tuple(PRESETS)),
     Family("two visits", _TWO_VISITS, "#cc79a7", "P", ("two_visits_3",)),
     Family("temporal first", _TEMPORAL_FIRST, "#000000", "X"),
@@ -85,7 +105,10 @@ def write_operations(path: Path, samples: Samples) -> None:
     """Write a PNG of flicker and of feature distance against operations, with the Pareto fronts."""
     figure = Figure(figsize=(12, 12), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True)
-    for axes, measure, unit in ((upper, FLICKER, "levels of 0-255"), (lower, DISTANCE, "Frechet, to renders")):
+    for axes, measure, unit in (
+        (upper, FLICKER, "levels of 0-255"),
+        (lower, DISTANCE, "Frechet, to renders"),
+    ):
         _fronted(axes, measure, samples)
         axes.set(ylabel=f"{measure.title} ({unit}): less is better")
     lower.set(xlabel="operations of a clip, G")
@@ -99,8 +122,18 @@ def write_te(path: Path, samples: Samples) -> None:
     for axes, measure in zip(panels, (FLICKER, DISTANCE, CONTRAST, AMPLITUDE), strict=True):
         for title, row, control_steps, colour in TE_LINES:
             rows = {te: te_row(row, te, control_steps) for te in TES}
-            found = {te: compared(measure, name, samples) for te, name in rows.items() if name in samples.rows}
-            axes.plot(list(found), [each.estimate for each in found.values()], "o-", color=colour, label=title)
+            found = {
+                te: compared(measure, name, samples)
+                for te, name in rows.items()
+                if name in samples.rows
+            }
+            axes.plot(
+                list(found),
+                [each.estimate for each in found.values()],
+                "o-",
+                color=colour,
+                label=title,
+            )
             low, high = ([getattr(each, end) for each in found.values()] for end in ("low", "high"))
             axes.fill_between(list(found), low, high, color=colour, alpha=0.15, linewidth=0)
         axes.set(xlabel="Te", title=measure.title)
@@ -126,7 +159,9 @@ def _fronted(axes: Axes, measure: Measure, samples: Samples) -> None:
     points: dict[str, tuple[float, float]] = {}
     for family in FAMILIES:
         found = {row: compared(measure, row, samples) for row in family.rows if row in samples.rows}
-        places = {row: (samples.rows[row].operations / 1e9, each.estimate) for row, each in found.items()}
+        places = {
+            row: (samples.rows[row].operations / 1e9, each.estimate) for row, each in found.items()
+        }
         points |= places
         if places:
             x, y = zip(*places.values(), strict=True)
@@ -143,11 +178,20 @@ def _fronted(axes: Axes, measure: Measure, samples: Samples) -> None:
               label="Pareto front", zorder=0)  # fmt: skip
     for row in best:  # presets flat: the ways to refine that they are made of lie close by
         where = _FLAT if row in PRESETS else _SLANTED
-        axes.annotate(row, points[row], textcoords="offset points", va="top", weight="bold", **where, **_TEXT)
-    for row in dict.fromkeys(row for family in FAMILIES for row in family.named if row in points and row not in best):
-        axes.annotate(row, points[row], (3, 6), textcoords="offset points", rotation=35, va="bottom", **_TEXT)
+        axes.annotate(
+            row, points[row], textcoords="offset points", va="top", weight="bold", **where, **_TEXT
+        )
+    for row in dict.fromkeys(
+        row for family in FAMILIES for row in family.named if row in points and row not in best
+    ):
+        axes.annotate(
+            row, points[row], (3, 6), textcoords="offset points", rotation=35, va="bottom", **_TEXT
+        )
     axes.set(xscale="log", yscale="log")
-    for axis, ticks in ((axes.xaxis, (20, 50, 100, 200, 500)), (axes.yaxis, (0.15, 0.2, 0.3, 0.5, 1, 2, 3, 5, 8))):
+    for axis, ticks in (
+        (axes.xaxis, (20, 50, 100, 200, 500)),
+        (axes.yaxis, (0.15, 0.2, 0.3, 0.5, 1, 2, 3, 5, 8)),
+    ):
         ticked(axis, ticks)
     axes.margins(0.1, 0.25)
     low, high = axes.get_ylim()
@@ -156,8 +200,11 @@ def _fronted(axes: Axes, measure: Measure, samples: Samples) -> None:
 
 
 def _finish(figure: Figure, legend_of: Axes, path: Path) -> None:
-    figure.legend(*legend_of.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    figure.legend(
+        *legend_of.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False
+    )
     figure.suptitle(
-        f"Bars and bands: 95 % intervals of the difference to {REFERENCE}, same prompts and seeds", fontsize=10
+        f"Bars and bands: 95 % intervals of the difference to {REFERENCE}, same prompts and seeds",
+        fontsize=10,
     )
     write(figure, path, dpi=100)

@@ -27,10 +27,19 @@ class Prompt:
 def draw(prompt_seed: int) -> Iterator[Prompt]:
     """Endless prompts: the first n do not depend on how many are taken. Each attribute runs in shuffled rounds."""
     rng, forbidden = random.Random(f"evaluation {prompt_seed}"), held_out()
-    rounds = {name: _rounds(values, random.Random(f"{name} {prompt_seed}")) for name, values in ATTRIBUTES.items()}
+    rounds = {
+        name: _rounds(values, random.Random(f"{name} {prompt_seed}"))
+        for name, values in ATTRIBUTES.items()
+    }
     for number in count():
         scene = placed(
-            (next(rounds["shape"]), next(rounds["colour"]), next(rounds["motion"]), next(rounds["background"])), rng
+            (
+                next(rounds["shape"]),
+                next(rounds["colour"]),
+                next(rounds["motion"]),
+                next(rounds["background"]),
+            ),
+            rng,
         )
         yield Prompt(number, caption(scene, rng), scene, scene.combination in forbidden)
 

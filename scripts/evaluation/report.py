@@ -18,7 +18,9 @@ TEMPLATE = Path(__file__).with_name("results.md.jinja")
 _MEASURES: dict[str, Measure] = {
     name.lower(): value for name, value in vars(measures).items() if isinstance(value, Measure)
 }
-COMPARED = [name for measure in measures.COMPARED for name, other in _MEASURES.items() if other is measure]
+COMPARED = [
+    name for measure in measures.COMPARED for name, other in _MEASURES.items() if other is measure
+]
 
 
 class NotMeasuredError(Exception):
@@ -36,9 +38,13 @@ def report(samples: Samples, held_out: Samples, circumstances: str) -> str:
     Raises:
         NotMeasuredError: the text speaks of a row that is not there.
     """
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False
+    )
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(said=Words(samples), held_out=Words(held_out), circumstances=circumstances)
+    return template.render(
+        said=Words(samples), held_out=Words(held_out), circumstances=circumstances
+    )
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,11 @@ class Words:
 
     def ratio(self, row: str, other: str, measure: str) -> str:
         """The first over the second."""
-        return _MEASURES[measure].ratio(self._row(row), self._row(other), self.samples.bootstrap).text(2)
+        return (
+            _MEASURES[measure]
+            .ratio(self._row(row), self._row(other), self.samples.bootstrap)
+            .text(2)
+        )
 
     def operations(self, row: str, other: str) -> str:
         """The first's as a share of the second's: `45 %`."""
@@ -87,7 +97,10 @@ class Words:
     def rows(self, names: Sequence[str], shown: Sequence[str]) -> str:
         """A table of rows: passes, operations and the named measures."""
         header = ("row", "passes", "operations, G", *(_MEASURES[name].title for name in shown))
-        lines = ([f"`{name}`", *self._costs(name), *(self.number(name, each) for each in shown)] for name in names)
+        lines = (
+            [f"`{name}`", *self._costs(name), *(self.number(name, each) for each in shown)]
+            for name in names
+        )
         return table(header, lines).rstrip("\n")
 
     def _costs(self, row: str) -> tuple[str, str]:

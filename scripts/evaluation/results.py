@@ -65,4 +65,7 @@ class Results:
 
     def _features_of(self, key: Key) -> Path:
         row, prompt, seed, made_with = key
-        return self._features / f"{row}-{seed}-{zlib.crc32(prompt.encode()):08x}-{made_with}.safetensors"
+        return (
+            self._features
+            / f"{row}-{seed}-{zlib.crc32(prompt.encode()):08x}-{made_with}.safetensors"
+        )

@@ -16,12 +16,20 @@ TES = (50, 100, 200, 300, 400, 500)
 
 def _alone(expert: str, steps: int, *more: str) -> Overrides:
     """One expert from noise to clean in DDIM steps."""
-    chosen = (f"scheduler.structure.expert={expert}", f"scheduler.structure.num_inference_steps={steps}")
+    chosen = (
+        f"scheduler.structure.expert={expert}",
+        f"scheduler.structure.num_inference_steps={steps}",
+    )
     return ("scheduler=temporal_alone", *chosen, *more)
 
 
 def _refined(
-    pattern: str, *more: str, steps: int = 5, te: int = 100, control_steps: int = 4, guidance: str = UNGUIDED
+    pattern: str,
+    *more: str,
+    steps: int = 5,
+    te: int = 100,
+    control_steps: int = 4,
+    guidance: str = UNGUIDED,
 ) -> Overrides:
     """A structure, refined in uniform steps from Te; without guidance, unless it is told."""
     return (
@@ -49,7 +57,9 @@ _SHARED = "scheduler.refinement.frame_noise=shared"
 _SPATIAL_1 = "experts.spatial.guidance_scale=1"
 _PRESET = "scheduler=confiner_9"
 
-PRESETS: dict[str, Overrides] = {name: (f"scheduler={name}",) for name in ("confiner_9", "confiner_18", "steady")}
+PRESETS: dict[str, Overrides] = {
+    name: (f"scheduler={name}",) for name in ("confiner_9", "confiner_18", "steady")
+}
 ALONE: dict[str, Overrides] = {
     "control_4": (_PRESET, NO_REFINEMENT),
     "control_8": (_PRESET, NO_REFINEMENT, "scheduler.structure.num_inference_steps=8"),
@@ -72,12 +82,17 @@ CHEAPER: dict[str, Overrides] = {
     **{f"two_visits_{steps}": _refined("two_visits", steps=steps) for steps in (3, 2, 1)},
     "coordinated_first": _refined("[coordinated,standard,standard,standard,standard]"),
     "coordinated_last": _refined("[standard,standard,standard,standard,coordinated]"),
-    "spatial_then_temporal": _refined("[standard,standard,temporal_only,temporal_only,temporal_only]"),
+    "spatial_then_temporal": _refined(
+        "[standard,standard,temporal_only,temporal_only,temporal_only]"
+    ),
     "spatial_shared_noise": _refined("spatial_only", _SHARED),
     "coordinated_shared_noise": _refined("coordinated", _SHARED),
     "two_visits_3_shared_noise": _refined("two_visits", _SHARED, steps=3),
     "temporal_first_3": _refined("temporal_first", steps=3),
-    **{f"temporal_first_{steps}_shared_noise": _refined("temporal_first", _SHARED, steps=steps) for steps in (3, 2, 1)},
+    **{
+        f"temporal_first_{steps}_shared_noise": _refined("temporal_first", _SHARED, steps=steps)
+        for steps in (3, 2, 1)
+    },
 }
 TE: dict[str, Overrides] = {
     te_row(name, te, control): _refined(pattern, *more, te=te, steps=steps, control_steps=control)
@@ -104,14 +119,28 @@ GUIDANCE: dict[str, Overrides] = {
     "confiner_9_above_0.25": (_PRESET, "scheduler.guidance_interval=[0.25,1.0]"),
     "confiner_9_temporal_1.5": (_PRESET, "experts.temporal.guidance_scale=1.5"),
     "confiner_9_control_2": (_PRESET, "experts.control.guidance_scale=2"),
-    **{f"two_visits_{steps}_guided": _refined("two_visits", steps=steps, guidance=GUIDED) for steps in (3, 2)},
-    "temporal_first_3_shared_noise_guided": _refined("temporal_first", _SHARED, steps=3, guidance=GUIDED),
+    **{
+        f"two_visits_{steps}_guided": _refined("two_visits", steps=steps, guidance=GUIDED)
+        for steps in (3, 2)
+    },
+    "temporal_first_3_shared_noise_guided": _refined(
+        "temporal_first", _SHARED, steps=3, guidance=GUIDED
+    ),
 }
 
 ROWS: dict[str, Overrides] = ALONE | PRESETS | PATTERNS | CHEAPER | TE | HOPS | GUIDANCE
 """By name. `control_4` is the structure that the refinements start from."""
 
-HELD_OUT = ("renders", "control_4", "spatial_20", "temporal_20", "confiner_9", "coordinated", "two_visits_3", "steady")
+HELD_OUT = (
+    "renders",
+    "control_4",
+    "spatial_20",
+    "temporal_20",
+    "confiner_9",
+    "coordinated",
+    "two_visits_3",
+    "steady",
+)
 """The rows that are asked for what no training saw."""
 
 FLOOR = ("renders", "reconstructions")

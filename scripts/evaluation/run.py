@@ -149,4 +149,8 @@ def _watched(missing: list[Task], total: int) -> Iterator[Task]:
     for number, task in enumerate(missing, start=1):
         yield task
         left = (monotonic() - started) / number * (len(missing) - number)
-        print(f"{before + number}/{total} {task.row} · about {left / 60:.0f} min left", file=sys.stderr, flush=True)
+        print(
+            f"{before + number}/{total} {task.row} · about {left / 60:.0f} min left",
+            file=sys.stderr,
+            flush=True,
+        )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from confiner_cli.costs import costs
+from confiner_cli.costs.table import costs
 from evaluation.floor import levels
 from evaluation.judge import judge
 from evaluation.prompts import Prompt
@@ -40,7 +40,9 @@ class Sample:
     @property
     def operations(self) -> float:
         """A clip's counted operations."""
-        return sum(float(self.columns[f"passes_{role}"].mean()) * operations_a_pass(role) for role in ROLES)
+        return sum(
+            float(self.columns[f"passes_{role}"].mean()) * operations_a_pass(role) for role in ROLES
+        )
 
     @classmethod
     def of(cls, results: Results, tasks: Iterable[Task]) -> Sample:
@@ -50,7 +52,10 @@ class Sample:
             by_prompt.setdefault(task.prompt.text, []).append(task)
         lines = [[results.lines[task.key] for task in group] for group in by_prompt.values()]
         columns = {name: torch.stack([_mean(group, name) for group in lines]) for name in NUMBERS}
-        features = [torch.cat([results.features_of(task.key) for task in group]) for group in by_prompt.values()]
+        features = [
+            torch.cat([results.features_of(task.key) for task in group])
+            for group in by_prompt.values()
+        ]
         return cls(sum(map(len, lines)), columns, Moments.of(features))
 
 
@@ -91,7 +96,11 @@ class Samples:
         for task in tasks:
             by_row.setdefault(task.row, []).append(task)
         there = {row: sum(task.key in results for task in group) for row, group in by_row.items()}
-        whole = {row: Sample.of(results, by_row[row]) for row, clips in there.items() if clips == len(by_row[row])}
+        whole = {
+            row: Sample.of(results, by_row[row])
+            for row, clips in there.items()
+            if clips == len(by_row[row])
+        }
         prompts = {task.prompt.text: task.prompt for group in by_row.values() for task in group}
         unfinished = {row: clips for row, clips in there.items() if clips and row not in whole}
         return cls(whole, unfinished, Bootstrap.to(reference_features(prompts.values())))
@@ -105,8 +114,12 @@ def operations_a_pass(role: str) -> float:
 def reference_features(prompts: Iterable[Prompt]) -> Moments:
     """The judge's features of renders with the prompts' attributes in other placements."""
     rng = random.Random("reference")
-    scenes = [[placed(prompt.scene.combination, rng) for _ in range(PLACEMENTS)] for prompt in prompts]
-    return Moments.of([torch.cat([judge(levels(render(scene))).features for scene in group]) for group in scenes])
+    scenes = [
+        [placed(prompt.scene.combination, rng) for _ in range(PLACEMENTS)] for prompt in prompts
+    ]
+    return Moments.of(
+        [torch.cat([judge(levels(render(scene))).features for scene in group]) for group in scenes]
+    )
 
 
 def _mean(lines: Sequence[Mapping[str, str]], column: str) -> Tensor:

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from evaluation.rows import ALONE, CHEAPER, FLOOR, GUIDANCE, HELD_OUT, HOPS, PATTERNS, PRESETS, STEADY, TES, te_row
+from evaluation.rows import (
+    ALONE,
+    CHEAPER,
+    FLOOR,
+    GUIDANCE,
+    HELD_OUT,
+    HOPS,
+    PATTERNS,
+    PRESETS,
+    STEADY,
+    TES,
+    te_row,
+)
 
 
 @dataclass(frozen=True)
@@ -24,7 +36,12 @@ class Section:
 
 _TE = tuple(
     te_row(pattern, te, control_steps)
-    for pattern, control_steps in (("coordinated", 4), ("coordinated", 8), ("two_visits_3", 4), (STEADY, 4))
+    for pattern, control_steps in (
+        ("coordinated", 4),
+        ("coordinated", 8),
+        ("two_visits_3", 4),
+        (STEADY, 4),
+    )
     for te in TES
 )
 

@@ -20,7 +20,12 @@ LEAST_TRAVEL = 25 * TRAVEL
 
 def swapped(prompts: Iterable[Prompt]) -> list[Prompt]:
     """Every prompt in four directions, in the plainest words."""
-    return [with_motion(prompt, motion) for prompt in prompts for pair in OPPOSITES for motion in pair[:2]]
+    return [
+        with_motion(prompt, motion)
+        for prompt in prompts
+        for pair in OPPOSITES
+        for motion in pair[:2]
+    ]
 
 
 def with_motion(prompt: Prompt, motion: str) -> Prompt:
@@ -39,14 +44,21 @@ def signs(results: Results, rows: Mapping[str, str], prompts: Sequence[Prompt], 
 
 
 def _share(
-    results: Results, row: str, made_with: str, prompts: Sequence[Prompt], seeds: int, pair: tuple[str, str, str]
+    results: Results,
+    row: str,
+    made_with: str,
+    prompts: Sequence[Prompt],
+    seeds: int,
+    pair: tuple[str, str, str],
 ) -> float:
     back, forth, column = pair
     right = 0
     for prompt in prompts:
         for repetition in range(seeds):
             seed = seed_of(prompt, repetition)
-            made = [Task(row, made_with, with_motion(prompt, motion), seed) for motion in (back, forth)]
+            made = [
+                Task(row, made_with, with_motion(prompt, motion), seed) for motion in (back, forth)
+            ]
             first, second = (float(results.lines[task.key][column]) for task in made)
             right += first <= -LEAST_TRAVEL and second >= LEAST_TRAVEL
     return right / (len(prompts) * seeds)

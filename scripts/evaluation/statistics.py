@@ -38,7 +38,9 @@ class Interval:
 
 def draws(prompts: int, replicates: int = REPLICATES, seed: int = 0) -> Tensor:
     """How often each prompt is drawn, `(1 + replicate, prompt)`: first each once; every row sums to their number."""
-    drawn = torch.randint(prompts, (replicates, prompts), generator=torch.Generator().manual_seed(seed))
+    drawn = torch.randint(
+        prompts, (replicates, prompts), generator=torch.Generator().manual_seed(seed)
+    )
     once = torch.arange(prompts)[None]
     return torch.zeros(1 + replicates, prompts, dtype=torch.float64).scatter_add_(
         1, torch.cat((once, drawn)), torch.ones(1 + replicates, prompts, dtype=torch.float64)

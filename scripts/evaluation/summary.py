@@ -29,7 +29,9 @@ VAE, the same for all rows, are left out. Seconds: median over prompts.
 
 
 def _by_role(kind: str) -> Callable[[Sample], str]:
-    return lambda sample: " + ".join(f"{float(sample.columns[f'{kind}_{role}'].mean()):g}" for role in ROLES)
+    return lambda sample: " + ".join(
+        f"{float(sample.columns[f'{kind}_{role}'].mean()):g}" for role in ROLES
+    )
 
 
 Fact = tuple[str, Callable[[Sample], str]]
@@ -71,7 +73,10 @@ def _told(section: Section, samples: Samples) -> Iterator[str]:
 
 
 def _numbers(
-    samples: Mapping[str, Sample], measures: Sequence[Measure], bootstrap: Bootstrap, facts: Sequence[Fact] = ()
+    samples: Mapping[str, Sample],
+    measures: Sequence[Measure],
+    bootstrap: Bootstrap,
+    facts: Sequence[Fact] = (),
 ) -> str:
     header = ("row", *(title for title, _ in facts), *(measure.title for measure in measures))
     lines = (
@@ -90,7 +95,13 @@ def _differences(samples: Mapping[str, Sample], reference: str, bootstrap: Boots
     lines = []
     for row, sample in samples.items():
         if row != reference:
-            found = [(measure.digits, measure.difference(sample, other, bootstrap)) for measure in COMPARED]
-            marked = [f"**{each.text(digits)}**" if each.apart else each.text(digits) for digits, each in found]
+            found = [
+                (measure.digits, measure.difference(sample, other, bootstrap))
+                for measure in COMPARED
+            ]
+            marked = [
+                f"**{each.text(digits)}**" if each.apart else each.text(digits)
+                for digits, each in found
+            ]
             lines.append([row, f"{sample.operations / other.operations:.2f}", *marked])
     return table(("row", "operations", *(measure.title for measure in COMPARED)), lines)

@@ -66,7 +66,9 @@ class Fit:
     def scene(self, shape: str, colour: str, background: str) -> Scene:
         """The scene with this place, size and motion (as rendered: the amplitude is not a scene's to say)."""
         motion = self.motion if self.motion in MOTIONS else "standing still"
-        still = self.fitted.mean(dim=0) - (path(_nominal(motion), len(self.fitted)) - _rest()).mean(dim=0)
+        still = self.fitted.mean(dim=0) - (path(_nominal(motion), len(self.fitted)) - _rest()).mean(
+            dim=0
+        )
         x, y, radius = still.clamp(0.05, 0.95).tolist()
         return Scene(shape, colour, motion, background, x=x, y=y, radius=radius)
 
@@ -95,14 +97,18 @@ def fit(track: Track, shape: str, colour: str) -> Fit:
         still = _mean(measured, weight).expand(frames, 3)
         return Fit("lost", 0.0, still, measured - still)
     candidates = (_fitted(measured, weight, motion) for motion in MOTIONS)
-    return min(candidates, key=lambda candidate: float((weight * candidate.residual.square()).sum()))
+    return min(
+        candidates, key=lambda candidate: float((weight * candidate.residual.square()).sum())
+    )
 
 
 def scene_path(track: Track, shape: str, colour: str) -> Tensor:
     """The track in a scene's own terms `(frame, 3)`: a shape's centre and radius are not its mask's."""
     dx, dy, share = _calibration(shape, colour, track.background)
     radius = track.radius / share
-    return torch.stack((track.centre[:, 0] - dx * radius, track.centre[:, 1] - dy * radius, radius), dim=1)
+    return torch.stack(
+        (track.centre[:, 0] - dx * radius, track.centre[:, 1] - dy * radius, radius), dim=1
+    )
 
 
 def mask_place(scene: Scene, placed: Tensor) -> Tensor:
@@ -115,7 +121,12 @@ def mask_place(scene: Scene, placed: Tensor) -> Tensor:
 def background_of(clip: Tensor) -> str:
     """The pattern that the less differing half of all pixels is nearest to."""
     distances = {
-        name: (clip - backdrop(name, clip.shape[-1])).abs().mean(dim=1).flatten(1).quantile(0.4, dim=1).mean()
+        name: (clip - backdrop(name, clip.shape[-1]))
+        .abs()
+        .mean(dim=1)
+        .flatten(1)
+        .quantile(0.4, dim=1)
+        .mean()
         for name in BACKGROUNDS
     }
     return min(distances, key=lambda name: float(distances[name]))
@@ -135,7 +146,9 @@ def _fitted(measured: Tensor, weight: Tensor, motion: str) -> Fit:
     energy = float((weight * shape.square()).sum())
     amplitude = 0.0
     if energy > 0:
-        amplitude = min(max(float((weight * shape * deviation).sum()) / energy, AMPLITUDES[0]), AMPLITUDES[1])
+        amplitude = min(
+            max(float((weight * shape * deviation).sum()) / energy, AMPLITUDES[0]), AMPLITUDES[1]
+        )
     fitted = _mean(measured, weight) + amplitude * shape
     return Fit(motion, amplitude, fitted, measured - fitted)
 

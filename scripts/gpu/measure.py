@@ -18,18 +18,18 @@ from typing import Any
 import torch
 from diffusers.models.unets.unet_motion_model import UNetMotionModel
 
-from confiner_cli.check import resolved
-from confiner_cli.config import compose, settings_of
-from confiner_cli.costs import costs
+from confiner_cli.config.hydra import compose, settings_of
+from confiner_cli.config.resolve import resolved
+from confiner_cli.config.schema import Settings
+from confiner_cli.costs.memory import memory_of, needed
+from confiner_cli.costs.table import costs
 from confiner_cli.errors import ConfinerError, FailedError
 from confiner_cli.experts.device import device_of, dtype_of, free_memory
 from confiner_cli.experts.loading import load_decoder, load_expert
-from confiner_cli.experts.memory import MEMORY, RESIDENCE
-from confiner_cli.memory_need import memory_of, needed
-from confiner_cli.record import Place, read_run
-from confiner_cli.run import run
-from confiner_cli.settings import Settings
-from confiner_cli.video import verify, write_video
+from confiner_cli.experts.offload import MEMORY, RESIDENCE
+from confiner_cli.media.video import verify, write_video
+from confiner_cli.runs.execute import run
+from confiner_cli.runs.record import Place, read_run
 from gpu.networks import DECODED, Models
 
 ROLES = ("control", "spatial", "temporal")
@@ -49,7 +49,12 @@ RUNS: Mapping[str, tuple[str, ...]] = {
 
 def temporal_alone(steps: int) -> dict[str, tuple[str, ...]]:
     """The run of the temporal expert alone in so many guided DDIM steps, by its name."""
-    return {f"temporal_{steps}": ("scheduler=temporal_alone", f"scheduler.structure.num_inference_steps={steps}")}
+    return {
+        f"temporal_{steps}": (
+            "scheduler=temporal_alone",
+            f"scheduler.structure.num_inference_steps={steps}",
+        )
+    }
 
 
 @dataclass(frozen=True)
@@ -80,9 +85,15 @@ class Case:
             "height": self.height, "width": self.width, "num_frames": self.num_frames, "device": setup.device,
             "dtype": setup.dtype, "memory": self.memory,
         }  # fmt: skip
-        overrides = (f"experts={self.experts}", *self.overrides, *(f"{key}={value}" for key, value in words.items()))
+        overrides = (
+            f"experts={self.experts}",
+            *self.overrides,
+            *(f"{key}={value}" for key, value in words.items()),
+        )
         settings = settings_of(compose(overrides))
-        return resolved(replace(settings, prompt=PROMPT, seed=1, experts=setup.models.of(settings.experts)))
+        return resolved(
+            replace(settings, prompt=PROMPT, seed=1, experts=setup.models.of(settings.experts))
+        )
 
 
 @dataclass(frozen=True)
@@ -141,14 +152,22 @@ def measured(case: Case, setup: Setup) -> Row:
         torch.cuda.reset_peak_memory_stats(where)
     DECODED.clear()
     try:
-        make = with_diffusers(settings) if case.run == DIFFUSERS else functools.partial(with_confiner, settings, memory)
+        make = (
+            with_diffusers(settings)
+            if case.run == DIFFUSERS
+            else functools.partial(with_confiner, settings, memory)
+        )
         made = [make() for _ in range(1 + setup.repeats)]
         if set(DECODED) != {precision}:
-            raise FailedError(f"frames were decoded in {', '.join(map(str, DECODED))}", f"dtype is {precision}")
+            raise FailedError(
+                f"frames were decoded in {', '.join(map(str, DECODED))}", f"dtype is {precision}"
+            )
     except (torch.OutOfMemoryError, ConfinerError) as error:
         return replace(row, failure="out of memory" if _out_of_memory(error) else str(error))
     decoded = DECODED[precision] // len(made)
-    known = {} if setup.models.small else costs_of(settings, memory, precision, made[0].passes, decoded)
+    known = (
+        {} if setup.models.small else costs_of(settings, memory, precision, made[0].passes, decoded)
+    )
     return replace(row, **_times(made), **_memory(where), decoded_frames=decoded, **known)
 
 
@@ -166,8 +185,12 @@ def make_networks(case: Case, setup: Setup) -> None:
     """Make all networks of a set by a run of one small frame, in the least memory."""
     RESIDENCE.here.clear()
     RESIDENCE.modules.clear()
-    steps = tuple(f"scheduler.{stage}.num_inference_steps=1" for stage in ("structure", "refinement"))
-    smallest = replace(case, height=64, width=64, num_frames=1, overrides=("scheduler=confiner_9", *steps))
+    steps = tuple(
+        f"scheduler.{stage}.num_inference_steps=1" for stage in ("structure", "refinement")
+    )
+    smallest = replace(
+        case, height=64, width=64, num_frames=1, overrides=("scheduler=confiner_9", *steps)
+    )
     with_confiner(smallest.settings(setup), "low")
 
 
@@ -226,7 +249,9 @@ def animatediff(settings: Settings) -> Any:
         beta_schedule=control.beta_schedule, beta_start=control.beta_start, beta_end=control.beta_end,
         timestep_spacing="trailing",
     )  # fmt: skip
-    unet = next(module for module in RESIDENCE.modules.values() if isinstance(module, UNetMotionModel))
+    unet = next(
+        module for module in RESIDENCE.modules.values() if isinstance(module, UNetMotionModel)
+    )
     pipeline = AnimateDiffPipeline(
         vae=load_decoder(settings.expert("spatial"), device, dtype, memory).vae(),
         text_encoder=text.encoder(), tokenizer=text.tokenizer, unet=unet.to(device), motion_adapter=None,
@@ -245,7 +270,9 @@ def _verified(video: Path, settings: Settings) -> int:
 def _times(made: Iterable[Made]) -> dict[str, Any]:
     first, *others = made
     others = others or [first]
-    stages = {name: statistics.median(each.stages[name] for each in others) for name in first.stages}
+    stages = {
+        name: statistics.median(each.stages[name] for each in others) for name in first.stages
+    }
     return {
         "first_seconds": first.seconds, "seconds": statistics.median(each.seconds for each in others),
         "stages": stages, "evaluations": dict(first.evaluations), "passes": dict(first.passes),
@@ -268,7 +295,10 @@ def costs_of(
     """Operations of so many passes and decoded frames, and the product's estimate of memory (published networks)."""
     size, table = (int(settings.length), *settings.size), costs()
     asked = {role: count for role, count in passes.items() if count}
-    unets = [count * table[settings.expert(role).architecture or ""].flops(*size) for role, count in asked.items()]
+    unets = [
+        count * table[settings.expert(role).architecture or ""].flops(*size)
+        for role, count in asked.items()
+    ]
     return {
         "unet_flops": sum(unets),
         "vae_flops": decoded * table["sd15_vae"].flops(1, *size[1:]),

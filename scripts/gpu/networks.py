@@ -30,9 +30,9 @@ from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
+from confiner_cli.config.schema import ROLES, ExpertSetSettings, ExpertSettings
+from confiner_cli.experts.components import COMMON, Parts, architecture
 from confiner_cli.experts.families import lavie
-from confiner_cli.experts.parts import COMMON, Parts, architecture
-from confiner_cli.settings import ROLES, ExpertSetSettings, ExpertSettings
 
 SMALL: dict[str, dict[str, Any]] = {
     "unet": {"block_out_channels": (32, 64), "layers_per_block": 1, "cross_attention_dim": 32},
@@ -77,7 +77,10 @@ class Models:
             self._part(text / "vae", published, "vae")
         if not (text / "tokenizer").is_dir():
             spelling_tokenizer(77).save_pretrained(text / "tokenizer")
-        places: dict[str, Any] = {"model": str(model), "shared": str(text) if expert.shared else None}
+        places: dict[str, Any] = {
+            "model": str(model),
+            "shared": str(text) if expert.shared else None,
+        }
         if expert.motion_adapter:
             adapter = self._folder(expert.motion_adapter)
             self._part(adapter, published, "motion_adapter")
@@ -102,7 +105,10 @@ class Models:
 def _smaller(name: str, published: dict[str, Any]) -> dict[str, Any]:
     if name != "unet":
         return SMALL[name]
-    ends = {key: (published[key][0], published[key][-1]) for key in ("down_block_types", "up_block_types")}
+    ends = {
+        key: (published[key][0], published[key][-1])
+        for key in ("down_block_types", "up_block_types")
+    }
     return {**SMALL[name], **ends, "attention_head_dim": published["attention_head_dim"] // 8}
 
 
@@ -110,7 +116,9 @@ def spelling_tokenizer(length: int) -> CLIPTokenizer:
     """CLIP's tokenizer without merges: every byte is a token."""
     letters = sorted(ByteLevel.alphabet())
     words = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
-    return CLIPTokenizer({word: index for index, word in enumerate(words)}, [], model_max_length=length)
+    return CLIPTokenizer(
+        {word: index for index, word in enumerate(words)}, [], model_max_length=length
+    )
 
 
 @contextmanager

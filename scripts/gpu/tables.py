@@ -44,7 +44,10 @@ def runs(rows: Iterable[Row]) -> Iterator[str]:
         if row.failure:
             yield _line(*_names(row), row.memory, row.failure, *[""] * 6)
             continue
-        counts = ("+".join(str(kind.get(role, 0)) for role in ROLES) for kind in (row.evaluations, row.passes))
+        counts = (
+            "+".join(str(kind.get(role, 0)) for role in ROLES)
+            for kind in (row.evaluations, row.passes)
+        )
         yield _line(
             *_names(row), row.memory, _number(row.first_seconds, 2), _number(row.seconds, 2),
             _number(_over(row.num_frames, row.seconds), 2), *counts, _number(_over(row.peak_bytes, GIB), 2),
@@ -61,7 +64,9 @@ def stages(rows: Iterable[Row], matmul: float | None) -> Iterator[str]:
     for row in rows:
         if not row.stages:
             continue
-        seconds = (row.stages.get(name) for name in ("load", "structure", "refinement", "decode", "files"))
+        seconds = (
+            row.stages.get(name) for name in ("load", "structure", "refinement", "decode", "files")
+        )
         unets, vae = _over(row.unet_flops, 1e12), _over(row.vae_flops, 1e12)
         speed = _over(unets, row.sampling)
         yield _line(
@@ -72,7 +77,9 @@ def stages(rows: Iterable[Row], matmul: float | None) -> Iterator[str]:
 
 def memories(rows: Iterable[Row]) -> Iterator[str]:
     """The runs that were made with several memory settings: peaks beside the product's estimate."""
-    yield from _head("set", "size", "run", "memory", "peak, GiB", "estimate, GiB", "peak / estimate", "then, s")
+    yield from _head(
+        "set", "size", "run", "memory", "peak, GiB", "estimate, GiB", "peak / estimate", "then, s"
+    )
     rows = list(rows)
     settings: dict[tuple[str, ...], set[str]] = {}
     for row in rows:
@@ -84,15 +91,30 @@ def memories(rows: Iterable[Row]) -> Iterator[str]:
             _number(_over(row.peak_bytes, GIB), 2), _number(_over(row.needed_bytes, GIB), 2),
             _number(_over(row.peak_bytes, row.needed_bytes), 2), _number(row.seconds, 2),
         )  # fmt: skip
-        yield _line(*_names(row), row.memory, *((row.failure, "", "", "") if row.failure else cells))
+        yield _line(
+            *_names(row), row.memory, *((row.failure, "", "", "") if row.failure else cells)
+        )
 
 
 def ratios(rows: Iterable[Row]) -> Iterator[str]:
     """Confiner's runs beside the longest run of the temporal expert alone: measured, and as operations have it."""
-    yield from _head("set", "size", "run", "beside", "whole run", "by operations", "sampling alone", "by operations")
+    yield from _head(
+        "set",
+        "size",
+        "run",
+        "beside",
+        "whole run",
+        "by operations",
+        "sampling alone",
+        "by operations",
+    )
     done = [row for row in rows if not row.failure]
     for row in _distinct(row for row in done if row.run.startswith("confiner_")):
-        alone = [other for other in done if other.run.startswith("temporal_") and _place(other) == _place(row)]
+        alone = [
+            other
+            for other in done
+            if other.run.startswith("temporal_") and _place(other) == _place(row)
+        ]
         if not alone:
             continue
         other = max(alone, key=lambda each: each.passes["temporal"])
@@ -112,7 +134,9 @@ def _distinct(rows: Iterable[Row]) -> list[Row]:
 
 
 def _flops(row: Row) -> float | None:
-    return None if row.unet_flops is None or row.vae_flops is None else row.unet_flops + row.vae_flops
+    return (
+        None if row.unet_flops is None or row.vae_flops is None else row.unet_flops + row.vae_flops
+    )
 
 
 def _place(row: Row) -> tuple[str, int, int, int]:

@@ -28,7 +28,11 @@ def measure(lengths: Sequence[int], repeats: int, overrides: Sequence[str], resu
                 facts = run(length, overrides)
                 seconds, memory = float(facts["seconds"]["total"]), int(facts["peak_memory_bytes"])
                 results.add(dict(zip(COLUMNS, (length, repeat, seconds, memory), strict=True)))
-                print(f"{length} frames · {seconds:.0f} s · {memory / 2**20:.0f} MiB", file=sys.stderr, flush=True)
+                print(
+                    f"{length} frames · {seconds:.0f} s · {memory / 2**20:.0f} MiB",
+                    file=sys.stderr,
+                    flush=True,
+                )
 
 
 def run(num_frames: int, overrides: Sequence[str]) -> dict[str, Any]:
@@ -38,10 +42,25 @@ def run(num_frames: int, overrides: Sequence[str]) -> dict[str, Any]:
         subprocess.CalledProcessError: the command failed; its stderr has said why.
     """
     with tempfile.TemporaryDirectory() as folder:
-        chosen = (f"prompt={PROMPT}", "seed=1", f"num_frames={num_frames}", f"output.dir={folder}/run")
-        command = [sys.executable, "-m", "confiner_cli", "generate", *CONFINER["confiner_long"], *chosen, *overrides]
+        chosen = (
+            f"prompt={PROMPT}",
+            "seed=1",
+            f"num_frames={num_frames}",
+            f"output.dir={folder}/run",
+        )
+        command = [
+            sys.executable,
+            "-m",
+            "confiner_cli",
+            "generate",
+            *CONFINER["confiner_long"],
+            *chosen,
+            *overrides,
+        ]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        facts: dict[str, Any] = json.loads((Path(folder) / "run" / "run.json").read_text(encoding="utf-8"))
+        facts: dict[str, Any] = json.loads(
+            (Path(folder) / "run" / "run.json").read_text(encoding="utf-8")
+        )
     return facts
 
 
@@ -55,5 +74,12 @@ def lengths_table(results: Lines) -> str:
         cells = (str(length), str(len(of_length)), f"{seconds:.1f}", f"{seconds / length:.3f}")
         lines.append((*cells, f"{memory / 2**20:.0f}", further))
         before = (length, seconds)
-    header = ("frames", "n", "seconds", "seconds a frame", "peak memory, MiB", "seconds a further frame")
+    header = (
+        "frames",
+        "n",
+        "seconds",
+        "seconds a frame",
+        "peak memory, MiB",
+        "seconds a further frame",
+    )
     return table(header, lines)

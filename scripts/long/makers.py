@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from confiner_cli import api
-from confiner_cli.check import resolved
-from confiner_cli.config import compose, settings_of
+from confiner_cli.config.hydra import compose, settings_of
+from confiner_cli.config.resolve import resolved
+from confiner_cli.config.schema import Settings
 from confiner_cli.experts.device import device_of
-from confiner_cli.export import export
-from confiner_cli.settings import Settings
-from confiner_cli.timeline import timeline_of
+from confiner_cli.experts.export import export
+from confiner_cli.method.long.timeline import timeline_of
 from evaluation.floor import levels
 from evaluation.prompts import Prompt
 from evaluation.run import Made, Maker
@@ -60,7 +60,10 @@ def source(row: str, num_frames: int, overrides: Sequence[str]) -> Source:
         return Source(_free_noise(FREE_NOISE[row], num_frames, device), sliding)
     if row == FLOOR:
         return Source(
-            lambda prompt, seed: Made(levels(render(prompt.scene))[torch.arange(num_frames) % FRAMES]), segments
+            lambda prompt, seed: Made(
+                levels(render(prompt.scene))[torch.arange(num_frames) % FRAMES]
+            ),
+            segments,
         )
     assert row == PEERS[0]
     return Source(_concatenated((*CLIP, *overrides), num_frames), segments)
@@ -96,7 +99,10 @@ def _concatenated(overrides: Sequence[str], num_frames: int) -> Maker:
     clip = _confiner(overrides, FRAMES)
 
     def make(prompt: Prompt, seed: int) -> Made:
-        clips = [clip(prompt, seed + CLIP_SEEDS * number) for number in range(math.ceil(num_frames / FRAMES))]
+        clips = [
+            clip(prompt, seed + CLIP_SEEDS * number)
+            for number in range(math.ceil(num_frames / FRAMES))
+        ]
         return Made(torch.cat([made.clip for made in clips])[:num_frames], *_sums(clips))
 
     return make
@@ -133,7 +139,9 @@ def _animatediff(device: torch.device) -> Any:
 
     logging.set_verbosity_error()
     with tempfile.TemporaryDirectory() as folder, _quiet():
-        control = next(path for path in list(export("tiny", Path(folder) / "tiny")) if path.name == "control")
+        control = next(
+            path for path in list(export("tiny", Path(folder) / "tiny")) if path.name == "control"
+        )
         pipeline = AnimateDiffPipeline.from_pretrained(control, local_files_only=True).to(device)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.enable_free_noise(context_length=FRAMES, context_stride=CONTEXT_STRIDE)

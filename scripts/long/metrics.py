@@ -36,7 +36,9 @@ def features_of(verdicts: Sequence[Verdict]) -> Tensor:
 def right_frames(verdicts: Sequence[Verdict], scene: Scene) -> dict[str, float]:
     """The share of single frames that show the scene's shape, colour, background, and all three (`looks`)."""
     seen, wanted = _looks(verdicts), tuple(getattr(scene, name) for name in LOOKS)
-    shares = {name: [frame[place] == wanted[place] for frame in seen] for place, name in enumerate(LOOKS)}
+    shares = {
+        name: [frame[place] == wanted[place] for frame in seen] for place, name in enumerate(LOOKS)
+    }
     shares["looks"] = [frame == wanted for frame in seen]
     return {f"{name}_frames": sum(marks) / len(marks) for name, marks in shares.items()}
 
@@ -49,7 +51,11 @@ def subject_consistency(verdicts: Sequence[Verdict]) -> float:
 
 def motion_segments(verdicts: Sequence[Verdict], scene: Scene) -> float:
     """The share of whole segments of `FRAMES` frames that move as the scene does."""
-    marks = [verdict.fit.motion == scene.motion for verdict in verdicts if len(verdict.features) == FRAMES]
+    marks = [
+        verdict.fit.motion == scene.motion
+        for verdict in verdicts
+        if len(verdict.features) == FRAMES
+    ]
     return sum(marks) / len(marks) if marks else float("nan")
 
 
@@ -60,7 +66,9 @@ def movement(verdicts: Sequence[Verdict]) -> dict[str, float]:
     radius, of the radius.
     """
     steps = torch.cat([verdict.track.centre.diff(dim=0).norm(dim=1) for verdict in verdicts])
-    sizes = torch.cat([verdict.track.radius.clamp(min=1e-3).log().diff().abs() for verdict in verdicts])
+    sizes = torch.cat(
+        [verdict.track.radius.clamp(min=1e-3).log().diff().abs() for verdict in verdicts]
+    )
     return {"movement": float(100 * steps.mean()), "resizing": float(100 * sizes.mean())}
 
 
@@ -77,7 +85,8 @@ def drift(clip: Tensor) -> dict[str, float]:
     count = min(FRAMES, max(1, len(clip) // 2))
     first, last = _appearance(clip[:count]), _appearance(clip[-count:])
     found = {
-        f"drift_{name}": last[name] / max(first[name], 1e-6) - 1 for name in ("brightness", "contrast", "sharpness")
+        f"drift_{name}": last[name] / max(first[name], 1e-6) - 1
+        for name in ("brightness", "contrast", "sharpness")
     }
     turn = math.degrees(last["hue"] - first["hue"])
     return found | {"drift_hue": 180 - (180 - turn) % 360}
@@ -114,7 +123,11 @@ def _alike(first: Tensor, second: Tensor) -> float:
 
 def _looks(verdicts: Sequence[Verdict]) -> list[tuple[str, ...]]:
     """The names of `LOOKS` that every single frame gets."""
-    return [frame for verdict in verdicts for frame in zip(*(verdict.frames[name] for name in LOOKS), strict=True)]
+    return [
+        frame
+        for verdict in verdicts
+        for frame in zip(*(verdict.frames[name] for name in LOOKS), strict=True)
+    ]
 
 
 def _appearance(clip: Tensor) -> dict[str, float]:

@@ -49,13 +49,24 @@ def write_plot(path: Path, rows: Mapping[str, Sequence[Line]]) -> None:
     for axes, panel in zip(panels, PANELS, strict=True):
         for place, lines in enumerate(rows.values()):
             for kind in KINDS:
-                _dots(axes, place + BESIDE[kind], panel, numbers(of_kind(lines, kind), panel.column), kind)
+                _dots(
+                    axes,
+                    place + BESIDE[kind],
+                    panel,
+                    numbers(of_kind(lines, kind), panel.column),
+                    kind,
+                )
         _scaled(axes, panel)
     panels[0].set_yticks(range(len(rows)), rows)
     panels[0].set_ylim(max(len(rows), 1) - 0.5, -0.5)
     for kind in KINDS:
         panels[0].plot([], [], "o", color=COLOURS[kind], label=f"motion {kind}")
-    figure.legend(title="large: average, small: single videos", loc="outside upper left", ncols=2, frameon=False)
+    figure.legend(
+        title="large: average, small: single videos",
+        loc="outside upper left",
+        ncols=2,
+        frameon=False,
+    )
     write(figure, path, dpi=80)
 
 
@@ -76,4 +87,6 @@ def _dots(axes: Axes, y: float, panel: Panel, values: Sequence[float], kind: str
     low, high = _LIMITS if panel.log else (0.0, None)
     for found, size, alpha in ((values, 12, 0.35), ([panel.average(values)], 45, 1.0)):
         x = np.clip(found, low, high)
-        axes.scatter(x, np.full(len(x), y), size, COLOURS[kind], alpha=alpha, linewidths=0, clip_on=False)
+        axes.scatter(
+            x, np.full(len(x), y), size, COLOURS[kind], alpha=alpha, linewidths=0, clip_on=False
+        )

@@ -59,7 +59,9 @@ def tasks(rows: Iterable[tuple[str, str]], prompts: Sequence[Prompt], seeds: int
     ]
 
 
-def evaluate(sources: Callable[[str], Source], todo: Sequence[Task], results: Lines, folder: Path) -> None:
+def evaluate(
+    sources: Callable[[str], Source], todo: Sequence[Task], results: Lines, folder: Path
+) -> None:
     """Make, measure and keep what is not in the results yet; the frames at seams go into `folder`.
 
     `sources` gets a row ready, when its turn comes.
@@ -92,7 +94,9 @@ def measured(clip: Tensor, prompt: Prompt, seams: Seams) -> dict[str, float]:
     for space, floor in zip(SPACES, (PIXEL_FLOOR, FEATURE_FLOOR), strict=True):
         scale = 255 if space == "pixels" else 1
         found[f"change_{space}"] = scale * float(changes[space].median())
-        found |= {f"{name}_{space}": value for name, value in ratios(changes[space], seams, floor).items()}
+        found |= {
+            f"{name}_{space}": value for name, value in ratios(changes[space], seams, floor).items()
+        }
     return {
         **found,
         **right_frames(verdicts, prompt.scene),

@@ -8,7 +8,7 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
-from confiner_cli.timeline import Timeline
+from confiner_cli.method.long.timeline import Timeline
 
 NEAR = 2
 """How many frames beside a structure seam a jump may hide."""
@@ -41,7 +41,10 @@ class Seams:
     def every(cls, num_frames: int, structure: int, window: int) -> Seams:
         """Structures and windows that begin every so many frames, without an overlap."""
         cuts = range(window, num_frames, window)
-        return cls(tuple(range(structure, num_frames, structure)), tuple(range(cut, cut + 1) for cut in cuts))
+        return cls(
+            tuple(range(structure, num_frames, structure)),
+            tuple(range(cut, cut + 1) for cut in cuts),
+        )
 
 
 def pixel_changes(clip: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from confiner_cli.contact_sheet import write_contact_sheet
-from confiner_cli.video import temporary_beside
+from confiner_cli.media.contact_sheet import write_contact_sheet
+from confiner_cli.media.video import temporary_beside
 from evaluation.prompts import Prompt
 from evaluation.run import seed_of
 from world.render import FRAMES

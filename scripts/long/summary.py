@@ -83,7 +83,10 @@ def summary(results: Lines, todo: Iterable[Task]) -> str:
     parts = []
     for title, columns in TABLES.items():
         header = ("row", "n", *(name for name, *_ in columns))
-        lines = [[row, _counts(found), *(_cell(found, column) for column in columns)] for row, found in present.items()]
+        lines = [
+            [row, _counts(found), *(_cell(found, column) for column in columns)]
+            for row, found in present.items()
+        ]
         parts.append(f"### {title}\n\n{table(header, lines)}")
     parts += [f"### By motion: {column[0]}\n\n{by_motion(present, column)}" for column in BY_MOTION]
     return "\n".join((*parts, LEGEND))
@@ -94,8 +97,13 @@ def by_motion(present: Mapping[str, Sequence[Line]], column: Column) -> str:
     _, name, average, form = column
     lines = []
     for row, found in present.items():
-        values = {motion: numbers([line for line in found if line["motion"] == motion], name) for motion in MOTIONS}
-        lines.append([row, *(format(average(each), form) if each else "-" for each in values.values())])
+        values = {
+            motion: numbers([line for line in found if line["motion"] == motion], name)
+            for motion in MOTIONS
+        }
+        lines.append(
+            [row, *(format(average(each), form) if each else "-" for each in values.values())]
+        )
     return table(("row", *MOTIONS), lines)
 
 
@@ -126,5 +134,8 @@ def _counts(lines: Sequence[Line]) -> str:
 def _cell(lines: Sequence[Line], column: Column) -> str:
     _, name, average, form = column
     groups = (lines, *(of_kind(lines, kind) for kind in KINDS))
-    texts = [format(average(values), form) if (values := numbers(group, name)) else "-" for group in groups]
+    texts = [
+        format(average(values), form) if (values := numbers(group, name)) else "-"
+        for group in groups
+    ]
     return f"{texts[0]} ({texts[1]} / {texts[2]})"

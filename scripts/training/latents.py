@@ -51,7 +51,9 @@ class Clips:
     tokenizer: CLIPTokenizer
     text_encoder: CLIPTextModel
 
-    def draw(self, generator: torch.Generator, count: int, frames: bool = False) -> tuple[Tensor, Tensor]:
+    def draw(
+        self, generator: torch.Generator, count: int, frames: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """Latents `(count, 4, 16, 8, 8)`, or one frame each `(count, 4, 8, 8)`, and texts `(count, 32, 96)`."""
         chosen = torch.randint(len(self.scenes), (count,), generator=generator)
         latents = self.latents[chosen].float()
@@ -67,7 +69,9 @@ class Clips:
         """These clips, and those over one background a second time."""
         again = [index for index, scene in enumerate(self.scenes) if scene.background == background]
         latents = torch.cat((self.latents, self.latents[again]))
-        return replace(self, latents=latents, scenes=self.scenes + [self.scenes[index] for index in again])
+        return replace(
+            self, latents=latents, scenes=self.scenes + [self.scenes[index] for index in again]
+        )
 
     @staticmethod
     def _text(scene: Scene, rng: random.Random) -> str:
@@ -80,5 +84,7 @@ def load_clips(folder: Path) -> Clips:
         latents=load_file(folder / "latents.safetensors")["latents"],
         scenes=list(training_scenes(VARIATIONS, SEED)),
         tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer"),
-        text_encoder=CLIPTextModel.from_pretrained(folder / "text_encoder").eval().requires_grad_(False),
+        text_encoder=CLIPTextModel.from_pretrained(folder / "text_encoder")
+        .eval()
+        .requires_grad_(False),
     )

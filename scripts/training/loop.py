@@ -33,7 +33,9 @@ class Recipe:
     other_rate: float = 1.0
 
 
-def train(recipe: Recipe, module: nn.Module, loss: Callable[[torch.Generator], Tensor], folder: Path) -> nn.Module:
+def train(
+    recipe: Recipe, module: nn.Module, loss: Callable[[torch.Generator], Tensor], folder: Path
+) -> nn.Module:
     """Run `recipe.steps` steps of AdamW (cosine decay, EMA) and return the module with its averaged weights.
 
     `loss` gets a generator that is keyed by (seed, step) and draws everything random of its step from it. It meets the
@@ -41,7 +43,9 @@ def train(recipe: Recipe, module: nn.Module, loss: Callable[[torch.Generator], T
     """
     module.to(DEVICE)
     path = folder / f"{recipe.name}.checkpoint.pt"
-    optimiser = torch.optim.AdamW(_groups(recipe, module), lr=recipe.learning_rate, betas=(0.9, 0.99))
+    optimiser = torch.optim.AdamW(
+        _groups(recipe, module), lr=recipe.learning_rate, betas=(0.9, 0.99)
+    )
     average = {key: value.detach().clone() for key, value in module.state_dict().items()}
     step = _resume(path, module, optimiser, average)
     module.train()
@@ -63,7 +67,10 @@ def train(recipe: Recipe, module: nn.Module, loss: Callable[[torch.Generator], T
         if step % STEPS_BETWEEN_LINES == 0:
             pace = (step - first) / (time.monotonic() - started)
             recent = sum(losses) / len(losses)
-            print(f"{recipe.name} {step}/{recipe.steps} loss {recent:.4f} {pace:.2f} steps/s", flush=True)
+            print(
+                f"{recipe.name} {step}/{recipe.steps} loss {recent:.4f} {pace:.2f} steps/s",
+                flush=True,
+            )
             losses.clear()
         if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS or step == recipe.steps:
             _save(path, module, optimiser, average, step)
@@ -86,10 +93,13 @@ def _groups(recipe: Recipe, module: nn.Module) -> Iterable[dict[str, Any]]:
     rates: dict[float, list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
-            rate = next((rate for part, rate in recipe.rates.items() if part in name), recipe.other_rate)
+            rate = next(
+                (rate for part, rate in recipe.rates.items() if part in name), recipe.other_rate
+            )
             rates.setdefault(rate, []).append(parameter)
     return [
-        {"params": parameters, "rate": rate, "weight_decay": recipe.weight_decay} for rate, parameters in rates.items()
+        {"params": parameters, "rate": rate, "weight_decay": recipe.weight_decay}
+        for rate, parameters in rates.items()
     ]
 
 
@@ -103,15 +113,26 @@ def _update(average: dict[str, Tensor], module: nn.Module, decay: float) -> None
 
 
 def _save(
-    path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, average: dict[str, Tensor], step: int
+    path: Path,
+    module: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    average: dict[str, Tensor],
+    step: int,
 ) -> None:
-    state = {"step": step, "module": module.state_dict(), "optimiser": optimiser.state_dict(), "average": average}
+    state = {
+        "step": step,
+        "module": module.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "average": average,
+    }
     temporary = path.with_suffix(".writing")
     torch.save(state, temporary)
     temporary.replace(path)
 
 
-def _resume(path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, average: dict[str, Tensor]) -> int:
+def _resume(
+    path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, average: dict[str, Tensor]
+) -> int:
     if not path.exists():
         return 0
     state = torch.load(path, weights_only=True, map_location="cpu")

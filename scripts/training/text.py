@@ -27,7 +27,9 @@ MAX_TOKENS = 32
 WIDTH = 96
 
 
-def random_captions(rng: random.Random, count: int, partial: float) -> tuple[list[Scene], list[str]]:
+def random_captions(
+    rng: random.Random, count: int, partial: float
+) -> tuple[list[Scene], list[str]]:
     """Scenes that are not held out and a wording of each."""
     known = [combination for combination in combinations() if combination not in held_out()]
     scenes = [Scene(*rng.choice(known)) for _ in range(count)]
@@ -41,11 +43,18 @@ def build_tokenizer() -> CLIPTokenizer:
     learner = Tokenizer(BPE(end_of_word_suffix="</w>"))
     learner.normalizer, learner.pre_tokenizer = plain.normalizer, plain.pre_tokenizer
     learner.train_from_iterator(
-        texts, BpeTrainer(vocab_size=900, end_of_word_suffix="</w>", initial_alphabet=ByteLevel.alphabet())
+        texts,
+        BpeTrainer(
+            vocab_size=900, end_of_word_suffix="</w>", initial_alphabet=ByteLevel.alphabet()
+        ),
     )
     merges = [tuple(pair) for pair in json.loads(learner.to_str())["model"]["merges"]]
     letters = sorted(ByteLevel.alphabet())
-    words = [*letters, *(letter + "</w>" for letter in letters), *dict.fromkeys("".join(pair) for pair in merges)]
+    words = [
+        *letters,
+        *(letter + "</w>" for letter in letters),
+        *dict.fromkeys("".join(pair) for pair in merges),
+    ]
     words += ["<|startoftext|>", "<|endoftext|>"]
     vocabulary = {word: index for index, word in enumerate(dict.fromkeys(words))}
     return CLIPTokenizer(vocabulary, merges, model_max_length=MAX_TOKENS)
@@ -72,7 +81,9 @@ def build_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
 
 def tokens(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
     """Token ids `(text, 32)`, padded and truncated as the pipelines do."""
-    batch = tokenizer(texts, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt")
+    batch = tokenizer(
+        texts, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt"
+    )
     ids: Tensor = batch.input_ids
     return ids
 
@@ -83,7 +94,9 @@ class Reader(nn.Module):
     def __init__(self, encoder: CLIPTextModel) -> None:
         super().__init__()
         self.encoder = encoder
-        self.heads = nn.ModuleDict({name: nn.Linear(2 * WIDTH, len(values)) for name, values in ATTRIBUTES.items()})
+        self.heads = nn.ModuleDict(
+            {name: nn.Linear(2 * WIDTH, len(values)) for name, values in ATTRIBUTES.items()}
+        )
 
     def forward(self, ids: Tensor) -> dict[str, Tensor]:
         """Logits by attribute, `(text, values)`, from the pooled and the mean hidden state."""
@@ -109,7 +122,9 @@ def train_text(folder: Path) -> tuple[CLIPTokenizer, CLIPTextModel]:
         rng = random.Random(int(torch.randint(2**62, (1,), generator=generator)))
         scenes, texts = random_captions(rng, BATCH, 0.0)
         logits, wanted = reader(tokens(tokenizer, texts).to(DEVICE)), labels(scenes)
-        return torch.stack([cross_entropy(logits[name], wanted[name].to(DEVICE)) for name in ATTRIBUTES]).sum()
+        return torch.stack(
+            [cross_entropy(logits[name], wanted[name].to(DEVICE)) for name in ATTRIBUTES]
+        ).sum()
 
     train(RECIPE, reader, loss, folder)
     print("text: attributes right on fresh captions", accuracy(reader, tokenizer), flush=True)
@@ -123,4 +138,6 @@ def accuracy(reader: Reader, tokenizer: CLIPTokenizer) -> dict[str, float]:
     """Share of right attributes on captions of combinations that were not held out, fresh wordings."""
     scenes, texts = random_captions(random.Random(77), 500, 0.0)
     logits, wanted = reader(tokens(tokenizer, texts)), labels(scenes)
-    return {name: float((logits[name].argmax(1) == wanted[name]).float().mean()) for name in ATTRIBUTES}
+    return {
+        name: float((logits[name].argmax(1) == wanted[name]).float().mean()) for name in ATTRIBUTES
+    }

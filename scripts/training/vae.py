@@ -58,7 +58,9 @@ def train_vae(folder: Path) -> AutoencoderKL:
     def loss(generator: torch.Generator) -> Tensor:
         pixels = frames(generator, BATCH).to(DEVICE)
         posterior = vae.encode(pixels).latent_dist
-        latents = posterior.mean + posterior.std * torch.randn(posterior.mean.shape, generator=generator).to(DEVICE)
+        latents = posterior.mean + posterior.std * torch.randn(
+            posterior.mean.shape, generator=generator
+        ).to(DEVICE)
         decoded = vae.decode(latents).sample
         divergence: Tensor = posterior.kl().mean()
         return reconstruction_loss(decoded, pixels) + KL_WEIGHT * divergence

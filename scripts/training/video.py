@@ -17,7 +17,7 @@ from diffusers.models.unets.unet_motion_model import MotionAdapter, UNetMotionMo
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from confiner_cli.schedule import linear
+from confiner_cli.method.schedule import linear
 from training import spatial
 from training.latents import Clips
 from training.loop import Recipe, on_device, train
@@ -83,7 +83,9 @@ def _silence(unet: nn.Module, *parts: str) -> None:
 
 def control_timesteps(count: int, generator: torch.Generator) -> Tensor:
     """Three quarters near the four steps it is used with, the rest uniform."""
-    anchors = torch.tensor(CONTROL_TIMESTEPS)[torch.randint(len(CONTROL_TIMESTEPS), (count,), generator=generator)]
+    anchors = torch.tensor(CONTROL_TIMESTEPS)[
+        torch.randint(len(CONTROL_TIMESTEPS), (count,), generator=generator)
+    ]
     near = anchors - torch.randint(40, (count,), generator=generator)
     anywhere = torch.randint(1000, (count,), generator=generator)
     return torch.where(torch.rand(count, generator=generator) < 0.75, near, anywhere)
@@ -98,7 +100,9 @@ def temporal_timesteps(count: int, generator: torch.Generator) -> Tensor:
 def load_control(folder: Path) -> UNetMotionModel:
     """What `train_control` left in `folder`."""
     adapter = MotionAdapter.from_pretrained(folder / "control" / "motion_adapter")
-    return UNetMotionModel.from_unet2d(UNet2DConditionModel.from_pretrained(folder / "control" / "unet"), adapter)
+    return UNetMotionModel.from_unet2d(
+        UNet2DConditionModel.from_pretrained(folder / "control" / "unet"), adapter
+    )
 
 
 def train_control(recipe: Recipe, unet: UNetMotionModel, clips: Clips, folder: Path) -> None:

@@ -46,7 +46,15 @@ BACKGROUND_WORDS = {
              "over the desert sand"),
 }  # fmt: skip
 _OPENINGS = ("a video of ", "a clip of ", "an animation of ", "there is ", "we see ")
-_ENDINGS = (", high quality", ", 2k, high quality", ", best quality", ", cartoon", ".", ", detailed", ", smooth video")
+_ENDINGS = (
+    ", high quality",
+    ", 2k, high quality",
+    ", best quality",
+    ", cartoon",
+    ".",
+    ", detailed",
+    ", smooth video",
+)
 
 
 def canonical(scene: Scene) -> str:

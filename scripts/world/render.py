@@ -67,7 +67,9 @@ def render(scene: Scene, frames: int = FRAMES, size: int = SIZE) -> Tensor:
 def distinct(scene: Scene, frames: int = FRAMES, size: int = SIZE) -> tuple[Tensor, Tensor]:
     """The clip's different frames `(n, 3, size, size)` and which of them each frame shows, `(frames,)`."""
     # Rounded, so that a wave's rise and fall meet in the same frames.
-    track, index = torch.unique((path(scene, frames) * 1e5).round() / 1e5, dim=0, return_inverse=True)
+    track, index = torch.unique(
+        (path(scene, frames) * 1e5).round() / 1e5, dim=0, return_inverse=True
+    )
     return torch.stack([_frame(scene, row, size) for row in track]), index
 
 
@@ -142,7 +144,13 @@ def _heart(x: Tensor, y: Tensor, half: float = 0.86) -> Tensor:
     return torch.minimum(diamond, lobe)
 
 
-_DISTANCES = {"circle": _circle, "square": _square, "triangle": _triangle, "star": _star, "heart": _heart}
+_DISTANCES = {
+    "circle": _circle,
+    "square": _square,
+    "triangle": _triangle,
+    "star": _star,
+    "heart": _heart,
+}
 
 
 @functools.lru_cache(maxsize=16)
@@ -152,7 +160,9 @@ def _background(name: str, side: int) -> Tensor:
 
 
 def _mix(a: tuple[float, float, float], b: tuple[float, float, float], weight: Tensor) -> Tensor:
-    return torch.lerp(torch.tensor(a)[:, None, None], torch.tensor(b)[:, None, None], weight.clamp(0, 1)[None])
+    return torch.lerp(
+        torch.tensor(a)[:, None, None], torch.tensor(b)[:, None, None], weight.clamp(0, 1)[None]
+    )
 
 
 def _grass(u: Tensor, v: Tensor) -> Tensor:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from command_line import PROMPT, QUICK, generate
 from hydra.core.global_hydra import GlobalHydra
+from support.command_line import PROMPT, QUICK, generate
 
 from confiner_cli.api import load
 from confiner_cli.errors import ConfinerError
-from confiner_cli.video import read_video, write_video
+from confiner_cli.media.video import read_video, write_video
 
 TEXT = PROMPT.partition("=")[2]
 
@@ -51,13 +51,22 @@ def test_the_frames_are_those_that_the_command_encodes(quick, folder):
 
 
 def test_many_prompts_of_one_set_differ_and_repeat(quick):
-    first, second, again = (quick.generate(text, seed=7).frames for text in (TEXT, "a blue star", TEXT))
+    first, second, again = (
+        quick.generate(text, seed=7).frames for text in (TEXT, "a blue star", TEXT)
+    )
     assert torch.equal(first, again)
     assert not torch.equal(first, second)
 
 
 @pytest.mark.parametrize(
-    "settings", [{"num_frames": "8"}, {"num_frames": 7.5}, {"fps": "7"}, {"seed": True}, {"height": None, "width": "x"}]
+    "settings",
+    [
+        {"num_frames": "8"},
+        {"num_frames": 7.5},
+        {"fps": "7"},
+        {"seed": True},
+        {"height": None, "width": "x"},
+    ],
 )
 def test_a_value_of_another_type_is_refused_by_name(quick, settings):
     with pytest.raises(ConfinerError, match=r"is not a (whole )?number"):
@@ -87,13 +96,18 @@ def test_overrides_are_verbatim_and_notices_come_along(quick):
 
 def test_prompts_are_verbatim_also_from_python(quick):
     video = quick.generate("${oc.env:HOME}, 'a' = ???", negative_prompt="${seed}", num_frames=1)
-    assert (video.settings.prompt, video.settings.negative_prompt) == ("${oc.env:HOME}, 'a' = ???", "${seed}")
+    assert (video.settings.prompt, video.settings.negative_prompt) == (
+        "${oc.env:HOME}, 'a' = ???",
+        "${seed}",
+    )
     assert video.settings.seed is not None
 
 
 def test_overrides_of_a_call_are_those_of_the_command_line():
     confiner = load("tiny", "num_frames=1")
-    video = confiner.generate(TEXT, "scheduler=spatial_alone", "scheduler.structure.num_inference_steps=2")
+    video = confiner.generate(
+        TEXT, "scheduler=spatial_alone", "scheduler.structure.num_inference_steps=2"
+    )
     assert video.evaluations == {"spatial": 2}
     assert torch.equal(video.frames, video.structure)
 

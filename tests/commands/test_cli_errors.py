@@ -4,10 +4,10 @@ import subprocess
 import sys
 
 import pytest
-from command_line import PROMPT, Ending, confiner, ended, generate, started
+from support.command_line import PROMPT, Ending, confiner, ended, generate, started
 
 from confiner_cli import cli
-from confiner_cli.experts.parts import Parts
+from confiner_cli.experts.components import Parts
 
 REFUSED = [
     ([PROMPT, "sed=1"], "did you mean seed?"),
@@ -51,10 +51,16 @@ REFUSED = [
     ([PROMPT, "scheduler.structure.num_inference_steps=0"], "num_inference_steps= takes 1 to 999"),
     ([PROMPT, "scheduler.structure.timestep_spacing=even"], "trailing, leading"),
     ([PROMPT, "scheduler=confiner_9", "scheduler.refinement.te=4"], "te= takes 5 to 999"),
-    ([PROMPT, "scheduler.refinement.te=100", "experts.temporal.num_train_timesteps=50"], "te= takes 2 to 49"),
+    (
+        [PROMPT, "scheduler.refinement.te=100", "experts.temporal.num_train_timesteps=50"],
+        "te= takes 2 to 49",
+    ),
     ([PROMPT, "scheduler.refinement.pattern=coordinate"], "did you mean coordinated?"),
     ([PROMPT, "scheduler.refinement.pattern=3"], "coordinated"),
-    ([PROMPT, "scheduler.refinement.pattern=[coordinated,standard,naive]"], "3 patterns for 2 steps"),
+    (
+        [PROMPT, "scheduler.refinement.pattern=[coordinated,standard,naive]"],
+        "3 patterns for 2 steps",
+    ),
     ([PROMPT, "scheduler.refinement.hop_noise=2"], "hop_noise= takes 0 to 1"),
     ([PROMPT, "scheduler.refinement.hop_noise=old"], "fresh, predicted"),
     ([PROMPT, "scheduler.refinement.hop_noise=[1]"], "fresh, predicted"),
@@ -139,7 +145,9 @@ def folder(tmp_path, monkeypatch):
         (tmp_path / name).mkdir()
         (tmp_path / name / "run.json").write_text(text)
     (tmp_path / "own").mkdir()
-    (tmp_path / "own" / "late.yaml").write_text("defaults: [schema, experts: tiny, scheduler: confiner_9]")
+    (tmp_path / "own" / "late.yaml").write_text(
+        "defaults: [schema, experts: tiny, scheduler: confiner_9]"
+    )
     (tmp_path / "full" / "mine.txt").write_text("mine")
     (tmp_path / "latin.txt").write_bytes("Füchse".encode("latin-1"))
     (tmp_path / "blank.txt").write_text(" \n\n")
@@ -204,7 +212,11 @@ def test_the_process_ends_with_the_code_and_without_a_traceback(tmp_path):
         (["generate", "--help"], "confiner_18", {"torch", "hydra", "rich"}),
         (["experts"], "tiny", {"torch"}),
         (["plan"], "in all", {"torch", "diffusers"}),
-        (["generate", "prompt=a, (b) ${c}", "--cfg", "job"], "prompt: a, (b) \\${c}", {"torch", "diffusers"}),
+        (
+            ["generate", "prompt=a, (b) ${c}", "--cfg", "job"],
+            "prompt: a, (b) \\${c}",
+            {"torch", "diffusers"},
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -213,7 +225,9 @@ def test_answers_that_need_no_model_import_none(tmp_path, arguments, words, unwa
         f"import sys; from confiner_cli.cli import main; code = main({arguments!r});"
         "print(*sys.modules, file=sys.stderr); sys.exit(code)"
     )
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
     assert words in result.stdout
     assert not unwanted & set(result.stderr.split())
     assert not any(tmp_path.iterdir())

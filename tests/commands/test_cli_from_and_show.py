@@ -5,9 +5,9 @@ import json
 import pytest
 import torch
 import yaml
-from command_line import SMALLEST, confiner, facts_of, generate
+from support.command_line import SMALLEST, confiner, facts_of, generate
 
-from confiner_cli.video import read_video, write_video
+from confiner_cli.media.video import read_video, write_video
 
 WORDS = (
     "prompt=a ${red} heart, rising", "negative_prompt=grass", "seed=7", "num_frames=3", "height=32", "fps=5",
@@ -45,9 +45,18 @@ def test_from_a_video_without_its_folder(made, folder):
 
 
 def test_overrides_apply_on_top_of_the_record(made):
-    config = facts_of(generate(f"from={made}", "seed=8", "scheduler=temporal_alone", SMALLEST[-1]).folder)["config"]
-    assert (config["prompt"], config["seed"], config["num_frames"]) == ("a ${red} heart, rising", 8, 3)
-    assert (config["scheduler"]["name"], config["scheduler"]["refinement"]["num_inference_steps"]) == (
+    config = facts_of(
+        generate(f"from={made}", "seed=8", "scheduler=temporal_alone", SMALLEST[-1]).folder
+    )["config"]
+    assert (config["prompt"], config["seed"], config["num_frames"]) == (
+        "a ${red} heart, rising",
+        8,
+        3,
+    )
+    assert (
+        config["scheduler"]["name"],
+        config["scheduler"]["refinement"]["num_inference_steps"],
+    ) == (
         "temporal_alone",
         0,
     )
@@ -66,13 +75,21 @@ def test_show_prints_the_record_as_yaml(made, name):
     assert (ending.code, ending.err) == (0, "")
     shown = yaml.safe_load(ending.out)
     facts = facts_of(made)
-    assert all(shown[key] == facts[key] for key in ("prompt", "negative_prompt", "seed", "versions"))
+    assert all(
+        shown[key] == facts[key] for key in ("prompt", "negative_prompt", "seed", "versions")
+    )
     assert shown["config"]["scheduler"] == facts["config"]["scheduler"]
     assert f"confiner generate from={made / name}" in ending.out
 
 
 def test_a_foreign_video_is_told_from_ours(folder):
-    write_video(folder / "foreign.mp4", torch.zeros(2, 16, 16, 3, dtype=torch.uint8), (16, 16), 8, '{"a": 1}')
+    write_video(
+        folder / "foreign.mp4",
+        torch.zeros(2, 16, 16, 3, dtype=torch.uint8),
+        (16, 16),
+        8,
+        '{"a": 1}',
+    )
     for words in (("show", "foreign.mp4"), ("generate", "from=foreign.mp4")):
         ending = confiner(*words)
         assert ending.code == 2
@@ -83,7 +100,11 @@ def test_a_foreign_video_is_told_from_ours(folder):
 @pytest.mark.parametrize(
     "setting",
     [
-        {"+hydra.callbacks": {"x": {"_target_": "logging.FileHandler", "filename": "precious.txt", "mode": "w"}}},
+        {
+            "+hydra.callbacks": {
+                "x": {"_target_": "logging.FileHandler", "filename": "precious.txt", "mode": "w"}
+            }
+        },
         {"hydra": {"run": {"dir": "elsewhere"}}},
         {"hydra/job_logging": "default"},
         {"experts": {"spatial": {"_target_": "os.mkdir", "name": "ran"}}},

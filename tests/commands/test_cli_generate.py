@@ -7,12 +7,21 @@ from pathlib import Path
 
 import pytest
 import torch
-from command_line import PROMPT, QUICK, SMALLEST, confiner, ended, facts_of, generate, started
 from safetensors.torch import load_file
-from test_overrides import NASTY
+from support.command_line import (
+    PROMPT,
+    QUICK,
+    SMALLEST,
+    confiner,
+    ended,
+    facts_of,
+    generate,
+    started,
+)
+from support.nasty_prompts import NASTY
 
-from confiner_cli import production
-from confiner_cli.video import read_comment, read_video
+from confiner_cli.media.video import read_comment, read_video
+from confiner_cli.runs import loading as production
 
 QUICK_RUN = ("generate", PROMPT, "seed=7", *QUICK, "output.save_latents=true")
 
@@ -59,7 +68,9 @@ def test_a_drawn_seed_is_recorded_and_in_the_name():
 def test_an_expert_alone_is_the_only_one_asked_and_its_structure_is_the_result(role):
     words = (f"scheduler={role}_alone", "scheduler.structure.num_inference_steps=2", "num_frames=4")
     folder = generate(PROMPT, *words, "output.save_latents=true").folder
-    assert facts_of(folder)["evaluations"] == {"control": 0, "spatial": 0, "temporal": 0} | {role: 2}
+    assert facts_of(folder)["evaluations"] == {"control": 0, "spatial": 0, "temporal": 0} | {
+        role: 2
+    }
     latents = load_file(folder / "latents.safetensors")
     assert latents["structure"].shape == (1, latents["structure"].shape[1], 4, 8, 8)
     assert torch.equal(latents["structure"], latents["refined"])
@@ -88,8 +99,13 @@ def test_an_interpolation_stays_text_everywhere():
     folder = generate("prompt=${oc.env:HOME}", "negative_prompt=${seed}", *SMALLEST).folder
     assert facts_of(folder)["prompt"] == "${oc.env:HOME}"
     home = str(Path.home()).encode()
-    texts = [path.read_bytes() for path in (folder / ".hydra").iterdir() if path.name != "hydra.yaml"]
-    texts += [(folder / name).read_bytes() for name in ("run.json", "run.log", "video.mp4", "events.jsonl")]
+    texts = [
+        path.read_bytes() for path in (folder / ".hydra").iterdir() if path.name != "hydra.yaml"
+    ]
+    texts += [
+        (folder / name).read_bytes()
+        for name in ("run.json", "run.log", "video.mp4", "events.jsonl")
+    ]
     assert len(texts) == 6
     assert not any(b"prompt: " + home in text or b'"' + home + b'"' in text for text in texts)
     assert json.loads(read_comment(folder / "video.mp4"))["negative_prompt"] == "${seed}"
@@ -97,7 +113,9 @@ def test_an_interpolation_stays_text_everywhere():
 
 def test_without_metadata_the_file_does_not_tell_the_prompt():
     words = ("prompt=an unmistakable heart", *SMALLEST)
-    told, untold = (generate(*words, f"output.metadata={word}").folder for word in ("true", "false"))
+    told, untold = (
+        generate(*words, f"output.metadata={word}").folder for word in ("true", "false")
+    )
     assert b"unmistakable" in (told / "video.mp4").read_bytes()
     for name in ("video.mp4", "structure.mp4"):
         content = (untold / name).read_bytes()
@@ -118,7 +136,9 @@ def test_not_a_number_names_the_expert_and_fails(folder, monkeypatch, role):
 
     def broken(*arguments):
         experts = load(*arguments)
-        return experts | {role: dataclasses.replace(experts[role], network=lambda x_t, t, text: x_t * torch.nan)}
+        return experts | {
+            role: dataclasses.replace(experts[role], network=lambda x_t, t, text: x_t * torch.nan)
+        }
 
     monkeypatch.setattr(production, "load_experts", broken)
     ending = generate(PROMPT, *QUICK, "output.dir=run")

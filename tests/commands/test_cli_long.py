@@ -6,11 +6,11 @@ import time
 
 import pytest
 import torch
-from command_line import PROMPT, ended, facts_of, generate, started
 from safetensors.torch import load_file
+from support.command_line import PROMPT, ended, facts_of, generate, started
 
-from confiner_cli.footage import footage_of
-from confiner_cli.video import read_comment, read_video, write_video
+from confiner_cli.media.source_video import footage_of
+from confiner_cli.media.video import read_comment, read_video, write_video
 
 LONG = (
     "long_video=confiner_long", "long_video.segment_frames=4", "long_video.window_overlap=2", "seed=3",
@@ -25,7 +25,14 @@ MIXING = "scheduler=confiner_9"  # its temporal expert sees what the spatial one
 def changing(tmp_path_factory):
     """Two prompts, the second in the middle of a segment."""
     folder = tmp_path_factory.mktemp("changing") / "run"
-    words = (PROMPT, MIXING, f"at=6:{LATER}", "num_frames=11", "output.save_latents=true", f"output.dir={folder}")
+    words = (
+        PROMPT,
+        MIXING,
+        f"at=6:{LATER}",
+        "num_frames=11",
+        "output.save_latents=true",
+        f"output.dir={folder}",
+    )
     return generate(*words, *LONG)
 
 
@@ -36,15 +43,24 @@ def test_a_prompt_holds_from_its_frame_on_verbatim_and_is_recorded(changing):
     assert "the prompt at 6 decides the structure from frame 8 on" in changing.err
 
 
-def test_structures_have_the_prompt_of_their_start_and_windows_those_of_their_frames(changing, tmp_path):
+def test_structures_have_the_prompt_of_their_start_and_windows_those_of_their_frames(
+    changing, tmp_path
+):
     plain = generate(
-        PROMPT, MIXING, "num_frames=11", "output.save_latents=true", f"output.dir={tmp_path / 'run'}", *LONG
+        PROMPT,
+        MIXING,
+        "num_frames=11",
+        "output.save_latents=true",
+        f"output.dir={tmp_path / 'run'}",
+        *LONG,
     )
     one, other = (load_file(ending.folder / "latents.safetensors") for ending in (changing, plain))
     same = (one["structure"] == other["structure"]).flatten(3).all(dim=3)[0].all(dim=0).tolist()
     assert same == [True] * 8 + [False] * 3
     same = (one["refined"] == other["refined"]).flatten(3).all(dim=3)[0].all(dim=0).tolist()
-    assert same == [True] + [False] * 10  # the second window has frame 6 in it, and the temporal expert sees all
+    assert (
+        same == [True] + [False] * 10
+    )  # the second window has frame 6 in it, and the temporal expert sees all
 
 
 def test_a_video_with_several_prompts_is_its_own_recipe(changing, tmp_path):
@@ -99,7 +115,12 @@ def phone(tmp_path_factory):
 
 
 def test_any_video_is_refined_in_the_place_of_a_structure_at_its_own_rate(phone, tmp_path):
-    words = (PROMPT, f"structure.video={phone}", f"output.dir={tmp_path / 'run'}", "output.save_latents=true")
+    words = (
+        PROMPT,
+        f"structure.video={phone}",
+        f"output.dir={tmp_path / 'run'}",
+        "output.save_latents=true",
+    )
     folder = generate(*words, *LONG).folder
     facts, result = facts_of(folder), footage_of(folder / "video.mp4")
     assert (result.num_frames, result.size) == (21, (64, 64))
@@ -109,13 +130,17 @@ def test_any_video_is_refined_in_the_place_of_a_structure_at_its_own_rate(phone,
         red, _, blue = read_video(folder / name).float().unbind(dim=-1)
         weight = (red - blue - 80).clamp(min=0).sum(dim=1)
         centres = (weight * torch.arange(64)).sum(dim=1) / weight.sum(dim=1)
-        lit = (24 + torch.arange(21) + 8) * 4 / 3 - 32  # scaled by 4/3, then 32 cropped from each side
+        lit = (
+            24 + torch.arange(21) + 8
+        ) * 4 / 3 - 32  # scaled by 4/3, then 32 cropped from each side
         assert centres.tolist() == pytest.approx(lit.tolist(), abs=5), name
     tensors = load_file(folder / "latents.safetensors")
     assert tensors["structure"].shape == tensors["refined"].shape == (1, 4, 21, 8, 8)
 
 
-def test_a_given_video_is_cut_where_the_length_says_and_refused_where_it_is_too_short(phone, tmp_path):
+def test_a_given_video_is_cut_where_the_length_says_and_refused_where_it_is_too_short(
+    phone, tmp_path
+):
     words = (PROMPT, f"structure.video={phone}", *LONG)
     folder = generate(*words, "num_frames=5", "fps=10", f"output.dir={tmp_path / 'run'}").folder
     assert len(read_video(folder / "video.mp4")) == 5 and footage_of(folder / "video.mp4").fps == 10
@@ -129,7 +154,9 @@ def test_a_given_video_that_has_changed_or_that_nothing_would_refine_is_refused(
     assert alone.code == 2 and "has no refinement" in alone.err
     own = tmp_path / "own.mp4"
     own.write_bytes(phone.read_bytes())
-    run = generate(PROMPT, f"structure.video={own}", *LONG, "num_frames=5", f"output.dir={tmp_path / 'run'}").folder
+    run = generate(
+        PROMPT, f"structure.video={own}", *LONG, "num_frames=5", f"output.dir={tmp_path / 'run'}"
+    ).folder
     write_video(own, read_video(phone)[:9], (48, 96), 30)
     again = generate(f"from={run}", f"output.dir={tmp_path / 'again'}")
     assert again.code == 2 and "is not the video it was" in again.err
@@ -138,7 +165,9 @@ def test_a_given_video_that_has_changed_or_that_nothing_would_refine_is_refused(
 
 
 def test_without_an_end_the_first_ctrl_c_finishes_the_file(tmp_path):
-    process = started("generate", PROMPT, "num_frames=inf", "output.dir=run", *LONG, folder=tmp_path)
+    process = started(
+        "generate", PROMPT, "num_frames=inf", "output.dir=run", *LONG, folder=tmp_path
+    )
     folder, deadline = tmp_path / "run", time.monotonic() + 240
     while len(list((folder / "parts").glob("video-*.mp4"))) < 3 and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -147,7 +176,10 @@ def test_without_an_end_the_first_ctrl_c_finishes_the_file(tmp_path):
     assert ending.code == 0, ending.err
     assert ending.out.strip() == str(folder / "video.mp4")
     facts, frames = facts_of(folder), read_video(folder / "video.mp4")
-    assert facts["status"] == "done" and facts["stopped_at"] == len(frames) == facts["config"]["num_frames"] >= 9
+    assert (
+        facts["status"] == "done"
+        and facts["stopped_at"] == len(frames) == facts["config"]["num_frames"] >= 9
+    )
     assert len(read_video(folder / "structure.mp4")) == len(frames)
     assert not (folder / "parts").exists()
     again = generate(f"from={folder / 'video.mp4'}", f"output.dir={tmp_path / 'again'}")
@@ -155,7 +187,7 @@ def test_without_an_end_the_first_ctrl_c_finishes_the_file(tmp_path):
 
 
 def test_latents_on_disk_stay_a_few_whatever_the_length(tmp_path, monkeypatch):
-    from confiner_cli import checkpoints
+    from confiner_cli.runs import partial as checkpoints
 
     most = {"structure": 0, "window": 0, "noises": 0}
     plain = checkpoints.Checkpoints.tidy
@@ -169,12 +201,24 @@ def test_latents_on_disk_stay_a_few_whatever_the_length(tmp_path, monkeypatch):
     words = ("num_frames=60", "long_video.coherence=0.1", f"output.dir={tmp_path / 'run'}")
     folder = generate(PROMPT, *words, *LONG).folder
     assert most["noises"] == 1
-    assert 1 <= most["structure"] <= 5 and 1 <= most["window"] <= 5  # encoders may be two parts behind
+    assert (
+        1 <= most["structure"] <= 5 and 1 <= most["window"] <= 5
+    )  # encoders may be two parts behind
     assert len(read_video(folder / "video.mp4")) == 60
-    events = [json.loads(line) for line in (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+    events = [
+        json.loads(line)
+        for line in (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     wrote = [(event["event"], event.get("file", event.get("index"))) for event in events]
     assert wrote.index(("wrote", "parts/video-000000.mp4")) < wrote.index(("structure", 14))
-    assert {path.suffix for path in folder.iterdir()} <= {".mp4", ".png", ".json", ".jsonl", ".log", ""}
+    assert {path.suffix for path in folder.iterdir()} <= {
+        ".mp4",
+        ".png",
+        ".json",
+        ".jsonl",
+        ".log",
+        "",
+    }
 
 
 def test_a_short_videos_recipe_is_no_bound_for_a_longer_one(tmp_path):
@@ -187,7 +231,7 @@ def test_a_short_videos_recipe_is_no_bound_for_a_longer_one(tmp_path):
 
 
 def test_a_plan_of_a_video_without_an_end_is_refused():
-    from command_line import confiner
+    from support.command_line import confiner
 
     ending = confiner("plan", "num_frames=inf", "long_video=confiner_long")
     assert ending.code == 2 and "without an end" in ending.err

@@ -3,11 +3,13 @@
 import re
 
 import pytest
-from command_line import PROMPT, SMALLEST, facts_of, generate
+from support.command_line import PROMPT, SMALLEST, facts_of, generate
 
-from confiner_cli import hydra_app, run
+from confiner_cli.commands import sweep as hydra_app
 from confiner_cli.errors import ConfinerError, Terminated
-from confiner_cli.experts import loading, memory
+from confiner_cli.experts import loading
+from confiner_cli.experts import offload as memory
+from confiner_cli.runs import execute as run
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +20,11 @@ def folder(tmp_path, monkeypatch):
 
 def table(err: str) -> list[list[str]]:
     """The table's rows: job, status."""
-    return [line.split()[:2] for line in err.splitlines() if re.match(r"  \d+ +(done|failed|interrupted)", line)]
+    return [
+        line.split()[:2]
+        for line in err.splitlines()
+        if re.match(r"  \d+ +(done|failed|interrupted)", line)
+    ]
 
 
 def test_repeated_prompts_and_values_are_swept_in_the_order_typed(folder):
@@ -36,7 +42,10 @@ def test_repeated_prompts_and_values_are_swept_in_the_order_typed(folder):
 def test_a_file_of_prompts_is_swept_into_the_chosen_folder(folder):
     (folder / "prompts.txt").write_bytes("\ufeffa red heart\r\n\r\n${a}, 'b'\n".encode())
     ending = generate("-m", "prompts_file=prompts.txt", "output.dir=runs/all", "seed=1", *SMALLEST)
-    assert [run.relative_to(folder / "runs" / "all").name for run in ending.folders] == ["0-a-red-heart-s1", "1-a-b-s1"]
+    assert [run.relative_to(folder / "runs" / "all").name for run in ending.folders] == [
+        "0-a-red-heart-s1",
+        "1-a-b-s1",
+    ]
     assert [facts_of(run)["prompt"] for run in ending.folders] == ["a red heart", "${a}, 'b'"]
 
 
@@ -45,7 +54,10 @@ def test_experts_are_loaded_once_for_all_jobs_whatever_their_guidance(monkeypatc
     memory.RESIDENCE.modules.clear()
     read = []
     monkeypatch.setattr(loading.Parts, "model", spied(loading.Parts.model, read))
-    assert generate("-m", PROMPT, "prompt=b", "experts.spatial.guidance_scale=1,2", *SMALLEST).code == 0
+    assert (
+        generate("-m", PROMPT, "prompt=b", "experts.spatial.guidance_scale=1,2", *SMALLEST).code
+        == 0
+    )
     assert sorted(read).count("unet") == 1
 
 
@@ -58,7 +70,9 @@ def spied(method, calls):
 
 
 def test_a_failing_job_is_told_and_recorded_and_the_sweep_goes_on():
-    ending = generate("-m", PROMPT, "height=24,17,16", *(word for word in SMALLEST if word != "height=16"))
+    ending = generate(
+        "-m", PROMPT, "height=24,17,16", *(word for word in SMALLEST if word != "height=16")
+    )
     assert ending.code == 1
     assert [facts_of(run)["config"]["height"] for run in ending.folders] == [24, 16]
     assert "job 1: error: height=17 is not a multiple of 8\nhint: height=16\n" in ending.err
@@ -98,12 +112,17 @@ def test_an_interruption_ends_the_sweep_with_its_table(folder, monkeypatch, stop
     assert [path.name[:2] for path in sorted((folder / "all").glob("*/"))] == ["0-", "1-"]
 
 
-def test_of_two_sweeps_into_one_folder_the_second_is_refused_while_the_first_runs(folder, monkeypatch):
+def test_of_two_sweeps_into_one_folder_the_second_is_refused_while_the_first_runs(
+    folder, monkeypatch
+):
     write, seen = run.write_contact_sheet, []
 
     def meanwhile(path, *arguments):
         monkeypatch.setattr(run, "write_contact_sheet", write)
-        with pytest.raises(ConfinerError, match=r"in use|not empty"), hydra_app._sweep_root(["output.dir=all"]):
+        with (
+            pytest.raises(ConfinerError, match=r"in use|not empty"),
+            hydra_app._sweep_root(["output.dir=all"]),
+        ):
             seen.append("let in")
         seen.append("refused")
         write(path, *arguments)

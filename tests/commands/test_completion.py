@@ -1,7 +1,7 @@
 """Tab completion: command names, then all that Hydra completes."""
 
 import pytest
-from command_line import confiner
+from support.command_line import confiner
 
 
 @pytest.mark.parametrize(
@@ -14,7 +14,10 @@ from command_line import confiner
         ("confiner generate seed=1 scheduler.refinement.t", {"scheduler.refinement.te="}),
         ("confiner generate experts=", {"experts=tiny"}),
         ('confiner generate prompt="a (b), {c}" sch', {"scheduler=", "scheduler."}),
-        ("confiner generate prompt=é 'negative_prompt=x y' scheduler=conf", {"scheduler=confiner_9"}),
+        (
+            "confiner generate prompt=é 'negative_prompt=x y' scheduler=conf",
+            {"scheduler=confiner_9"},
+        ),
         ("confiner generate fr", {"from="}),
         ("confiner generate pro", {"prompt=", "prompt_file=", "prompts_file="}),
         ("confiner experts ", {"export", "convert"}),

@@ -11,32 +11,29 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
+from support.nasty_prompts import NASTY
 
-from confiner_cli.check import resolved
-from confiner_cli.config import compose, settings_of
+from confiner_cli.config.hydra import compose, settings_of
+from confiner_cli.config.overrides import for_hydra, recorded
+from confiner_cli.config.prompts import verbatim
+from confiner_cli.config.resolve import resolved
+from confiner_cli.config.schema import LoraSettings, OutputSettings
 from confiner_cli.errors import ConfinerError
-from confiner_cli.overrides import for_hydra, recorded
-from confiner_cli.prompts import verbatim
-from confiner_cli.settings import LoraSettings, OutputSettings
-
-NASTY = [
-    "true", "null", "off", "2049", "1e3", "0x10", "???", "???,???", "~", "-m", "a=b", "prompt=a", "a,b", "[a,b]",
-    "{a:b}", "'single'", '"double"', "\"it's\"", "'", '"', "\\", "\\\\", "a\\", "\\'", '\\"', "a\\ b", "a\\,b", "\\n",
-    "${oc.env:HOME}", "\\${a}", "\\\\${a}", "${", "$", "${a", "}", "${${a}}", "${now:%Y}", "range(1,5)",
-    "choice(a,b)", "glob(*)", "(a", ")", "a: b", "# a", "a #b", "&a", "*a", "!a", "%a", "@a", "`a`", "- a", "<a>", ";a",
-    "|", "?", "a  b", "a\nb", "a\u2028b", "💛", "שלום עולם", "\u202ea", "e\u0301", "ß,ſ", "\ufeffa", "\u200b",
-]  # fmt: skip
 
 
 def random_texts(count: int, seed: int) -> list[str]:
     """Text of all planes of unicode, dense in what Hydra, OmegaConf and YAML read as syntax."""
     draw = random.Random(seed)
     characters = [chr(code) for code in range(32, sys.maxunicode + 1)]
-    plain = [character for character in characters if unicodedata.category(character) not in ("Cc", "Cs")]
+    plain = [
+        character for character in characters if unicodedata.category(character) not in ("Cc", "Cs")
+    ]
     pieces = [*NASTY, *",'\"()=[]{}\\$:~ #&", "${", "\\${", "\n", "a heart"]
     texts = []
     while len(texts) < count:
-        parts = draw.choices(pieces, k=draw.randint(0, 6)) + draw.choices(plain, k=draw.randint(0, 6))
+        parts = draw.choices(pieces, k=draw.randint(0, 6)) + draw.choices(
+            plain, k=draw.randint(0, 6)
+        )
         draw.shuffle(parts)
         text = "".join(parts).strip()
         texts += [text] if text else []
@@ -53,13 +50,17 @@ def composed():
 
 def read(words, config):
     """Put overrides into a config as Hydra's composition does once the groups are chosen."""
-    ConfigLoaderImpl._apply_overrides_to_config(OverridesParser.create().parse_overrides(words), config)
+    ConfigLoaderImpl._apply_overrides_to_config(
+        OverridesParser.create().parse_overrides(words), config
+    )
     return config
 
 
 def test_any_text_reaches_the_settings_unchanged(composed):
     for first, second in zip(TEXTS[0::2], TEXTS[1::2], strict=True):
-        config = read(for_hydra([f"prompt={first}", f"negative_prompt={second}"], multirun=False), composed)
+        config = read(
+            for_hydra([f"prompt={first}", f"negative_prompt={second}"], multirun=False), composed
+        )
         settings = settings_of(config)
         assert (verbatim(settings.prompt), verbatim(settings.negative_prompt)) == (first, second)
 
@@ -69,7 +70,9 @@ def test_any_texts_of_one_sweep_become_its_jobs_unchanged():
     for start in range(0, len(TEXTS), 50):
         texts = TEXTS[start : start + 50]
         words = for_hydra([f"prompt={text}" for text in texts] + ["seed=1,2"], multirun=True)
-        (jobs,) = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(words), None)
+        (jobs,) = BasicSweeper.split_arguments(
+            OverridesParser.create().parse_overrides(words), None
+        )
         configs = (read(job, bare) for job in jobs)
         assert [(verbatim(config.prompt), config.seed) for config in configs] == [
             (text, seed) for text in texts for seed in (1, 2)
@@ -78,13 +81,17 @@ def test_any_texts_of_one_sweep_become_its_jobs_unchanged():
 
 def test_nasty_texts_pass_a_whole_composition_and_yaml():
     for first, second in zip(NASTY[0::2], reversed(NASTY[1::2]), strict=True):
-        config = compose(for_hydra([f"prompt={first}", f"negative_prompt={second}"], multirun=False))
+        config = compose(
+            for_hydra([f"prompt={first}", f"negative_prompt={second}"], multirun=False)
+        )
         again = settings_of(OmegaConf.create(OmegaConf.to_yaml(config)))
         assert [verbatim(text) for text in (again.prompt, again.negative_prompt)] == [first, second]
 
 
 def test_overrides_keep_their_order_and_prompts_the_place_of_the_first():
-    words = for_hydra(["seed=1,2", "prompt=a", "num_frames=4,8", "prompt=b", "fps=9"], multirun=True)
+    words = for_hydra(
+        ["seed=1,2", "prompt=a", "num_frames=4,8", "prompt=b", "fps=9"], multirun=True
+    )
     assert [word.partition("=")[0] for word in words] == ["seed", "prompt", "num_frames", "fps"]
 
 
@@ -118,10 +125,14 @@ def test_a_record_gives_the_same_settings_but_for_the_folder(record):
 
 def test_what_is_chosen_anew_replaces_the_record(record):
     folder, settings = record
-    again = settings_of(compose(for_hydra([f"from={folder}", "scheduler=confiner_9", "seed=8"], multirun=False)))
+    again = settings_of(
+        compose(for_hydra([f"from={folder}", "scheduler=confiner_9", "seed=8"], multirun=False))
+    )
     assert (again.seed, again.prompt, again.experts) == (8, settings.prompt, settings.experts)
     assert again.scheduler == settings_of(compose(["scheduler=confiner_9"])).scheduler
-    deeper = settings_of(compose(for_hydra([f"from={folder}", "scheduler.refinement.te=60"], multirun=False)))
+    deeper = settings_of(
+        compose(for_hydra([f"from={folder}", "scheduler.refinement.te=60"], multirun=False))
+    )
     assert (deeper.scheduler.name, deeper.scheduler.refinement.te) == ("confiner_18", 60)
     sized = settings_of(compose(for_hydra([f"from={folder}", "experts=tiny"], multirun=False)))
     assert (sized.num_frames, sized.experts) == (None, settings_of(compose()).experts)
@@ -162,7 +173,9 @@ def write_record(folder, settings, **changes):
         else:
             config["experts"]["spatial"][key] = value
     folder.mkdir()
-    (folder / "run.json").write_text(json.dumps({"prompt": "x", "config": config}), encoding="utf-8")
+    (folder / "run.json").write_text(
+        json.dumps({"prompt": "x", "config": config}), encoding="utf-8"
+    )
 
 
 def again(folder, *words):
@@ -170,9 +183,14 @@ def again(folder, *words):
 
 
 def test_a_record_with_loras_is_read_back_as_it_was(tmp_path):
-    loras = [LoraSettings("a b/it's {x}.safetensors", 0.25), LoraSettings("owner/name:file.safetensors", 1.0)]
+    loras = [
+        LoraSettings("a b/it's {x}.safetensors", 0.25),
+        LoraSettings("owner/name:file.safetensors", 1.0),
+    ]
     made = settings_of(compose(["prompt=x"]))
-    made = replace(made, experts=replace(made.experts, spatial=replace(made.experts.spatial, loras=loras)))
+    made = replace(
+        made, experts=replace(made.experts, spatial=replace(made.experts.spatial, loras=loras))
+    )
     write_record(tmp_path / "run", made)
     assert again(tmp_path / "run").experts.spatial.loras == loras
 
@@ -181,14 +199,21 @@ def test_what_an_older_record_does_not_say_of_an_expert_is_not_taken_from_todays
     made = settings_of(compose(["prompt=x", "experts=lavie_sd"]))
     write_record(tmp_path / "run", made, architecture=None, pickles=None)
     found = again(tmp_path / "run").experts.spatial
-    assert found.model == made.experts.spatial.model and found.architecture is None and not found.pickles
+    assert (
+        found.model == made.experts.spatial.model
+        and found.architecture is None
+        and not found.pickles
+    )
 
 
 def test_a_role_chosen_anew_replaces_that_roles_record_and_no_other(tmp_path):
     made = settings_of(compose(["prompt=x", "experts=lavie_sd"]))
     write_record(tmp_path / "run", made)
     found = again(tmp_path / "run", "experts/spatial=epicrealism").experts
-    assert found.spatial.model.startswith("emilianJR/epiCRealism") and found.temporal == made.experts.temporal
+    assert (
+        found.spatial.model.startswith("emilianJR/epiCRealism")
+        and found.temporal == made.experts.temporal
+    )
     assert (found.height, found.width) == (320, 512)
 
 

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from confiner_cli.config.prompts import read_prompt, read_prompts, slug, verbatim
 from confiner_cli.errors import ConfinerError
-from confiner_cli.prompts import read_prompt, read_prompts, slug, verbatim
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,9 @@ def test_text_is_kept_but_for_outer_white_space_and_line_ends(typed, kept):
     assert verbatim(typed) == kept
 
 
-@pytest.mark.parametrize("character", ["\x00", "\x07", "\t", "\r", "\x1b", "\x7f", "\x85", "\udc80"])
+@pytest.mark.parametrize(
+    "character", ["\x00", "\x07", "\t", "\r", "\x1b", "\x7f", "\x85", "\udc80"]
+)
 def test_control_characters_are_refused_by_code(character):
     with pytest.raises(ConfinerError, match=f"U\\+{ord(character):04X}"):
         verbatim(f"a{character}b")

@@ -12,7 +12,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import count_costs
-from confiner_cli.costs import TABLE, costs
+from confiner_cli.costs.table import TABLE, costs
 
 PUBLISHED = {
     ("sd15", 1, 512, 512): 803.3, ("sd15", 16, 256, 256): 2881.7, ("sd15", 16, 320, 512): 7591.4,
@@ -28,7 +28,9 @@ UNETS = sorted(count_costs.UNETS)
 
 
 @pytest.mark.parametrize(("name", "num_frames", "height", "width"), PUBLISHED)
-def test_full_size_networks_cost_what_was_counted_in_the_published_ones(name, num_frames, height, width):
+def test_full_size_networks_cost_what_was_counted_in_the_published_ones(
+    name, num_frames, height, width
+):
     found = costs()[name].flops(num_frames, height, width) / 1e9
     assert found == pytest.approx(PUBLISHED[name, num_frames, height, width], rel=1e-4)
 
@@ -46,7 +48,9 @@ def test_fused_attention_costs_the_operations_that_torch_counts_without_it():
     watched = count_costs.subject("tiny_control")
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         watched.forward(*watched.inputs(HELD_OUT))
-    assert costs()["tiny_control"].flops(*HELD_OUT) == pytest.approx(counter.get_total_flops(), rel=1e-5)
+    assert costs()["tiny_control"].flops(*HELD_OUT) == pytest.approx(
+        counter.get_total_flops(), rel=1e-5
+    )
 
 
 def test_memory_is_that_of_the_tensors_that_are_alive_together():
@@ -76,7 +80,9 @@ def test_more_frames_and_pixels_cost_more(name):
 
 def test_frames_that_a_network_sees_apart_cost_the_same_each():
     for name in ("sd15", "sd15_vae", "tiny_spatial", "tiny_vae"):
-        assert costs()[name].flops(16, 320, 512) == pytest.approx(16 * costs()[name].flops(1, 320, 512))
+        assert costs()[name].flops(16, 320, 512) == pytest.approx(
+            16 * costs()[name].flops(1, 320, 512)
+        )
 
 
 def test_a_side_of_a_frame_is_like_the_other():
@@ -97,13 +103,20 @@ def test_the_tables_file_is_what_the_script_writes_of_it():
 def test_costs_are_values():
     with pytest.raises(TypeError):
         costs()["lavie"] = costs()["sd15"]
-    assert all(isinstance(number, int) for cost in costs().values() for part in astuple(cost)[1:] for number in part)
+    assert all(
+        isinstance(number, int)
+        for cost in costs().values()
+        for part in astuple(cost)[1:]
+        for number in part
+    )
 
 
 def test_costs_are_known_without_torch_and_numpy():
     program = (
-        "import sys; from confiner_cli.costs import costs; costs()['lavie'].flops(16, 320, 512);"
+        "import sys; from confiner_cli.costs.table import costs; costs()['lavie'].flops(16, 320, 512);"
         "sys.exit(' '.join({'torch', 'numpy', 'diffusers', 'hydra'} & set(sys.modules)) or 0)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from command_line import confiner
+from support.command_line import confiner
 
-from confiner_cli.check import resolved
-from confiner_cli.config import compose, settings_of
-from confiner_cli.generate import refined, structures
-from confiner_cli.meter import Meter
-from confiner_cli.plan import Levels, rows
-from confiner_cli.production import prepare
-from confiner_cli.schedule import BETA_SCHEDULES
+from confiner_cli.config.hydra import compose, settings_of
+from confiner_cli.config.resolve import resolved
+from confiner_cli.costs.estimate import Levels, rows
+from confiner_cli.method.pipeline import refined, structures
+from confiner_cli.method.schedule import BETA_SCHEDULES
+from confiner_cli.runs.loading import prepare
+from confiner_cli.runs.meter import Meter
 
 SMALL = ("num_frames=1", "prompt=a red heart", "seed=1")
 
@@ -29,7 +29,10 @@ def settings(*overrides: str):
         ("scheduler=temporal_alone", "scheduler.structure.num_inference_steps=5"),
         ("scheduler.guidance_interval=[0.3,1.0]", "experts.control.guidance_scale=2"),
         ("scheduler.refinement.pattern=interleaved", "scheduler.refinement.te=200"),
-        ("scheduler=confiner_9", "scheduler.refinement.pattern=[coordinated,standard,two_visits,naive,temporal_first]"),
+        (
+            "scheduler=confiner_9",
+            "scheduler.refinement.pattern=[coordinated,standard,two_visits,naive,temporal_first]",
+        ),
         ("scheduler.refinement.timestep_matching=snr", "scheduler.guidance_interval=[0.25,0.4]"),
     ],
     ids=" ".join,
@@ -44,7 +47,9 @@ def test_a_plan_counts_what_the_run_then_counts(overrides):
     list(refined(production.plan, structures(production.plan, watch), watch))
     planned = [row for row in rows(chosen) if row.role != "vae"]
     for counted, name in ((meter.evaluations, "evaluations"), (meter.passes, "passes")):
-        sums = {role: sum(getattr(row, name) for row in planned if row.role == role) for role in counted}
+        sums = {
+            role: sum(getattr(row, name) for row in planned if row.role == role) for role in counted
+        }
         assert sums == dict(counted)
     assert {row.role for row in planned} == set(meter.evaluations)
 
@@ -73,7 +78,13 @@ def test_the_command_prints_stages_memory_and_files_and_makes_nothing(tmp_path, 
     ending = confiner("plan", "experts=modelscope_sd", "height=512", "width=512")
     assert ending.code == 0, ending.err
     assert "modelscope_sd, confiner_9: 16 frames, 512x512 pixels" in ending.out
-    for words in ("refinement  spatial", "in all", "high ", "CC-BY-NC-4.0", "ali-vilab/text-to-video-ms-1.7b"):
+    for words in (
+        "refinement  spatial",
+        "in all",
+        "high ",
+        "CC-BY-NC-4.0",
+        "ali-vilab/text-to-video-ms-1.7b",
+    ):
         assert words in ending.out
     assert not any(tmp_path.iterdir())
 
@@ -84,7 +95,9 @@ def test_a_plan_refuses_what_a_run_refuses():
 
 
 def test_an_unknown_network_leaves_its_operations_open():
-    assert [row.flops for row in rows(settings("experts.temporal.architecture=null")) if row.role == "temporal"] == [
-        None
-    ]
+    assert [
+        row.flops
+        for row in rows(settings("experts.temporal.architecture=null"))
+        if row.role == "temporal"
+    ] == [None]
     assert "unknown" in confiner("plan", "experts.temporal.architecture=null").out

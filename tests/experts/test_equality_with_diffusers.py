@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import AnimateDiffPipeline, DiffusionPipeline, StableDiffusionPipeline, TextToVideoSDPipeline
+from diffusers import (
+    AnimateDiffPipeline,
+    DiffusionPipeline,
+    StableDiffusionPipeline,
+    TextToVideoSDPipeline,
+)
 from diffusers.utils import convert_state_dict_to_diffusers
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
@@ -16,8 +21,12 @@ from torch import Tensor
 from confiner_cli.cli import main
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning:diffusers"),
-    pytest.mark.filterwarnings("ignore:unclosed file <_io.Buffered:ResourceWarning"),  # imageio-ffmpeg's pipes
+    pytest.mark.filterwarnings(
+        "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning:diffusers"
+    ),
+    pytest.mark.filterwarnings(
+        "ignore:unclosed file <_io.Buffered:ResourceWarning"
+    ),  # imageio-ffmpeg's pipes
 ]
 
 PROMPT, NEGATIVE = "a red heart rising over the sea", "a blue star"
@@ -26,13 +35,34 @@ NUM_FRAMES = 5
 
 def confiner(folder: Path, *overrides: str) -> dict[str, Tensor]:
     """The latents of a run of the command."""
-    words = [f"prompt={PROMPT}", f"negative_prompt={NEGATIVE}", f"num_frames={NUM_FRAMES}", "seed=3", "device=cpu"]
-    assert main(["generate", *words, "output.save_latents=true", f"output.dir={folder / 'run'}", *overrides]) == 0
+    words = [
+        f"prompt={PROMPT}",
+        f"negative_prompt={NEGATIVE}",
+        f"num_frames={NUM_FRAMES}",
+        "seed=3",
+        "device=cpu",
+    ]
+    assert (
+        main(
+            [
+                "generate",
+                *words,
+                "output.save_latents=true",
+                f"output.dir={folder / 'run'}",
+                *overrides,
+            ]
+        )
+        == 0
+    )
     return load_file(folder / "run" / "latents.safetensors")
 
 
 def diffusers(
-    kind: type[DiffusionPipeline], folder: Path, latents: Tensor, loras: dict[Path, float] | None = None, **settings
+    kind: type[DiffusionPipeline],
+    folder: Path,
+    latents: Tensor,
+    loras: dict[Path, float] | None = None,
+    **settings,
 ) -> Tensor:
     """The latents of an unmodified pipeline that starts from the given noise, with LoRAs by their scales."""
     pipeline = kind.from_pretrained(folder, local_files_only=True)
@@ -41,7 +71,9 @@ def diffusers(
         pipeline.load_lora_weights(path.parent, weight_name=path.name, adapter_name=path.stem)
     if loras:
         pipeline.set_adapters([path.stem for path in loras], list(loras.values()))
-    made = pipeline(PROMPT, negative_prompt=NEGATIVE, latents=latents, output_type="latent", **settings)
+    made = pipeline(
+        PROMPT, negative_prompt=NEGATIVE, latents=latents, output_type="latent", **settings
+    )
     return made.images if kind is StableDiffusionPipeline else made.frames
 
 
@@ -59,7 +91,9 @@ def _own_argv(monkeypatch):
 @pytest.mark.parametrize("guidance_scale", [1.0, 2.0])
 def test_the_control_stage_is_animatediff_with_euler(guidance_scale, exported_experts, tmp_path):
     ours = confiner(
-        tmp_path, f"experts.control.guidance_scale={guidance_scale}", "scheduler.refinement.num_inference_steps=1"
+        tmp_path,
+        f"experts.control.guidance_scale={guidance_scale}",
+        "scheduler.refinement.num_inference_steps=1",
     )
     theirs = diffusers(
         AnimateDiffPipeline, exported_experts / "control", ours["base_noise"],
@@ -87,27 +121,45 @@ def write_lora(path: Path, folder: Path, seed: int) -> Path:
     pipeline = StableDiffusionPipeline.from_pretrained(folder, local_files_only=True)
     torch.manual_seed(seed)
     layers = {}
-    for name, targets in (("unet", ["to_q", "to_v", "ff.net.2"]), ("text_encoder", ["q_proj", "fc2"])):
+    for name, targets in (
+        ("unet", ["to_q", "to_v", "ff.net.2"]),
+        ("text_encoder", ["q_proj", "fc2"]),
+    ):
         module = getattr(pipeline, name)
-        module.add_adapter(LoraConfig(r=2, lora_alpha=2, target_modules=targets, init_lora_weights=False))
-        found = convert_state_dict_to_diffusers(get_peft_model_state_dict(module, adapter_name="default"))
+        module.add_adapter(
+            LoraConfig(r=2, lora_alpha=2, target_modules=targets, init_lora_weights=False)
+        )
+        found = convert_state_dict_to_diffusers(
+            get_peft_model_state_dict(module, adapter_name="default")
+        )
         layers[name] = {key: value * 1.5 for key, value in found.items()}
     StableDiffusionPipeline.save_lora_weights(
-        path.parent, layers["unet"], text_encoder_lora_layers=layers["text_encoder"], weight_name=path.name
+        path.parent,
+        layers["unet"],
+        text_encoder_lora_layers=layers["text_encoder"],
+        weight_name=path.name,
     )
     return path
 
 
-@pytest.mark.filterwarnings("ignore:Already found a `peft_config`:UserWarning")  # the pipeline has two
+@pytest.mark.filterwarnings(
+    "ignore:Already found a `peft_config`:UserWarning"
+)  # the pipeline has two
 def test_with_loras_the_spatial_expert_is_stable_diffusion_with_them(exported_experts, tmp_path):
     folder = exported_experts / "spatial"
     loras = {write_lora(tmp_path / f"{name}.safetensors", folder, seed): scale
              for seed, (name, scale) in enumerate((("style", 0.7), ("other", 0.4)))}  # fmt: skip
     listed = ",".join(f"{{path:{path},scale:{scale}}}" for path, scale in loras.items())
     words = ("scheduler=spatial_alone", "scheduler.structure.num_inference_steps=10")
-    ours = confiner(tmp_path, *words, "experts.spatial.guidance_scale=2.0", f"experts.spatial.loras=[{listed}]")
+    ours = confiner(
+        tmp_path, *words, "experts.spatial.guidance_scale=2.0", f"experts.spatial.loras=[{listed}]"
+    )
     noise = ours["base_noise"][0].transpose(0, 1)
-    settings = {"num_images_per_prompt": NUM_FRAMES, "num_inference_steps": 10, "guidance_scale": 2.0}
+    settings = {
+        "num_images_per_prompt": NUM_FRAMES,
+        "num_inference_steps": 10,
+        "guidance_scale": 2.0,
+    }
     theirs = diffusers(StableDiffusionPipeline, folder, noise, loras, **settings)
     assert_equal(ours["refined"], theirs.transpose(0, 1)[None])
     without = diffusers(StableDiffusionPipeline, folder, noise, **settings)

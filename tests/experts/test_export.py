@@ -8,14 +8,18 @@ from diffusers import (
     TextToVideoSDPipeline,
 )
 
-from confiner_cli.config import compose, settings_of
+from confiner_cli.config.hydra import compose, settings_of
+from confiner_cli.config.schema import ROLES
 from confiner_cli.errors import ConfinerError
-from confiner_cli.export import export
-from confiner_cli.schedule import BETA_SCHEDULES
-from confiner_cli.settings import ROLES
-from confiner_cli.structure import leading, trailing
+from confiner_cli.experts.export import export
+from confiner_cli.method.schedule import BETA_SCHEDULES
+from confiner_cli.method.structure import leading, trailing
 
-PIPELINES = {"control": AnimateDiffPipeline, "spatial": StableDiffusionPipeline, "temporal": TextToVideoSDPipeline}
+PIPELINES = {
+    "control": AnimateDiffPipeline,
+    "spatial": StableDiffusionPipeline,
+    "temporal": TextToVideoSDPipeline,
+}
 SAMPLERS = {"control": EulerDiscreteScheduler, "spatial": DDIMScheduler, "temporal": DDIMScheduler}
 
 pytestmark = pytest.mark.filterwarnings(
@@ -32,14 +36,20 @@ def experts():
 def test_an_exported_folder_is_a_pipeline_with_every_part(role, exported_experts):
     pipeline = PIPELINES[role].from_pretrained(exported_experts / role, local_files_only=True)
     assert type(pipeline.scheduler) is SAMPLERS[role]
-    assert all(getattr(pipeline, part) is not None for part in ("unet", "vae", "text_encoder", "tokenizer"))
+    assert all(
+        getattr(pipeline, part) is not None for part in ("unet", "vae", "text_encoder", "tokenizer")
+    )
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_an_exported_scheduler_has_the_experts_own_schedule_and_grid(role, exported_experts, experts):
+def test_an_exported_scheduler_has_the_experts_own_schedule_and_grid(
+    role, exported_experts, experts
+):
     expert = experts.role(role)
     scheduler = SAMPLERS[role].from_pretrained(exported_experts / role / "scheduler")
-    schedule = BETA_SCHEDULES[expert.beta_schedule](expert.beta_start, expert.beta_end, expert.num_train_timesteps)
+    schedule = BETA_SCHEDULES[expert.beta_schedule](
+        expert.beta_start, expert.beta_end, expert.num_train_timesteps
+    )
     assert torch.equal(scheduler.alphas_cumprod, (schedule.signal**2).float())
     assert scheduler.config.prediction_type == expert.prediction_type
     for steps in (4, 20):

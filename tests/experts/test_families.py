@@ -11,52 +11,28 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
+from support.family_experts import CPU, ROLE_OF, T, distance, load, sample, settings_of
 from transformers.models.clip.modeling_clip import CLIPTextModel
 
 from confiner_cli.cli import main
+from confiner_cli.config.schema import ExpertSettings
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.families import FAMILIES
 from confiner_cli.experts.loading import family_of, load_decoder, load_expert
-from confiner_cli.experts.memory import MEMORY, RESIDENCE
-from confiner_cli.settings import ExpertSettings
+from confiner_cli.experts.offload import MEMORY, RESIDENCE
 
-ROLE_OF = {"animatediff": "control", "stable_diffusion": "spatial", "modelscope": "temporal", "lavie": "temporal"}
 NETWORKS_OF = {
     "animatediff": ("unet", "motion_adapter"), "stable_diffusion": ("unet",), "modelscope": ("unet",), "lavie": (),
 }  # fmt: skip
 """Parts that are folders; LaVie's network is a file, see test_lavie_checkpoint.py."""
-WEIGHTS = [(family, part) for family, parts in NETWORKS_OF.items() for part in (*parts, "text_encoder")]
-CPU = torch.device("cpu")
-T = 400
-
-
-def settings_of(family: str, networks: Path, **changes) -> ExpertSettings:
-    return ExpertSettings(
-        family=family,
-        model=str(networks / ("lavie" if family == "lavie" else ROLE_OF[family])),
-        shared=str(networks / "shared"),
-        beta_schedule="linear",
-        beta_start=0.0001,
-        beta_end=0.02,
-        **changes,
-    )
-
-
-def load(family: str, settings: ExpertSettings, dtype: torch.dtype = torch.float32):
-    return load_expert(ROLE_OF[family], settings, CPU, dtype, MEMORY["high"])
+WEIGHTS = [
+    (family, part) for family, parts in NETWORKS_OF.items() for part in (*parts, "text_encoder")
+]
 
 
 def load_all(family: str, settings: ExpertSettings):
     """Loaded, and called once: networks are read when they are needed."""
     return load(family, settings).given("a heart")(sample(), T)
-
-
-def sample(num_frames: int = 3, batch: int = 1) -> torch.Tensor:
-    return torch.randn(batch, 4, num_frames, 4, 6, generator=torch.Generator().manual_seed(num_frames))
-
-
-def distance(one, other) -> float:
-    return float((one.clean - other.clean).abs().max())
 
 
 @pytest.fixture(params=FAMILIES)
@@ -118,7 +94,11 @@ def test_frames_stay_in_their_order(family, expert):
     x_t = sample(3)
     changed = x_t.clone()
     changed[:, :, 0] += 1.0
-    moved = (expert.given("a heart")(changed, T).noise - expert.given("a heart")(x_t, T).noise).abs().amax((0, 1, 3, 4))
+    moved = (
+        (expert.given("a heart")(changed, T).noise - expert.given("a heart")(x_t, T).noise)
+        .abs()
+        .amax((0, 1, 3, 4))
+    )
     assert moved.argmax() == 0 and moved[0] > 1e-3
     if family == "stable_diffusion":
         assert moved[1:].max() < 1e-5
@@ -130,7 +110,9 @@ def test_the_timestep_matters(expert):
 
 
 def test_the_prompt_matters(expert):
-    assert distance(expert.given("a heart")(sample(), T), expert.given("a star")(sample(), T)) > 1e-4
+    assert (
+        distance(expert.given("a heart")(sample(), T), expert.given("a star")(sample(), T)) > 1e-4
+    )
 
 
 def test_with_guidance_the_negative_prompt_matters_and_an_estimate_costs_two_passes(guided):
@@ -169,7 +151,11 @@ def test_precision_is_the_experts_own_business(family, expert, tiny_networks):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 def test_the_device_is_the_experts_own_business(family, expert, tiny_networks):
     there = load_expert(
-        ROLE_OF[family], settings_of(family, tiny_networks), torch.device("cuda"), torch.float32, MEMORY["high"]
+        ROLE_OF[family],
+        settings_of(family, tiny_networks),
+        torch.device("cuda"),
+        torch.float32,
+        MEMORY["high"],
     )
     exact, found = (chosen.given("a heart")(sample(), T) for chosen in (expert, there))
     assert found.clean.device == found.noise.device == CPU
@@ -184,12 +170,16 @@ def test_a_network_is_loaded_once_whatever_its_guidance(family, tiny_networks):
     assert before and dict(RESIDENCE.modules) == before
 
 
-@pytest.mark.parametrize(("family", "part"), [*WEIGHTS, *((family, "tokenizer") for family in NETWORKS_OF)])
+@pytest.mark.parametrize(
+    ("family", "part"), [*WEIGHTS, *((family, "tokenizer") for family in NETWORKS_OF)]
+)
 def test_a_missing_part_is_named_with_its_role(family, part, tiny_networks, tmp_path):
     networks = copied(tiny_networks, tmp_path)
     for folder in networks.rglob(part):
         shutil.rmtree(folder)
-    with pytest.raises(ConfinerError, match=f"the {ROLE_OF[family]} expert has no {part}") as caught:
+    with pytest.raises(
+        ConfinerError, match=f"the {ROLE_OF[family]} expert has no {part}"
+    ) as caught:
         load_all(family, settings_of(family, networks))
     assert caught.value.exit_code == 2
 
@@ -222,7 +212,9 @@ def copied(networks: Path, folder: Path) -> Path:
     return Path(shutil.copytree(networks, folder / "networks"))
 
 
-def test_running_out_of_memory_while_loading_is_not_called_damage(family, tiny_networks, monkeypatch):
+def test_running_out_of_memory_while_loading_is_not_called_damage(
+    family, tiny_networks, monkeypatch
+):
     def full(*_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
@@ -240,20 +232,29 @@ def test_a_text_encoder_of_another_width_is_refused(family, tiny_networks, tmp_p
     networks = copied(tiny_networks, tmp_path)
     config = networks / "shared" / "text_encoder" / "config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "hidden_size": 99}))
-    with pytest.raises(ConfinerError, match=r"reads texts of width 16, its text encoder in .* writes 99"):
+    with pytest.raises(
+        ConfinerError, match=r"reads texts of width 16, its text encoder in .* writes 99"
+    ):
         load(family, settings_of(family, networks))
 
 
 @pytest.mark.parametrize("num_frames", [1, 5])
 def test_decoding_a_few_frames_at_a_time_is_decoding_them_all(num_frames, tiny_networks):
-    whole = load_decoder(settings_of("stable_diffusion", tiny_networks), CPU, torch.float32, MEMORY["high"])
+    whole = load_decoder(
+        settings_of("stable_diffusion", tiny_networks), CPU, torch.float32, MEMORY["high"]
+    )
     frames = torch.stack(list(replace(whole, batch=64)(sample(num_frames))))
     pieces = torch.stack(list(replace(whole, batch=2)(sample(num_frames))))
-    assert frames.shape == (num_frames, 4 * whole.factor, 6 * whole.factor, 3) and frames.dtype == torch.uint8
+    assert (
+        frames.shape == (num_frames, 4 * whole.factor, 6 * whole.factor, 3)
+        and frames.dtype == torch.uint8
+    )
     assert (frames.int() - pieces.int()).abs().max() <= 1
 
 
-@pytest.mark.filterwarnings("ignore:unclosed file <_io.Buffered:ResourceWarning")  # imageio-ffmpeg's pipes
+@pytest.mark.filterwarnings(
+    "ignore:unclosed file <_io.Buffered:ResourceWarning"
+)  # imageio-ffmpeg's pipes
 def test_a_yaml_is_enough_for_experts_of_known_families(tiny_networks, tmp_path, monkeypatch):
     fields = ("family", "model", "shared", "beta_schedule", "beta_start", "beta_end")
     node = {"name": "mine", "height": 16, "width": 24, "num_frames": 2, "fps": 4}
@@ -261,10 +262,17 @@ def test_a_yaml_is_enough_for_experts_of_known_families(tiny_networks, tmp_path,
         settings = settings_of(family, tiny_networks)
         node[role] = {name: getattr(settings, name) for name in fields}
     (tmp_path / "configs" / "experts").mkdir(parents=True)
-    (tmp_path / "configs" / "experts" / "mine.yaml").write_text(yaml.safe_dump(node), encoding="utf-8")
+    (tmp_path / "configs" / "experts" / "mine.yaml").write_text(
+        yaml.safe_dump(node), encoding="utf-8"
+    )
     monkeypatch.setattr("sys.argv", ["confiner"])
     run = tmp_path / "run"
-    words = ["prompt=a heart", "experts=mine", "scheduler.refinement.num_inference_steps=1", f"output.dir={run}"]
+    words = [
+        "prompt=a heart",
+        "experts=mine",
+        "scheduler.refinement.num_inference_steps=1",
+        f"output.dir={run}",
+    ]
     assert main(["generate", "--config-dir", str(tmp_path / "configs"), *words]) == 0
     facts = json.loads((run / "run.json").read_text(encoding="utf-8"))
     assert facts["status"] == "done" and facts["config"]["experts"]["name"] == "mine"

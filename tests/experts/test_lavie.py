@@ -4,10 +4,19 @@ import json
 
 import pytest
 import torch
-from lavie_reference import ABOUT, CASES, DATA, TOLERANCE, error, inputs, small_unet, tensors
+from support.lavie_reference import (
+    ABOUT,
+    CASES,
+    DATA,
+    TOLERANCE,
+    error,
+    inputs,
+    small_unet,
+    tensors,
+)
 
-from confiner_cli.experts.lavie import LaVieUNet
-from confiner_cli.experts.temporal_attention import Rotary, relative_buckets
+from confiner_cli.experts.networks.lavie import LaVieUNet
+from confiner_cli.experts.networks.temporal_attention import Rotary, relative_buckets
 
 BLOCK = "down_blocks.0.attentions.0.transformer_blocks.0"
 SD15 = {
@@ -71,7 +80,9 @@ def test_what_happens_inside_is_the_references_too():
         unet(*inputs("case2"))
     frames = inputs("case2")[0].shape[2]
     for name, value in seen.items():
-        if wanted[name].ndim == 5:  # (batch, channel, frame, height, width) there, frames as a batch here
+        if (
+            wanted[name].ndim == 5
+        ):  # (batch, channel, frame, height, width) there, frames as a batch here
             value = value.unflatten(0, (-1, frames)).transpose(1, 2)
         assert value.shape == wanted[name].shape, name
         # Some are as large as 50, where the reference's own float32 is no nearer to a float64 computation.
@@ -99,7 +110,9 @@ def test_a_number_a_tensor_and_a_list_of_timesteps_mean_the_same():
     unet = small_unet("case2")
     sample, _, text = inputs("case2")
     with torch.no_grad():
-        whole, single, each = (unet(sample, t, text).sample for t in (7, torch.tensor(7), torch.tensor([7.0, 7.0])))
+        whole, single, each = (
+            unet(sample, t, text).sample for t in (7, torch.tensor(7), torch.tensor([7.0, 7.0]))
+        )
     assert torch.equal(whole, single) and torch.equal(single, each)
 
 
@@ -111,10 +124,16 @@ def test_half_precision_stays_finite_and_near_and_the_angles_stay_exact(dtype):
         output = unet(sample.to(dtype), t, text.to(dtype)).sample
     assert output.dtype == dtype and torch.isfinite(output).all()
     wanted = tensors()["case0.output"]
-    assert float((output.float() - wanted).std() / wanted.std()) < {torch.bfloat16: 0.05, torch.float16: 0.01}[dtype]
+    assert (
+        float((output.float() - wanted).std() / wanted.std())
+        < {torch.bfloat16: 0.05, torch.float16: 0.01}[dtype]
+    )
     tables = [value for key, value in unet.state_dict().items() if key.endswith("rotary_emb.freqs")]
     assert len(tables) == 16 and all(table.dtype == torch.float32 for table in tables)
-    assert all(torch.equal(table, tensors()[f"weights.{BLOCK}.attn_temp.rotary_emb.freqs"]) for table in tables)
+    assert all(
+        torch.equal(table, tensors()[f"weights.{BLOCK}.attn_temp.rotary_emb.freqs"])
+        for table in tables
+    )
 
 
 @pytest.mark.parametrize(

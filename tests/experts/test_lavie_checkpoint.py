@@ -5,16 +5,16 @@ import os
 import pickle
 
 import pytest
-import tiny_networks as tiny
 import torch
 from safetensors.torch import load_file, save_file
+from support import tiny_networks as tiny
 
 from confiner_cli.cli import main
 from confiner_cli.errors import ConfinerError
-from confiner_cli.experts.checkpoint import read_tensors
+from confiner_cli.experts.components import Parts
 from confiner_cli.experts.families import lavie
-from confiner_cli.experts.lavie_checkpoint import convert, load_unet
-from confiner_cli.experts.parts import Parts
+from confiner_cli.experts.networks.lavie_checkpoint import convert, load_unet
+from confiner_cli.weights.tensors import read_tensors
 
 CPU = torch.device("cpu")
 
@@ -29,7 +29,10 @@ def published(tmp_path):
 def answer(*sources, dtype=torch.float32):
     unet = lavie.load(Parts("temporal", sources, CPU, dtype))
     generator = torch.Generator().manual_seed(0)
-    x_t, text = (torch.randn(shape, generator=generator).to(dtype) for shape in ((1, 4, 3, 4, 6), (1, 5, tiny.WIDTH)))
+    x_t, text = (
+        torch.randn(shape, generator=generator).to(dtype)
+        for shape in ((1, 4, 3, 4, 6), (1, 5, tiny.WIDTH))
+    )
     return lavie.predict(unet, x_t, 500, text)
 
 
@@ -50,7 +53,9 @@ def test_converted_it_holds_the_same_bits_and_is_preferred(published, capsys):
     target = published / "lavie_base.safetensors"
     assert capsys.readouterr().out == f"{target}\n"
     after = load_file(target)
-    assert after.keys() == before.keys() and all(torch.equal(after[key], before[key]) for key in before)
+    assert after.keys() == before.keys() and all(
+        torch.equal(after[key], before[key]) for key in before
+    )
     (published / "lavie_base.pt").write_bytes(b"never read again")
     assert torch.equal(answer(published), wanted)
     assert torch.equal(answer(published / "lavie_base.pt"), wanted)
@@ -60,14 +65,18 @@ def test_converted_it_holds_the_same_bits_and_is_preferred(published, capsys):
 
 def test_half_precision_keeps_the_angles(published):
     unet = load_unet(published / "lavie_base.pt").to(torch.bfloat16)
-    table = unet.get_buffer("mid_block.attentions.0.transformer_blocks.0.attn_temp.rotary_emb.freqs")
+    table = unet.get_buffer(
+        "mid_block.attentions.0.transformer_blocks.0.attn_temp.rotary_emb.freqs"
+    )
     assert table.dtype == torch.float32
     assert answer(published, dtype=torch.bfloat16).isfinite().all()
 
 
 def test_without_a_config_it_is_the_published_architecture(published):
     (published / "config.json").unlink()
-    with pytest.raises(ConfinerError, match=r"is no LaVie UNet: it lacks .* and has other shapes of"):
+    with pytest.raises(
+        ConfinerError, match=r"is no LaVie UNet: it lacks .* and has other shapes of"
+    ):
         load_unet(published / "lavie_base.pt")
 
 
@@ -94,14 +103,22 @@ def raw_pickle(value, path):
 
 FAULTS = {
     "missing": (lambda tensors: tensors.popitem(), "lacks 1 tensors"),
-    "unknown": (lambda tensors: tensors.update(extra=torch.zeros(1)), r"has unknown 1 tensors \(extra"),
-    "shape": (lambda tensors: tensors.update({"conv_in.bias": torch.zeros(7)}), r"has other shapes of .*conv_in\.bias"),
+    "unknown": (
+        lambda tensors: tensors.update(extra=torch.zeros(1)),
+        r"has unknown 1 tensors \(extra",
+    ),
+    "shape": (
+        lambda tensors: tensors.update({"conv_in.bias": torch.zeros(7)}),
+        r"has other shapes of .*conv_in\.bias",
+    ),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_tensors_that_are_not_lavies_are_named(published, fault):
-    tensors = {key: value.clone() for key, value in read_tensors(published / "lavie_base.pt").items()}
+    tensors = {
+        key: value.clone() for key, value in read_tensors(published / "lavie_base.pt").items()
+    }
     change, words = FAULTS[fault]
     change(tensors)
     save_file(tensors, published / "lavie_base.safetensors")
@@ -110,18 +127,24 @@ def test_tensors_that_are_not_lavies_are_named(published, fault):
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
-@pytest.mark.parametrize("content", [b"", b"<!doctype html><html>404</html>", "cut"], ids=["empty", "html", "cut"])
+@pytest.mark.parametrize(
+    "content", [b"", b"<!doctype html><html>404</html>", "cut"], ids=["empty", "html", "cut"]
+)
 def test_a_damaged_file_is_named(published, suffix, content):
     convert(published / "lavie_base.pt", published / "lavie_base.safetensors")
     path = published / f"lavie_base{suffix}"
     path.write_bytes(path.read_bytes()[:5000] if content == "cut" else content)
-    with pytest.raises(ConfinerError, match=rf"lavie_base\{suffix} (is refused|cannot be read)") as caught:
+    with pytest.raises(
+        ConfinerError, match=rf"lavie_base\{suffix} (is refused|cannot be read)"
+    ) as caught:
         load_unet(path)
     assert caught.value.exit_code == 2
 
 
 def test_a_folder_without_a_checkpoint_says_what_it_looked_for(tmp_path):
-    with pytest.raises(ConfinerError, match=r"no checkpoint: .*lavie_base\.safetensors and .*lavie_base\.pt"):
+    with pytest.raises(
+        ConfinerError, match=r"no checkpoint: .*lavie_base\.safetensors and .*lavie_base\.pt"
+    ):
         answer(tmp_path)
 
 

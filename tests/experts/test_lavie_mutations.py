@@ -5,16 +5,26 @@ import math
 
 import pytest
 import torch
-from lavie_reference import CASES, TOLERANCE, error, small_unet
+from support.lavie_reference import CASES, TOLERANCE, error, small_unet
 from torch.nn.functional import gelu, group_norm, interpolate
 
-from confiner_cli.experts import lavie, temporal_attention
-from confiner_cli.experts.lavie_blocks import JointGroupNorm, Resnet, Transformer, TransformerBlock
-from confiner_cli.experts.temporal_attention import RelativeBias, Rotary, TemporalAttention
+from confiner_cli.experts.networks import lavie, temporal_attention
+from confiner_cli.experts.networks.lavie_blocks import (
+    JointGroupNorm,
+    Resnet,
+    Transformer,
+    TransformerBlock,
+)
+from confiner_cli.experts.networks.temporal_attention import RelativeBias, Rotary, TemporalAttention
 
 
 def norms_of(kind, unet, names):
-    return [getattr(module, name) for module in unet.modules() if isinstance(module, kind) for name in names]
+    return [
+        getattr(module, name)
+        for module in unet.modules()
+        if isinstance(module, kind)
+        for name in names
+    ]
 
 
 def with_eps(kind, names, eps):
@@ -37,7 +47,11 @@ def only_last_norm_alone(monkeypatch, unet):
     joint = JointGroupNorm.forward
 
     def forward(norm, x, frames):
-        return each_frame_alone(norm, x, frames) if norm is unet.conv_norm_out else joint(norm, x, frames)
+        return (
+            each_frame_alone(norm, x, frames)
+            if norm is unet.conv_norm_out
+            else joint(norm, x, frames)
+        )
 
     monkeypatch.setattr(JointGroupNorm, "forward", forward)
 
@@ -76,7 +90,10 @@ def block_in_order(*names):
 def halves_rotated(rotary, x):
     angle = torch.arange(x.shape[-2])[:, None] * rotary.freqs
     first, second, rest = x[..., :16], x[..., 16:32], x[..., 32:]
-    turned = (first * angle.cos() - second * angle.sin(), second * angle.cos() + first * angle.sin())
+    turned = (
+        first * angle.cos() - second * angle.sin(),
+        second * angle.cos() + first * angle.sin(),
+    )
     return torch.cat((*turned, rest), dim=-1)
 
 
@@ -139,7 +156,9 @@ def gate_first(monkeypatch, unet):
 def tanh_gelu(monkeypatch, unet):
     for module in unet.modules():
         if type(module).__name__ == "GEGLU":
-            module.forward = lambda x, proj=module.proj: _geglu(*proj(x).chunk(2, dim=-1), approximate="tanh")
+            module.forward = lambda x, proj=module.proj: _geglu(
+                *proj(x).chunk(2, dim=-1), approximate="tanh"
+            )
 
 
 def _geglu(value, gate, approximate="none"):
@@ -153,7 +172,9 @@ def sine_first(monkeypatch, unet):
 def skips_first(monkeypatch, unet):
     plain = torch.cat
 
-    def cat(tensors, dim=0):  # widths differ: only where both are as wide does the wrong order still run
+    def cat(
+        tensors, dim=0
+    ):  # widths differ: only where both are as wide does the wrong order still run
         same = len(tensors) == 2 and tensors[0].ndim == 4 and tensors[0].shape == tensors[1].shape
         return plain(tensors[::-1] if same else tensors, dim=dim)
 
@@ -166,18 +187,26 @@ MUTATIONS = {
     "transformer norm: all frames together": joint_transformer_norm,
     "transformer norm: eps 1e-5": with_eps(Transformer, ("norm",), 1e-5),
     "resnet norms: eps 1e-6": with_eps(Resnet, ("norm1", "norm2"), 1e-6),
-    "layer norms: eps 1e-6": with_eps(TransformerBlock, ("norm1", "norm2", "norm_temp", "norm3"), 1e-6),
+    "layer norms: eps 1e-6": with_eps(
+        TransformerBlock, ("norm1", "norm2", "norm_temp", "norm3"), 1e-6
+    ),
     "block order: temporal before text": block_in_order("frame", "temporal", "text", "feed"),
     "block order: temporal last": block_in_order("frame", "text", "feed", "temporal"),
     "block order: temporal first": block_in_order("temporal", "frame", "text", "feed"),
     "rotary: halves paired instead of neighbours": patched(Rotary, "forward", halves_rotated),
-    "rotary: backwards": patched(Rotary, "forward", lambda rotary, x: rotate(rotary, x.flip(-2)).flip(-2)),
+    "rotary: backwards": patched(
+        Rotary, "forward", lambda rotary, x: rotate(rotary, x.flip(-2)).flip(-2)
+    ),
     "rotary: off": patched(Rotary, "forward", lambda rotary, x: x),
     "rotary: analytic frequencies": analytic_frequencies,
     "rotary: values too": values_rotated,
-    "bias: sign of the distance": patched(RelativeBias, "forward", lambda m, b: bias(m, b.transpose(0, 1))),
+    "bias: sign of the distance": patched(
+        RelativeBias, "forward", lambda m, b: bias(m, b.transpose(0, 1))
+    ),
     "bias: negated": patched(RelativeBias, "forward", lambda m, b: -bias(m, b)),
-    "bias: scaled like the logits": patched(RelativeBias, "forward", lambda m, b: bias(m, b) * 32**-0.5),
+    "bias: scaled like the logits": patched(
+        RelativeBias, "forward", lambda m, b: bias(m, b) * 32**-0.5
+    ),
     "bias: off": patched(RelativeBias, "forward", lambda m, b: 0 * bias(m, b)),
     "bias: buckets up to distance 128": patched(temporal_attention, "FARTHEST", 128),
     "temporal attention: causal": patched(RelativeBias, "forward", causal),
@@ -187,8 +216,12 @@ MUTATIONS = {
     "feed-forward: tanh GELU": tanh_gelu,
     "timestep: sine first": sine_first,
     "skips: in the other order": skips_first,
-    "upsampling: always doubled": patched(lavie, "interpolate", lambda x, size: interpolate(x, scale_factor=2)),
-    "upsampling: bilinear": patched(lavie, "interpolate", lambda x, size: interpolate(x, size=size, mode="bilinear")),
+    "upsampling: always doubled": patched(
+        lavie, "interpolate", lambda x, size: interpolate(x, scale_factor=2)
+    ),
+    "upsampling: bilinear": patched(
+        lavie, "interpolate", lambda x, size: interpolate(x, size=size, mode="bilinear")
+    ),
 }
 
 

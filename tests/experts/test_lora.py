@@ -10,12 +10,12 @@ from diffusers import StableDiffusionPipeline
 from peft import LoraConfig, inject_adapter_in_model
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
-from test_families import CPU, ROLE_OF, T, distance, load, sample, settings_of
+from support.family_experts import CPU, ROLE_OF, T, distance, load, sample, settings_of
 
+from confiner_cli.config.schema import LoraSettings
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.families import FAMILIES
 from confiner_cli.experts.loading import family_of, parts_of
-from confiner_cli.settings import LoraSettings
 
 TARGETS = ["to_q", "to_v"]
 
@@ -29,14 +29,20 @@ def write_lora(path, family, networks, seed=0):
     """A LoRA with random weights, in diffusers' own format, made on the family's own small network."""
     unet = unet_of(family, networks)
     torch.manual_seed(seed)
-    inject_adapter_in_model(LoraConfig(r=2, lora_alpha=4, target_modules=TARGETS, init_lora_weights=False), unet)
-    tensors = {f"unet.{key}": value.contiguous() for key, value in get_peft_model_state_dict(unet).items()}
+    inject_adapter_in_model(
+        LoraConfig(r=2, lora_alpha=4, target_modules=TARGETS, init_lora_weights=False), unet
+    )
+    tensors = {
+        f"unet.{key}": value.contiguous() for key, value in get_peft_model_state_dict(unet).items()
+    }
     save_file(tensors, path)
     return path
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_lora_changes_every_familys_answer_in_proportion_to_its_scale(family, tiny_networks, tmp_path):
+def test_a_lora_changes_every_familys_answer_in_proportion_to_its_scale(
+    family, tiny_networks, tmp_path
+):
     path = write_lora(tmp_path / "style.safetensors", family, tiny_networks)
     plain = settings_of(family, tiny_networks)
 
@@ -69,7 +75,12 @@ def test_a_lora_for_the_text_encoder_changes_the_text(tiny_networks, tmp_path):
     plain = settings_of("stable_diffusion", tiny_networks)
     path = write_lora(tmp_path / "style.safetensors", "stable_diffusion", tiny_networks)
     encoder = load("stable_diffusion", plain).text.encoder()
-    keys = [f"{name}.{kind}" for name, _ in encoder.named_modules() if name.endswith("q_proj") for kind in ("A", "B")]
+    keys = [
+        f"{name}.{kind}"
+        for name, _ in encoder.named_modules()
+        if name.endswith("q_proj")
+        for kind in ("A", "B")
+    ]
     assert keys
     tensors, generator = load_file(path), torch.Generator().manual_seed(1)
     for key in keys:
@@ -78,7 +89,9 @@ def test_a_lora_for_the_text_encoder_changes_the_text(tiny_networks, tmp_path):
         tensors[f"text_encoder.{name}.lora_{kind}.weight"] = torch.randn(shape, generator=generator)
     save_file(tensors, path)
     adapted = load("stable_diffusion", replace(plain, loras=[LoraSettings(str(path))]))
-    assert not torch.allclose(adapted.text("a heart"), load("stable_diffusion", plain).text("a heart"), atol=1e-3)
+    assert not torch.allclose(
+        adapted.text("a heart"), load("stable_diffusion", plain).text("a heart"), atol=1e-3
+    )
 
 
 @pytest.mark.parametrize(
@@ -88,7 +101,9 @@ def test_a_lora_for_the_text_encoder_changes_the_text(tiny_networks, tmp_path):
 def test_a_lora_for_another_network_is_refused_by_name(made_for, given_to, tiny_networks, tmp_path):
     path = write_lora(tmp_path / "style.safetensors", made_for, tiny_networks)
     settings = settings_of(given_to, tiny_networks, loras=[LoraSettings(str(path))])
-    with pytest.raises(ConfinerError, match=r"the LoRA .*style\.safetensors does not fit") as caught:
+    with pytest.raises(
+        ConfinerError, match=r"the LoRA .*style\.safetensors does not fit"
+    ) as caught:
         load(given_to, settings).given("a heart")(sample(), T)
     assert caught.value.exit_code == 2
 
@@ -99,6 +114,6 @@ def test_a_file_that_is_no_lora_is_refused_by_name(tiny_networks, tmp_path):
     for name in ("other", "page"):
         loras = [LoraSettings(str(tmp_path / f"{name}.safetensors"))]
         with pytest.raises(ConfinerError, match=rf"{name}\.safetensors"):
-            load("stable_diffusion", settings_of("stable_diffusion", tiny_networks, loras=loras)).given("x")(
-                sample(), T
-            )
+            load(
+                "stable_diffusion", settings_of("stable_diffusion", tiny_networks, loras=loras)
+            ).given("x")(sample(), T)

@@ -20,7 +20,7 @@ from transformers.models.clip.modeling_clip import CLIPTextModel
 import confiner_cli
 from confiner_cli.experts import families
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 ARCHITECTURES = Path(confiner_cli.__file__).parent / "experts" / "architectures"
 MANIFESTS = {
     "stable_diffusion": ("sd15", ("sd15_unet",)),
@@ -51,7 +51,9 @@ def unet(family: str) -> nn.Module:
 
 def published(name: str) -> dict[str, list[int]]:
     if name == "lavie_base":
-        entries = json.loads((DATA / "lavie" / "lavie_base_manifest.json").read_text(encoding="utf-8"))
+        entries = json.loads(
+            (DATA / "lavie" / "lavie_base_manifest.json").read_text(encoding="utf-8")
+        )
         return {key: entry["shape"] for key, entry in entries.items()}
     lines = (DATA / "manifests" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
     return {key: [int(side) for side in shape] for key, *shape in map(str.split, lines)}
@@ -84,7 +86,11 @@ def test_every_family_is_held_against_a_manifest():
 def test_a_motion_adapter_has_the_published_keys_and_shapes_with_and_without_a_middle(name, mid):
     wanted = published(f"animatediff_motion_adapter_{name}")
     (length,) = {shape[1] for key, shape in wanted.items() if key.endswith("pos_embed.pe")}
-    settings = {**config("sd15", "motion_adapter"), "use_motion_mid_block": mid, "motion_max_seq_length": length}
+    settings = {
+        **config("sd15", "motion_adapter"),
+        "use_motion_mid_block": mid,
+        "motion_max_seq_length": length,
+    }
     with torch.device("meta"):
         adapter = MotionAdapter.from_config(settings)
     assert shapes(adapter) == wanted
@@ -104,7 +110,9 @@ def test_the_vae_is_stable_diffusions_in_size():
     assert 2 ** (len(vae.config.block_out_channels) - 1) == 8
 
 
-@pytest.mark.parametrize(("architecture", "wanted"), [("sd15", 123_060_480), ("modelscope", 340_387_840)])
+@pytest.mark.parametrize(
+    ("architecture", "wanted"), [("sd15", 123_060_480), ("modelscope", 340_387_840)]
+)
 def test_a_text_encoder_is_its_unets_in_size_and_width(architecture, wanted):
     """CLIP ViT-L for Stable Diffusion, OpenCLIP ViT-H without its last layer for ModelScope."""
     settings = CLIPTextConfig(**config(architecture, "text_encoder"))

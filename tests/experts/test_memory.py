@@ -9,15 +9,15 @@ import pytest
 import torch
 from torch import nn
 
-from confiner_cli.check import resolved
-from confiner_cli.config import compose, settings_of
+from confiner_cli.config.hydra import compose, settings_of
+from confiner_cli.config.resolve import resolved
+from confiner_cli.costs.memory import memory_of, needed
 from confiner_cli.errors import named_error
-from confiner_cli.experts.memory import KEPT, MEMORY, Residence
+from confiner_cli.experts.offload import KEPT, MEMORY, Residence
 from confiner_cli.experts.vae import Decoder
-from confiner_cli.generate import refined, structures
-from confiner_cli.memory_need import memory_of, needed
-from confiner_cli.meter import Meter
-from confiner_cli.production import prepare
+from confiner_cli.method.pipeline import refined, structures
+from confiner_cli.runs.loading import prepare
+from confiner_cli.runs.meter import Meter
 
 CPU = torch.device("cpu")
 GB = 10**9
@@ -52,7 +52,9 @@ def test_balanced_is_high_bit_for_bit(high):
 def test_low_is_high_but_for_the_last_bits_and_counts_the_same_passes(high):
     result, frames, meter = latents("memory=low")
     assert 0 < (result - high[0]).abs().max() < 1e-4 * high[0].std()
-    assert max(int((a.int() - b.int()).abs().max()) for a, b in zip(frames, high[1], strict=True)) <= 1
+    assert (
+        max(int((a.int() - b.int()).abs().max()) for a, b in zip(frames, high[1], strict=True)) <= 1
+    )
     assert (meter.evaluations, meter.passes) == (high[2].evaluations, high[2].passes)
 
 
@@ -81,7 +83,14 @@ class Traveller(nn.Module):
         ("balanced", ["control to cpu", "control to gpu", "spatial to cpu", "temporal to cpu"]),
         (
             "low",
-            ["control to cpu", "spatial to cpu", "temporal to cpu", "spatial to gpu", "spatial to cpu", "vae to cpu"],
+            [
+                "control to cpu",
+                "spatial to cpu",
+                "temporal to cpu",
+                "spatial to gpu",
+                "spatial to cpu",
+                "vae to cpu",
+            ],
         ),
     ],
 )
@@ -117,7 +126,12 @@ def test_lower_settings_need_less_and_auto_takes_the_first_that_fits(experts):
     high, balanced, low = (needed(chosen, name) for name in MEMORY)
     assert high > balanced > low > 2 * GB
     assert memory_of(chosen, None).name == "high"
-    for free, name in ((high + 1, "high"), (high - 1, "balanced"), (balanced - 1, "low"), (GB, "low")):
+    for free, name in (
+        (high + 1, "high"),
+        (high - 1, "balanced"),
+        (balanced - 1, "low"),
+        (GB, "low"),
+    ):
         assert memory_of(chosen, int(free)).name == name
     assert memory_of(replace(chosen, memory="low"), 80 * GB).name == "low"
 
@@ -145,7 +159,11 @@ def test_a_vae_that_overflows_in_16_bits_decodes_in_32():
 
 def test_out_of_memory_names_the_stage_and_the_next_lower_setting():
     error = torch.OutOfMemoryError("CUDA out of memory")
-    for memory, cure in (("high", "memory=balanced"), ("balanced", "memory=low"), ("low", "num_frames=")):
+    for memory, cure in (
+        ("high", "memory=balanced"),
+        ("balanced", "memory=low"),
+        ("low", "num_frames="),
+    ):
         named = named_error(error, "refinement", memory)
         assert "refinement" in str(named) and cure in named.hint
         assert named.exit_code == 2

@@ -6,15 +6,15 @@ import re
 import shutil
 from dataclasses import replace
 
-import published
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from test_families import CPU, T, load, sample, settings_of
+from support import published
+from support.family_experts import CPU, T, load, sample, settings_of
 
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.loading import load_decoder
-from confiner_cli.experts.memory import MEMORY
+from confiner_cli.experts.offload import MEMORY
 
 RESNET = {
     "norm1": "in_layers.0", "conv1": "in_layers.2", "time_emb_proj": "emb_layers.1", "norm2": "out_layers.0",
@@ -50,8 +50,14 @@ def original_vae(key: str) -> str:
     levels = len(published.VAE["block_out_channels"])
     key = re.sub(r"down_blocks\.(\d+)\.resnets\.(\d+)", r"down.\1.block.\2", key)
     key = re.sub(r"down_blocks\.(\d+)\.downsamplers\.0", r"down.\1.downsample", key)
-    key = re.sub(r"up_blocks\.(\d+)\.resnets\.(\d+)", lambda m: f"up.{levels - 1 - int(m[1])}.block.{m[2]}", key)
-    key = re.sub(r"up_blocks\.(\d+)\.upsamplers\.0", lambda m: f"up.{levels - 1 - int(m[1])}.upsample", key)
+    key = re.sub(
+        r"up_blocks\.(\d+)\.resnets\.(\d+)",
+        lambda m: f"up.{levels - 1 - int(m[1])}.block.{m[2]}",
+        key,
+    )
+    key = re.sub(
+        r"up_blocks\.(\d+)\.upsamplers\.0", lambda m: f"up.{levels - 1 - int(m[1])}.upsample", key
+    )
     key = re.sub(r"mid_block\.resnets\.(\d)", lambda m: f"mid.block_{int(m[1]) + 1}", key)
     for ours, theirs in (
         ("mid_block.attentions.0.group_norm", "mid.attn_1.norm"), ("mid_block.attentions.0.query", "mid.attn_1.q"),
@@ -74,7 +80,9 @@ def folder(tmp_path):
 def file(folder, tmp_path):
     """The same in one file; the tokenizer, which no file has, and the configs stay in `rest`."""
     name = "diffusion_pytorch_model.safetensors"
-    tensors = {original_unet(key): value for key, value in load_file(folder / "unet" / name).items()}
+    tensors = {
+        original_unet(key): value for key, value in load_file(folder / "unet" / name).items()
+    }
     for key, value in load_file(folder / "vae" / name).items():
         square = "attentions" in key and value.dim() == 2
         tensors[original_vae(key)] = value[..., None, None] if square else value
@@ -82,7 +90,9 @@ def file(folder, tmp_path):
         tensors[f"cond_stage_model.transformer.{key}"] = value
     path = tmp_path / "one.safetensors"
     save_file({key: value.contiguous() for key, value in tensors.items()}, path)
-    rest = shutil.copytree(folder, tmp_path / "rest", ignore=shutil.ignore_patterns("*.safetensors", "*.bin"))
+    rest = shutil.copytree(
+        folder, tmp_path / "rest", ignore=shutil.ignore_patterns("*.safetensors", "*.bin")
+    )
     for part in ("unet", "vae", "text_encoder"):  # configs only: what is in them is in the file
         assert [one.name for one in (rest / part).iterdir()] == ["config.json"]
     return path

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from confiner_cli.check import resolved
-from confiner_cli.config import compose, settings_of
+from confiner_cli.config.hydra import compose, settings_of
+from confiner_cli.config.resolve import resolved
 from confiner_cli.errors import FailedError
 from confiner_cli.experts.loading import load_decoder, load_encoder
-from confiner_cli.experts.memory import MEMORY
+from confiner_cli.experts.offload import MEMORY
 from world.render import render
 from world.scene import Scene
 
@@ -39,7 +39,9 @@ def test_frames_come_back_from_their_latents(spatial, encoder, frames):
     assert (latents.dtype, latents.device) == (torch.float32, CPU)
     decoder = load_decoder(spatial, CPU, torch.float32, MEMORY["high"])
     error = torch.stack(list(decoder(latents))).float() - frames.float()
-    assert error.square().mean().sqrt() < 12  # of 255; two neighbouring frames of the clip differ by more
+    assert (
+        error.square().mean().sqrt() < 12
+    )  # of 255; two neighbouring frames of the clip differ by more
     assert (frames[1:].float() - frames[:-1].float()).square().mean().sqrt() > 12
 
 
@@ -66,7 +68,10 @@ def test_height_and_width_keep_their_places(encoder):
     frames[:, 32:] = 255
     latents = encoder(frames)
     assert latents.shape[-2:] == (8, 4)
-    above, below = latents[..., :3, :].mean(dim=(0, 2, 3, 4)), latents[..., 5:, :].mean(dim=(0, 2, 3, 4))
+    above, below = (
+        latents[..., :3, :].mean(dim=(0, 2, 3, 4)),
+        latents[..., 5:, :].mean(dim=(0, 2, 3, 4)),
+    )
     left, right = latents[..., :2].mean(dim=(0, 2, 3, 4)), latents[..., 2:].mean(dim=(0, 2, 3, 4))
     assert (above - below).abs().max() > 5 * (left - right).abs().max()
 
@@ -82,7 +87,9 @@ def test_a_vae_that_overflows_in_16_bits_encodes_in_32(encoder, frames):
     pixels = torch.full((1, 3, 64, 64), 1.0)
     with torch.no_grad():
         assert not torch.isfinite(narrow.encode(pixels.half()).latent_dist.mode()).all()
-    latents = replace(encoder, vae=lambda: narrow)(torch.full((1, 64, 64, 3), 255, dtype=torch.uint8))
+    latents = replace(encoder, vae=lambda: narrow)(
+        torch.full((1, 64, 64, 3), 255, dtype=torch.uint8)
+    )
     assert narrow.dtype == torch.float16
     assert torch.isfinite(latents).all() and latents.dtype == torch.float32
 

@@ -14,13 +14,13 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
 
 import pytest
-from command_line import confiner
-from gallery_runs import hostile_prompts, write_run
+from support.command_line import confiner
+from support.gallery_runs import hostile_prompts, write_run
 
 from confiner_cli.gallery import page
 from confiner_cli.gallery.axes import axes_of
 from confiner_cli.gallery.runs import find_runs
-from confiner_cli.lock import locked
+from confiner_cli.runs.lock import locked
 
 
 class Page(HTMLParser):
@@ -50,7 +50,12 @@ class Page(HTMLParser):
 
     @property
     def links(self) -> list[str]:
-        return [value for _, attrs in self.elements for key, value in attrs.items() if key in ("href", "src")]
+        return [
+            value
+            for _, attrs in self.elements
+            for key, value in attrs.items()
+            if key in ("href", "src")
+        ]
 
     @property
     def data(self) -> dict:
@@ -79,21 +84,28 @@ def test_runs_sweeps_and_whole_folders_are_found_once_each_in_a_person_s_order(t
 
 def test_a_card_says_prompt_seed_overrides_cost_and_status(tmp_path):
     write_run(
-        tmp_path / "run", overrides=("prompt=x", "seed=1", "scheduler.refinement.te=50", "+experts/spatial=other")
+        tmp_path / "run",
+        overrides=("prompt=x", "seed=1", "scheduler.refinement.te=50", "+experts/spatial=other"),
     )
     shown = Page(gallery(tmp_path))
     assert shown.texts["prompt"] == ["a red heart"]
     assert shown.texts["cost"] == ["seed 12.5 s29 passes"]
     assert shown.texts["overrides"] == ["\nscheduler.refinement.te=50\nexperts/spatial=other\n"]
     (video,) = (attrs for tag, attrs in shown.elements if tag == "video")
-    assert video.keys() >= {"controls", "muted", "loop", "playsinline"} and video["preload"] == "none"
+    assert (
+        video.keys() >= {"controls", "muted", "loop", "playsinline"} and video["preload"] == "none"
+    )
     assert "control 4, spatial 10, temporal 5" in shown.texts["dl"][0]
 
 
 @pytest.mark.parametrize(
     ("status", "facts", "shown"),
     [
-        ("failed", {"error": "no <room> left", "hint": "free some"}, "error: no <room> lefthint: free some"),
+        (
+            "failed",
+            {"error": "no <room> left", "hint": "free some"},
+            "error: no <room> lefthint: free some",
+        ),
         ("interrupted", {}, None),
         ("odd", {"seconds": 3, "passes": ["x"], "config": {"height": "tall", "fps": 1e400}}, None),
     ],
@@ -117,7 +129,17 @@ def test_a_run_that_says_running_is_running_only_while_a_process_has_it(tmp_path
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[1]", "null", '{"prompt": {}}', "[" * 100_000, '{"seed": ' + "9" * 5_000 + "}", "\x00", '{"config": 3}'],
+    [
+        "",
+        "{",
+        "[1]",
+        "null",
+        '{"prompt": {}}',
+        "[" * 100_000,
+        '{"seed": ' + "9" * 5_000 + "}",
+        "\x00",
+        '{"config": 3}',
+    ],
     ids=lambda text: text[:12],
 )
 def test_a_damaged_record_is_shown_as_damaged_beside_the_others(tmp_path, text):
@@ -136,13 +158,28 @@ def test_hostile_prompts_are_text_and_nothing_else(tmp_path):
     assert len(set(prompts)) == 200
     for number, prompt in enumerate(prompts):
         overrides = (f"negative_prompt={prompt}",) if prompt.isprintable() else ()
-        write_run(tmp_path / "hostile" / f"{number}-x", prompt=prompt, seed=prompt, error=prompt, overrides=overrides)
-        write_run(tmp_path / "tame" / f"{number}-x", prompt="x", seed="x", error="x", overrides=overrides and ("a=x",))
+        write_run(
+            tmp_path / "hostile" / f"{number}-x",
+            prompt=prompt,
+            seed=prompt,
+            error=prompt,
+            overrides=overrides,
+        )
+        write_run(
+            tmp_path / "tame" / f"{number}-x",
+            prompt="x",
+            seed="x",
+            error="x",
+            overrides=overrides and ("a=x",),
+        )
     hostile, tame = (Page(gallery(tmp_path / name)) for name in ("hostile", "tame"))
     assert [tag for tag, _ in hostile.elements] == [tag for tag, _ in tame.elements]
-    assert [attrs.keys() for _, attrs in hostile.elements] == [attrs.keys() for _, attrs in tame.elements]
+    assert [attrs.keys() for _, attrs in hostile.elements] == [
+        attrs.keys() for _, attrs in tame.elements
+    ]
     expected = [
-        prompt.encode("utf-8", "replace").decode().replace("\r\n", "\n").replace("\r", "\n") for prompt in prompts
+        prompt.encode("utf-8", "replace").decode().replace("\r\n", "\n").replace("\r", "\n")
+        for prompt in prompts
     ]
     assert [text.replace("\r\n", "\n") for text in hostile.texts["prompt"]] == expected
     text = (tmp_path / "hostile" / "index.html").read_text(encoding="utf-8")
@@ -151,7 +188,8 @@ def test_hostile_prompts_are_text_and_nothing_else(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["a b", "50%", "#1", "what?", "it's", '"so"', "a:b", "é", "日本", "a\nb", "&amp;", b"\xff"]
+    "name",
+    ["a b", "50%", "#1", "what?", "it's", '"so"', "a:b", "é", "日本", "a\nb", "&amp;", b"\xff"],
 )
 def test_links_are_relative_and_lead_to_the_files_wherever_the_folder_goes(tmp_path, name):
     folder = tmp_path / "all" / (os.fsdecode(name))
@@ -186,7 +224,9 @@ def test_the_page_names_no_place_outside_its_folder(tmp_path):
         (["output=b", "a"], "b/index.html"),
     ],
 )
-def test_the_page_lies_where_its_runs_are_or_where_it_is_told(tmp_path, monkeypatch, arguments, place):
+def test_the_page_lies_where_its_runs_are_or_where_it_is_told(
+    tmp_path, monkeypatch, arguments, place
+):
     monkeypatch.chdir(tmp_path)
     for name in ("a/1", "a/2", "b/3"):
         write_run(tmp_path / name)
@@ -215,7 +255,9 @@ def test_runs_outside_the_page_s_folder_get_a_notice(tmp_path):
         (["runs", "output=runs/run/video.mp4/x.html"], "cannot use"),
     ],
 )
-def test_what_the_user_can_fix_is_two_lines_and_changes_nothing(tmp_path, monkeypatch, arguments, message):
+def test_what_the_user_can_fix_is_two_lines_and_changes_nothing(
+    tmp_path, monkeypatch, arguments, message
+):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     write_run(tmp_path / "runs" / "run")
@@ -225,7 +267,9 @@ def test_what_the_user_can_fix_is_two_lines_and_changes_nothing(tmp_path, monkey
     ending = confiner("gallery", *arguments)
     assert (ending.code, ending.out) == (2, "")
     assert re.fullmatch(r"error: [^\n]*\nhint: [^\n]*\n", ending.err) and message in ending.err
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert {
+        path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()
+    } == before
 
 
 def test_the_page_is_replaced_whole_and_the_same_runs_give_the_same_page(tmp_path, monkeypatch):
@@ -233,7 +277,11 @@ def test_the_page_is_replaced_whole_and_the_same_runs_give_the_same_page(tmp_pat
     first = gallery(tmp_path).read_bytes()
     assert gallery(tmp_path).read_bytes() == first
     write_run(tmp_path / "2")
-    monkeypatch.setattr(Path, "replace", lambda *paths: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(
+        Path,
+        "replace",
+        lambda *paths: (_ for _ in ()).throw(OSError(28, "No space left on device")),
+    )
     assert confiner("gallery", str(tmp_path)).code == 2
     assert (tmp_path / "index.html").read_bytes() == first
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2", "index.html"]
@@ -243,11 +291,16 @@ def test_the_page_is_replaced_whole_and_the_same_runs_give_the_same_page(tmp_pat
 
 def test_axes_are_what_differs_with_what_was_set_first_and_numbers_in_their_order(tmp_path):
     for number, te in enumerate((100, 50, 9)):
-        config = {"scheduler": {"name": f"s{te}", "refinement": {"te": te}}, "output": {"dir": str(number)}}
+        config = {
+            "scheduler": {"name": f"s{te}", "refinement": {"te": te}},
+            "output": {"dir": str(number)},
+        }
         words = (f"scheduler.refinement.te={te}", f"output.dir={number}")
         write_run(tmp_path / f"{number}", overrides=words, seed=number % 2, config=config)
     write_run(tmp_path / "3", status="failed")
-    (tmp_path / "3" / "run.json").write_text('{"status": "failed", "prompt": "a red heart"}', encoding="utf-8")
+    (tmp_path / "3" / "run.json").write_text(
+        '{"status": "failed", "prompt": "a red heart"}', encoding="utf-8"
+    )
     axes = axes_of(find_runs([tmp_path]))
     found = {axis.key: axis for axis in axes}
     assert [axis.key for axis in axes if axis.swept] == ["scheduler.refinement.te", "seed"]
@@ -258,11 +311,12 @@ def test_axes_are_what_differs_with_what_was_set_first_and_numbers_in_their_orde
 
 def test_a_poster_shows_one_frame_of_the_result_whatever_the_sheet(tmp_path):
     torch = pytest.importorskip("torch")
-    from confiner_cli.contact_sheet import first_of_last_row, write_contact_sheet
+    from confiner_cli.media.contact_sheet import first_of_last_row, write_contact_sheet
 
     for frames, height, width in ((1, 64, 64), (5, 8, 320), (8, 320, 8), (8, 512, 320)):
         blue, red = (
-            torch.tensor(rgb, dtype=torch.uint8).expand(height, width, 3) for rgb in ([0, 0, 255], [255, 0, 0])
+            torch.tensor(rgb, dtype=torch.uint8).expand(height, width, 3)
+            for rgb in ([0, 0, 255], [255, 0, 0])
         )
         rows = {"structure": [blue] * frames, "result": [red] + [blue] * (frames - 1)}
         write_contact_sheet(tmp_path / "sheet.png", "a title", rows)
@@ -270,7 +324,9 @@ def test_a_poster_shows_one_frame_of_the_result_whatever_the_sheet(tmp_path):
             left, top, across, down = first_of_last_row(sheet.height, sheet.width)
             cut = sheet.crop((left, top, left + across, top + down))
             assert cut.getcolors() == [(across * down, (255, 0, 0))]
-            assert sheet.getcolors(sheet.width * sheet.height).count((across * down, (255, 0, 0))) == 1
+            assert (
+                sheet.getcolors(sheet.width * sheet.height).count((across * down, (255, 0, 0))) == 1
+            )
     assert first_of_last_row(100, 300) is None
 
 
@@ -287,7 +343,9 @@ def test_the_gallery_imports_neither_torch_nor_hydra(tmp_path):
         "sys.exit(code or ' '.join({'torch', 'hydra', 'omegaconf', 'diffusers', 'numpy'} & set(sys.modules)) or 0)"
     )
     for argument in (str(tmp_path), "--help"):
-        done = subprocess.run([sys.executable, "-c", program, argument], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", program, argument], capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr
 
 
@@ -296,7 +354,9 @@ def test_no_two_scripts_define_one_name():
     code = "\n".join((page.HERE / name).read_text(encoding="utf-8") for name in page.SCRIPTS)
     names = re.findall(r"^(?:function|const|let) (\w+)", code, re.MULTILINE)
     assert len(names) > 30 and [name for name, count in Counter(names).items() if count > 1] == []
-    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", code)
+    assert not re.search(
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", code
+    )
 
 
 def test_a_zipped_gallery_opens_where_it_is_unpacked(tmp_path):
@@ -304,5 +364,11 @@ def test_a_zipped_gallery_opens_where_it_is_unpacked(tmp_path):
     gallery(tmp_path / "all")
     packed = shutil.make_archive(str(tmp_path / "sent"), "zip", tmp_path / "all")
     shutil.unpack_archive(packed, tmp_path / "there")
-    links = [link for link in Page(tmp_path / "there" / "index.html").links if not link.startswith("data:")]
-    assert links and all((tmp_path / "there" / os.fsdecode(unquote_to_bytes(link))).is_file() for link in links)
+    links = [
+        link
+        for link in Page(tmp_path / "there" / "index.html").links
+        if not link.startswith("data:")
+    ]
+    assert links and all(
+        (tmp_path / "there" / os.fsdecode(unquote_to_bytes(link))).is_file() for link in links
+    )

@@ -9,9 +9,9 @@ from pathlib import Path
 from time import monotonic
 
 import pytest
-from browser import browser, until, visit
-from command_line import QUICK, confiner, facts_of, generate
-from gallery_runs import hostile_prompts
+from support.browser import browser, until, visit
+from support.command_line import QUICK, confiner, facts_of, generate
+from support.gallery_runs import hostile_prompts
 
 pytestmark = pytest.mark.browser
 
@@ -24,9 +24,13 @@ PROMPTS_SHOWN = (
     "[...document.querySelectorAll('.card')].filter((card) => card.checkVisibility())"
     ".map((card) => card.querySelector('.prompt').textContent)"
 )
-FOCUSED = "[document.activeElement].map((one) => one.classList[0] ?? (one.name || one.localName))[0]"
+FOCUSED = (
+    "[document.activeElement].map((one) => one.classList[0] ?? (one.name || one.localName))[0]"
+)
 TIMES = "[...document.querySelectorAll('#sides video')].map((video) => video.currentTime)"
-SETTLED = "sides.every(({ video, next }) => video.readyState > 1 && !video.seeking && next === null)"
+SETTLED = (
+    "sides.every(({ video, next }) => video.readyState > 1 && !video.seeking && next === null)"
+)
 COUNT_OVERTAKEN = """() => {
     const time = Object.getOwnPropertyDescriptor(HTMLMediaElement.prototype, "currentTime");
     window.overtaken = 0;
@@ -45,12 +49,22 @@ def chromium():
 def sweep(tmp_path_factory, chromium):
     """Two prompts by two patterns, a failed run, and one at another rate; the gallery of all of them."""
     root = tmp_path_factory.mktemp("gallery")
-    words = ("prompt=a red heart rising over the sea", "prompt=a blue star falling", "seed=1", *QUICK)
+    words = (
+        "prompt=a red heart rising over the sea",
+        "prompt=a blue star falling",
+        "seed=1",
+        *QUICK,
+    )
     ending = generate(
-        "-m", *words, f"scheduler.refinement.pattern={','.join(PATTERNS)}", f"output.dir={root / 'sweep'}"
+        "-m",
+        *words,
+        f"scheduler.refinement.pattern={','.join(PATTERNS)}",
+        f"output.dir={root / 'sweep'}",
     )
     assert ending.code == 0, ending.err
-    slow = generate("prompt=a slow green square", *QUICK, "seed=3", "fps=4", f"output.dir={root / 'slow'}")
+    slow = generate(
+        "prompt=a slow green square", *QUICK, "seed=3", "fps=4", f"output.dir={root / 'slow'}"
+    )
     assert slow.code == 0, slow.err
     failed = {
         "status": "failed",
@@ -74,8 +88,12 @@ def copies(run: Path, root: Path, count: int, **lists) -> Path:
             os.link(run / name, folder / name)
         changed = {key: values[number] for key, values in lists.items()}
         facts["seconds"]["total"] = float(number * 37 % count)
-        config = facts["config"] | {key: value for key, value in changed.items() if key in ("prompt", "seed")}
-        (folder / "run.json").write_text(json.dumps(facts | changed | {"config": config}), encoding="utf-8")
+        config = facts["config"] | {
+            key: value for key, value in changed.items() if key in ("prompt", "seed")
+        }
+        (folder / "run.json").write_text(
+            json.dumps(facts | changed | {"config": config}), encoding="utf-8"
+        )
     assert confiner("gallery", str(root)).code == 0
     return root / "index.html"
 
@@ -104,7 +122,9 @@ def test_the_filter_narrows_and_the_address_remembers(chromium, sweep):
         assert seen.page.locator("#count").inner_text() == "1 of 6 runs"
         view = seen.page.evaluate("location.hash")
         seen.page.get_by_label("Filter").fill("elephant")
-        assert seen.page.evaluate(PROMPTS_SHOWN) == [] and seen.page.locator("#nothing").is_visible()
+        assert (
+            seen.page.evaluate(PROMPTS_SHOWN) == [] and seen.page.locator("#nothing").is_visible()
+        )
         seen.page.get_by_role("button", name="Show all").click()
         assert len(seen.page.evaluate(PROMPTS_SHOWN)) == 6
     with visit(chromium, sweep / "index.html", view) as seen:
@@ -133,14 +153,18 @@ def test_a_sweep_is_a_grid_of_any_two_of_its_parameters(chromium, sweep):
         assert seen.page.locator("thead th").all_inner_texts() == [*PATTERNS]
         assert len(seen.page.locator("tbody th").all_inner_texts()) == 2
         assert (
-            seen.page.evaluate("[...document.querySelectorAll('#grid tbody td')].map((cell) => cell.children.length)")
+            seen.page.evaluate(
+                "[...document.querySelectorAll('#grid tbody td')].map((cell) => cell.children.length)"
+            )
             == [1] * 4
         )
         until(seen.page, f"{MOVING} === 4")
         seen.page.get_by_label("Rows").select_option("nothing")
         assert len(seen.page.locator("#grid tbody tr").all()) == 1
         seen.page.get_by_label("Grid").uncheck()
-        assert len(seen.page.evaluate(PROMPTS_SHOWN)) == 4 and seen.page.locator("#grid").is_hidden()
+        assert (
+            len(seen.page.evaluate(PROMPTS_SHOWN)) == 4 and seen.page.locator("#grid").is_hidden()
+        )
 
 
 def test_two_runs_are_compared_by_keyboard_alone_frame_by_frame(chromium, sweep):
@@ -165,7 +189,9 @@ def test_two_runs_are_compared_by_keyboard_alone_frame_by_frame(chromium, sweep)
         assert page.locator("#time").inner_text().startswith("frame 4 of 4")
         page.keyboard.press("Escape")
         assert page.get_by_role("dialog").is_hidden()
-        assert page.evaluate("document.activeElement === document.querySelectorAll('.tick input')[2]")
+        assert page.evaluate(
+            "document.activeElement === document.querySelectorAll('.tick input')[2]"
+        )
 
 
 def test_no_seek_overtakes_another_and_the_last_one_asked_for_wins(chromium, sweep):
@@ -183,7 +209,11 @@ def test_no_seek_overtakes_another_and_the_last_one_asked_for_wins(chromium, swe
 
 
 def test_compared_videos_play_together_and_name_what_differs(chromium, sweep):
-    names = sorted(path.name for path in (sweep / "sweep").iterdir() if path.name != "9-failed" and path.is_dir())
+    names = sorted(
+        path.name
+        for path in (sweep / "sweep").iterdir()
+        if path.name != "9-failed" and path.is_dir()
+    )
     view = f"#compare=sweep/{names[0]}&compare=sweep/{names[1]}"
     with visit(chromium, sweep / "index.html", view) as seen:
         page = seen.page
@@ -203,10 +233,17 @@ def test_compared_videos_play_together_and_name_what_differs(chromium, sweep):
 
 def test_videos_of_different_rates_share_one_clock(chromium, sweep):
     (name,) = (path.name for path in (sweep / "sweep").glob("0-*"))
-    with visit(chromium, sweep / "index.html", f"#compare=slow&compare=sweep/{name}", reduced_motion="reduce") as seen:
+    with visit(
+        chromium,
+        sweep / "index.html",
+        f"#compare=slow&compare=sweep/{name}",
+        reduced_motion="reduce",
+    ) as seen:
         page = seen.page
         until(page, SETTLED)
-        assert page.locator("#time").inner_text() == "frame 1 of 8, 0.00 s"  # 4 frames at 4 a second last a second
+        assert (
+            page.locator("#time").inner_text() == "frame 1 of 8, 0.00 s"
+        )  # 4 frames at 4 a second last a second
         for _ in range(5):
             page.keyboard.press("ArrowRight")
         until(page, SETTLED)
@@ -220,9 +257,12 @@ def test_hostile_prompts_stay_text(chromium, sweep, tmp_path):
     (run,) = (sweep / "sweep").glob("0-*")
     path = copies(run, tmp_path / "all", len(prompts), prompt=prompts, seed=prompts, error=prompts)
     with visit(chromium, path) as seen:
-        shown = seen.page.evaluate("[...document.querySelectorAll('.prompt')].map((one) => one.textContent)")
+        shown = seen.page.evaluate(
+            "[...document.querySelectorAll('.prompt')].map((one) => one.textContent)"
+        )
         read = [
-            prompt.encode("utf-8", "replace").decode().replace("\r\n", "\n").replace("\0", "") for prompt in prompts
+            prompt.encode("utf-8", "replace").decode().replace("\r\n", "\n").replace("\0", "")
+            for prompt in prompts
         ]
         assert shown == read
         seen.page.get_by_label("Grid").check()  # too many cells: said so
@@ -232,7 +272,9 @@ def test_hostile_prompts_stay_text(chromium, sweep, tmp_path):
             seen.page.locator(".tick input").nth(number).check()
         seen.page.get_by_role("button", name="Compare").click()
         assert seen.page.locator("#differences tr").count() == 2
-        kinds = seen.page.evaluate("[...document.body.querySelectorAll('*')].map((one) => one.localName)")
+        kinds = seen.page.evaluate(
+            "[...document.body.querySelectorAll('*')].map((one) => one.localName)"
+        )
         assert not set(kinds) & {
             "svg",
             "math",
@@ -258,7 +300,10 @@ def test_without_javascript_all_is_there_to_read_and_play(chromium, sweep):
         assert seen.page.locator(".prompt").count() == 6
         assert seen.page.locator("video[controls]").count() == 5
         assert seen.page.locator("video[controls]").first.is_visible()
-        assert seen.page.locator("#controls").is_hidden() and seen.page.locator(".tick").first.is_hidden()
+        assert (
+            seen.page.locator("#controls").is_hidden()
+            and seen.page.locator(".tick").first.is_hidden()
+        )
 
 
 @pytest.mark.parametrize("view", ["", "#grid=1", "#q=elephant"])
@@ -273,7 +318,17 @@ def test_every_control_has_a_name_and_is_reached_by_tabbing(chromium, sweep):
         for _ in range(40):
             seen.page.keyboard.press("Tab")
             reached.append(seen.page.evaluate(FOCUSED))
-        assert {"q", "folder", "sort", "reverse", "play", "grid", "open", "summary", "input"} <= set(reached)
+        assert {
+            "q",
+            "folder",
+            "sort",
+            "reverse",
+            "play",
+            "grid",
+            "open",
+            "summary",
+            "input",
+        } <= set(reached)
         for control in seen.page.locator("input, select, button, a.open").all():
             if control.is_visible():
                 assert control.evaluate(
@@ -293,7 +348,9 @@ def test_of_a_thousand_runs_only_those_in_sight_are_read(chromium, sweep, tmp_pa
     began = monotonic()
     with visit(chromium, path) as seen:
         until(seen.page, "document.getElementById('count').textContent === '1000 of 1000 runs'")
-        print(f"1,000 runs: {monotonic() - began:.2f} s to a page that can be used, {path.stat().st_size / 1e6:.1f} MB")
+        print(
+            f"1,000 runs: {monotonic() - began:.2f} s to a page that can be used, {path.stat().st_size / 1e6:.1f} MB"
+        )
         until(seen.page, f"{MOVING} > 5")
         read = [url for url in seen.asked if url.endswith((".mp4", ".png"))]
         assert len(read) < 100

@@ -12,7 +12,10 @@ import pytest
 import confiner_cli
 
 PACKAGE = Path(confiner_cli.__file__).parent
-FILES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in sorted(PACKAGE.rglob("*.py"))}
+FILES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
 
 GROUND = {"errors", "settings"}
@@ -21,10 +24,15 @@ METHOD = {
     "coherence", "turning", "relay", "blending", "generate",
 }  # fmt: skip
 EXPERTS = {name for name in FILES if name.startswith("experts.")}
-LAVIE = {f"experts.{name}" for name in ("lavie", "lavie_blocks", "lavie_checkpoint", "temporal_attention")}
+LAVIE = {
+    f"experts.{name}"
+    for name in ("lavie", "lavie_blocks", "lavie_checkpoint", "temporal_attention")
+}
 DOOR = {"config", "hydra_app", "prompts"} | {name for name in FILES if name.startswith("commands.")}
 GALLERY = {name for name in FILES if name.partition(".")[0] == "gallery"} | {"commands.gallery"}
-COMMAND_LINE = {"__main__", "cli", "hydra_app"} | {name for name in FILES if name.startswith("commands.")}
+COMMAND_LINE = {"__main__", "cli", "hydra_app"} | {
+    name for name in FILES if name.startswith("commands.")
+}
 
 
 def imported(name: str) -> set[str]:
@@ -37,13 +45,17 @@ def imported(name: str) -> set[str]:
             assert node.level == 0, f"{name} imports relatively"
             # `from package import module` names a module too.
             inner = {f"{node.module}.{alias.name}" for alias in node.names}
-            found |= {node.module} | {one for one in inner if one.removeprefix("confiner_cli.") in FILES}
+            found |= {node.module} | {
+                one for one in inner if one.removeprefix("confiner_cli.") in FILES
+            }
     return {module.removeprefix("confiner_cli.") for module in found if module != "confiner_cli"}
 
 
 def tops(name: str) -> set[str]:
     """The packages that a file imports from."""
-    return {"confiner_cli" if module in FILES else module.partition(".")[0] for module in imported(name)}
+    return {
+        "confiner_cli" if module in FILES else module.partition(".")[0] for module in imported(name)
+    }
 
 
 def ours(name: str) -> set[str]:
@@ -122,23 +134,35 @@ def test_below_the_door_no_file_meets_the_config():
 
 
 def test_no_file_asks_which_expert_it_has():
-    classes = {node.name for tree in TREES.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+    classes = {
+        node.name
+        for tree in TREES.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+    }
     kinds = {name for name in classes if not name.endswith("Error")}
     assert {"Expert", "Guided", "Denoiser"} <= kinds
     for name, tree in TREES.items():
         for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("isinstance", "issubclass"):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in (
+                "isinstance",
+                "issubclass",
+            ):
                 asked = {part.id for part in ast.walk(node.args[1]) if isinstance(part, ast.Name)}
                 assert not asked & kinds, f"{name}, line {node.lineno}"
 
 
-@pytest.mark.parametrize("arguments", [[], ["--help"], ["generate", "--help"], ["--version"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [[], ["--help"], ["generate", "--help"], ["--version"]], ids=" ".join
+)
 def test_help_imports_neither_torch_nor_hydra(arguments):
     program = (
         "import sys; from confiner_cli.cli import main; code = main(sys.argv[1:]);"
         "sys.exit(code or ' '.join({'torch', 'hydra', 'omegaconf', 'diffusers', 'numpy'} & set(sys.modules)) or 0)"
     )
-    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "confiner" in done.stdout
 

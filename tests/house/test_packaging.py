@@ -9,9 +9,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from command_line import PROMPT, QUICK
+from support.command_line import PROMPT, QUICK
 
-CHECKOUT = Path(__file__).resolve().parents[1]
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,17 @@ def python(wheel, tmp_path_factory):
     folder = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     python = folder / "bin" / "python"
-    install = ["-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-index", str(wheel)]
+    install = [
+        "-m",
+        "pip",
+        "--python",
+        str(python),
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-index",
+        str(wheel),
+    ]
     subprocess.run([sys.executable, *install], check=True)
     (site,) = (folder / "lib").glob("python*/site-packages")
     # A plain path: what is installed there can be imported, its own .pth files (an editable confiner) are not read.
@@ -39,8 +49,15 @@ def python(wheel, tmp_path_factory):
 
 def test_the_wheel_has_every_module_config_and_weight(wheel):
     expected = {
-        *(path.relative_to(CHECKOUT).as_posix() for path in (CHECKOUT / "confiner_cli").rglob("*") if path.is_file()),
-        *(f"confiner_cli/{path.relative_to(CHECKOUT).as_posix()}" for path in (CHECKOUT / "configs").rglob("*.yaml")),
+        *(
+            path.relative_to(CHECKOUT).as_posix()
+            for path in (CHECKOUT / "confiner_cli").rglob("*")
+            if path.is_file()
+        ),
+        *(
+            f"confiner_cli/{path.relative_to(CHECKOUT).as_posix()}"
+            for path in (CHECKOUT / "configs").rglob("*.yaml")
+        ),
     }
     expected = {name for name in expected if "__pycache__" not in name}
     with zipfile.ZipFile(wheel) as archive:
@@ -55,7 +72,9 @@ def output_of(*command, folder, path="") -> str:
     """Standard output of a command that sees no checkout but the one named by `path`."""
     environment = os.environ | {"PYTHONPATH": str(path)}
     words = [str(word) for word in command]
-    result = subprocess.run(words, cwd=folder, capture_output=True, text=True, env=environment, check=False)
+    result = subprocess.run(
+        words, cwd=folder, capture_output=True, text=True, env=environment, check=False
+    )
     assert result.returncode == 0, result.stderr
     return result.stdout.strip()
 
@@ -65,7 +84,7 @@ def test_the_installed_command_makes_a_video_in_another_directory(python, tmp_pa
     assert video.is_relative_to(tmp_path) and video.stat().st_size > 0
 
 
-CONFIGS = "from confiner_cli.config import config_dir; print(config_dir())"
+CONFIGS = "from confiner_cli.config.hydra import config_dir; print(config_dir())"
 
 
 def test_configs_are_found_inside_an_installed_wheel(python, tmp_path):

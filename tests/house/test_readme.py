@@ -10,17 +10,19 @@ import sys
 from pathlib import Path
 
 import pytest
-from published import PINNED
-from stand_in_hub import StandInHub, environment
+from support.published import PINNED
+from support.stand_in_hub import StandInHub, environment
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXPERTS = (ROOT / "docs" / "experts.md").read_text(encoding="utf-8")
 
 
 def shell(text: str) -> list[str]:
     """The blocks of shell commands in a page that run confiner."""
-    return [block for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) if "confiner" in block]
+    return [
+        block for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) if "confiner" in block
+    ]
 
 
 SHELL = [block for block in shell(README) if "_sd" not in block]
@@ -33,11 +35,16 @@ def run(command: list[str], folder: Path, **variables: str) -> subprocess.Comple
     scripts = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     # The checkout's code, also where another one is installed.
     environment = {**os.environ, **variables, "PATH": scripts, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=folder, env=environment, text=True, capture_output=True, check=False)
+    return subprocess.run(
+        command, cwd=folder, env=environment, text=True, capture_output=True, check=False
+    )
 
 
 def test_every_shell_command_of_the_readme_runs_in_its_order(tmp_path):
-    prompts = ['a red star rising over the sea, "high quality" (2k)', "a green heart = ${x}, pulsing over the sand"]
+    prompts = [
+        'a red star rising over the sea, "high quality" (2k)',
+        "a green heart = ${x}, pulsing over the sand",
+    ]
     (tmp_path / "prompts.txt").write_text("\n".join(prompts) + "\n", encoding="utf-8")
     for block in SHELL:
         result = run(["bash", "-euo", "pipefail", "-c", block], tmp_path)
@@ -57,9 +64,13 @@ def test_every_command_with_experts_from_the_hub_runs_if_with_fewer_frames(repos
     assert len(FROM_THE_HUB) == 2
     with StandInHub(repositories) as hub:
         hub.commits.update(PINNED)
-        variables = environment(hub, tmp_path / "home") | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+        variables = environment(hub, tmp_path / "home") | {
+            "XDG_CACHE_HOME": str(tmp_path / "cache")
+        }
         for block in FROM_THE_HUB:
-            small = block.replace("experts=", "num_frames=2 experts=") if "generate" in block else block
+            small = (
+                block.replace("experts=", "num_frames=2 experts=") if "generate" in block else block
+            )
             result = run(["bash", "-euo", "pipefail", "-c", small], tmp_path, **variables)
             assert result.returncode == 0, (block, result.stderr)
     assert len(list(tmp_path.rglob("video.mp4"))) == 3

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from confiner_cli.beside import beside
+from confiner_cli.media.background import beside
 
 SECONDS = 30.0
 WAITING = 4
@@ -97,7 +97,9 @@ def test_a_slow_consumer_holds_the_maker_back():
 
     with beside(consume, WAITING) as feed:
         added = []
-        maker = threading.Thread(target=lambda: [added.append(feed.add(n)) for n in range(2 * WAITING)])
+        maker = threading.Thread(
+            target=lambda: [added.append(feed.add(n)) for n in range(2 * WAITING)]
+        )
         maker.start()
         time.sleep(0.5)
         assert len(added) == WAITING

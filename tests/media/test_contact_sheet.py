@@ -4,7 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
-from confiner_cli.contact_sheet import columns, write_contact_sheet
+from confiner_cli.media.contact_sheet import columns, write_contact_sheet
 
 
 @pytest.mark.parametrize("num_frames", [1, 2, 5, 8, 9, 16, 600])
@@ -19,10 +19,16 @@ def test_columns_are_at_most_eight_with_first_and_last_in_order(num_frames):
 @pytest.mark.parametrize("title", ["a red heart", "心 " * 500, ""])
 def test_a_sheet_shows_every_frame_of_both_rows(tmp_path, height, width, title):
     colours = torch.tensor([[250, 10, 10], [10, 250, 10], [10, 10, 250]], dtype=torch.uint8)
-    rows = {name: list(colours[:, None, None].expand(-1, height, width, 3)) for name in ("structure", "result")}
+    rows = {
+        name: list(colours[:, None, None].expand(-1, height, width, 3))
+        for name in ("structure", "result")
+    }
     write_contact_sheet(tmp_path / "sheet.png", title, rows)
     with Image.open(tmp_path / "sheet.png") as sheet:
-        counts = {colour: count for count, colour in sheet.convert("RGB").getcolors(sheet.width * sheet.height)}
+        counts = {
+            colour: count
+            for count, colour in sheet.convert("RGB").getcolors(sheet.width * sheet.height)
+        }
     for colour in colours.tolist():
         assert counts[tuple(colour)] == 2 * 128 * max(1, round(height * 128 / width))
     assert [path.name for path in tmp_path.iterdir()] == ["sheet.png"]

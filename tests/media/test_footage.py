@@ -8,11 +8,11 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 import torch
-from test_video import COLOURS, flat
+from support.pictures import COLOURS, flat
 
 from confiner_cli.errors import ConfinerError
-from confiner_cli.footage import Footage, footage_of, read_footage
-from confiner_cli.video import read_video, write_video
+from confiner_cli.media.source_video import Footage, footage_of, read_footage
+from confiner_cli.media.video import read_video, write_video
 
 GREEN = torch.tensor([0, 255, 0])
 
@@ -24,7 +24,9 @@ def ffmpeg(*arguments: object) -> None:
     )  # fmt: skip
 
 
-def made(path: Path, size: tuple[int, int] = (36, 64), fps: str = "10", frames: int = 12, *options: str) -> Path:
+def made(
+    path: Path, size: tuple[int, int] = (36, 64), fps: str = "10", frames: int = 12, *options: str
+) -> Path:
     """A file with a moving test picture; the options are the encoder's."""
     picture = f"testsrc2=s={size[1]}x{size[0]}:r={fps},trim=end_frame={frames}"
     ffmpeg("-f", "lavfi", "-i", picture, "-pix_fmt", "yuv444p", *options, path)
@@ -48,7 +50,9 @@ def test_the_rate_is_exact_and_no_frame_is_repeated_or_left_out(tmp_path, stated
     assert torch.equal(read(footage), read_video(footage.path))
 
 
-@pytest.mark.parametrize("name", ["in.webm", "in.mkv", "in.mov", "in.gif", "in.ts", "in.avi", "a:b %03d 'c'.mp4"])
+@pytest.mark.parametrize(
+    "name", ["in.webm", "in.mkv", "in.mov", "in.gif", "in.ts", "in.avi", "a:b %03d 'c'.mp4"]
+)
 def test_containers_and_strange_names_are_read(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x36:r=25,trim=end_frame=30", f"file:{name}")
@@ -68,7 +72,10 @@ def test_a_rate_that_varies_becomes_its_average(tmp_path):
     found = read(footage)
     assert len(found) == footage.num_frames
     # What is shown halfway is what was: at 2.0 seconds, the first of the rare frames.
-    difference = [(frame.int() - found[round(2.0 * footage.fps)].int()).abs().float().mean() for frame in frames]
+    difference = [
+        (frame.int() - found[round(2.0 * footage.fps)].int()).abs().float().mean()
+        for frame in frames
+    ]
     assert abs(int(torch.tensor(difference).argmin()) - 60) <= 1
 
 
@@ -118,7 +125,9 @@ def test_pixels_that_are_not_square_are_made_so(tmp_path):
 def test_any_size_covers_any_other(tmp_path, size, target):
     path = tmp_path / "in.mkv"
     green = f"color=0x00ff00:s={size[1]}x{size[0]}"
-    ffmpeg("-f", "lavfi", "-i", green, "-frames:v", "2", "-c:v", "ffv1", "-pix_fmt", "yuv444p", path)
+    ffmpeg(
+        "-f", "lavfi", "-i", green, "-frames:v", "2", "-c:v", "ffv1", "-pix_fmt", "yuv444p", path
+    )
     footage = footage_of(path)
     assert footage.size == size
     frames = read(footage, target)
@@ -133,7 +142,9 @@ def test_the_middle_stays_and_the_aspect_ratio_does(tmp_path):
     footage = footage_of(tmp_path / "in.mkv")
     (square,) = read(footage, (40, 40))
     assert (square - GREEN).abs().max() <= 1
-    (wide,) = read(footage, (20, 60))  # half as large: 10 red, 20 green, 10 blue would be 40, and 60 of 80 stay
+    (wide,) = read(
+        footage, (20, 60)
+    )  # half as large: 10 red, 20 green, 10 blue would be 40, and 60 of 80 stay
     greens = (wide[10, :, 1] > 127).nonzero()[:, 0]
     assert greens.tolist() == list(range(20, 40))
     assert wide[10, 5, 0] > 250 and wide[10, 55, 2] > 250
@@ -141,14 +152,26 @@ def test_the_middle_stays_and_the_aspect_ratio_does(tmp_path):
 
 @pytest.mark.parametrize("start", [1, 7, 29])
 def test_a_frame_has_the_same_bits_wherever_the_stream_begins(tmp_path, start):
-    footage = footage_of(made(tmp_path / "in.mp4", (90, 160), "30000/1001", 30, "-g", "12", "-pix_fmt", "yuv420p"))
+    footage = footage_of(
+        made(tmp_path / "in.mp4", (90, 160), "30000/1001", 30, "-g", "12", "-pix_fmt", "yuv420p")
+    )
     assert torch.equal(read(footage, (48, 48), start), read(footage, (48, 48))[start:])
 
 
 def test_a_late_first_frame_is_frame_0_and_rounded_times_move_none(tmp_path):
     plain = made(tmp_path / "plain.mp4", fps="30000/1001", frames=60)
     ffmpeg(  # half a frame late, in milliseconds
-        "-itsoffset", "1.0177", "-i", plain, "-f", "lavfi", "-i", "sine=d=3", "-c:v", "copy", tmp_path / "late.mkv"
+        "-itsoffset",
+        "1.0177",
+        "-i",
+        plain,
+        "-f",
+        "lavfi",
+        "-i",
+        "sine=d=3",
+        "-c:v",
+        "copy",
+        tmp_path / "late.mkv",
     )
     late = footage_of(tmp_path / "late.mkv")
     assert late.num_frames == 60
@@ -158,7 +181,11 @@ def test_a_late_first_frame_is_frame_0_and_rounded_times_move_none(tmp_path):
 def test_our_own_videos_come_back_as_they_were_written(tmp_path):
     generator = torch.Generator().manual_seed(1)
     coarse = torch.rand(9, 3, 4, 6, generator=generator)
-    smooth = torch.nn.functional.interpolate(coarse, size=(64, 96), mode="bilinear").mul(255).to(torch.uint8)
+    smooth = (
+        torch.nn.functional.interpolate(coarse, size=(64, 96), mode="bilinear")
+        .mul(255)
+        .to(torch.uint8)
+    )
     frames = smooth.permute(0, 2, 3, 1)
     write_video(tmp_path / "ours.mp4", frames, (64, 96), 8)
     footage = footage_of(tmp_path / "ours.mp4")
@@ -229,7 +256,9 @@ def test_no_process_outlives_its_reader_nor_runs_ahead_of_it(tmp_path, monkeypat
     started: list[subprocess.Popen[bytes]] = []
     start = subprocess.Popen
     monkeypatch.setattr(
-        subprocess, "Popen", lambda *args, **options: started.append(start(*args, **options)) or started[-1]
+        subprocess,
+        "Popen",
+        lambda *args, **options: started.append(start(*args, **options)) or started[-1],
     )
     frames = read_footage(footage, (360, 640))
     assert len(list(islice(frames, 2))) == 2

@@ -9,23 +9,10 @@ import time
 
 import imageio_ffmpeg
 import pytest
-import torch
+from support.pictures import COLOURS, SIZE, flat
 
 from confiner_cli.errors import ConfinerError, FailedError
-from confiner_cli.video import read_comment, read_video, verify, write_video
-
-COLOURS = torch.tensor(
-    [[0, 255, 0], [255, 0, 0], [0, 0, 255], [255, 255, 255], [0, 0, 0], [128, 128, 128], [230, 120, 20]],
-    dtype=torch.uint8,
-)
-
-
-SIZE = (32, 48)
-
-
-def flat(colours=COLOURS, height=SIZE[0], width=SIZE[1]):
-    """One frame of each colour."""
-    return colours[:, None, None].expand(-1, height, width, 3)
+from confiner_cli.media.video import read_comment, read_video, verify, write_video
 
 
 def described(path) -> str:
@@ -40,7 +27,9 @@ def test_frames_size_and_rate_are_exact_and_tagged(tmp_path, fps, height, width)
     write_video(path, flat(height=height, width=width), (height, width), fps)
     assert read_video(path).shape == (len(COLOURS), height, width, 3)
     words = described(path)
-    assert re.search(rf"h264 .*yuv420p\(tv, bt709.*\), {width}x{height}\b.*, {fps} fps", words), words
+    assert re.search(rf"h264 .*yuv420p\(tv, bt709.*\), {width}x{height}\b.*, {fps} fps", words), (
+        words
+    )
 
 
 def test_flat_colours_come_back_within_three_levels(tmp_path):
@@ -57,7 +46,8 @@ def test_the_index_comes_before_the_frames(tmp_path):
 
 @pytest.mark.parametrize(
     "comment",
-    [json.dumps({"prompt": text}) for text in ("a=b;#c\\ \"d\" 'e'\n${f}", "💛" * 2_000)] + ["one\ntwo=2", "\\"],
+    [json.dumps({"prompt": text}) for text in ("a=b;#c\\ \"d\" 'e'\n${f}", "💛" * 2_000)]
+    + ["one\ntwo=2", "\\"],
 )
 def test_a_comment_is_read_back_as_it_was_written(tmp_path, comment):
     write_video(tmp_path / "video.mp4", flat(), SIZE, 8, comment)
@@ -88,14 +78,18 @@ def test_an_error_between_frames_leaves_the_old_file_alone(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         write_video(path, frames(), SIZE, 8)
-    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("video.mp4", before)]
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [
+        ("video.mp4", before)
+    ]
 
 
 def test_no_frames_and_an_encoder_that_fails_leave_no_file(tmp_path):
     with pytest.raises(FailedError, match="no frame"):
         write_video(tmp_path / "video.mp4", [], SIZE, 8)
     with pytest.raises(FailedError, match="ffmpeg could not write"):
-        write_video(tmp_path / "video.mp4", flat(height=31), (31, 48), 8)  # yuv420p has no odd sizes
+        write_video(
+            tmp_path / "video.mp4", flat(height=31), (31, 48), 8
+        )  # yuv420p has no odd sizes
     assert not any(tmp_path.iterdir())
 
 
@@ -115,7 +109,7 @@ WRITER = """
 import sys, torch
 from pathlib import Path
 from confiner_cli.errors import ConfinerError
-from confiner_cli.video import write_video
+from confiner_cli.media.video import write_video
 try:
     frames = (torch.randint(256, (64, 64, 3), dtype=torch.uint8) for _ in range(int(sys.argv[1])))
     write_video(Path("video.mp4"), frames, (64, 64), 8)
@@ -127,7 +121,9 @@ except ConfinerError as error:
 def test_a_kill_while_writing_leaves_no_file_under_the_name(tmp_path):
     writer = subprocess.Popen([sys.executable, "-c", WRITER, str(10**9)], cwd=tmp_path)
     deadline = time.monotonic() + 120
-    while not any(path.stat().st_size for path in tmp_path.iterdir()) and time.monotonic() < deadline:
+    while (
+        not any(path.stat().st_size for path in tmp_path.iterdir()) and time.monotonic() < deadline
+    ):
         time.sleep(0.05)
     writer.send_signal(signal.SIGKILL)
     assert writer.wait() == -signal.SIGKILL
@@ -145,12 +141,18 @@ def limited(folder):
 
 def full(folder):
     """A file system of 40 kB."""
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40k", "none", str(folder)], check=False)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=40k", "none", str(folder)], check=False
+    )
     if mounted.returncode != 0:
         pytest.skip("mounting a tmpfs needs a privilege")
     try:
         result = subprocess.run(
-            [sys.executable, "-c", WRITER, "60"], cwd=folder, capture_output=True, text=True, check=False
+            [sys.executable, "-c", WRITER, "60"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert not any(folder.iterdir())
         return result

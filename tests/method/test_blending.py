@@ -5,24 +5,30 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_generate import CONFINER_9, plan_of
-from toy_experts import Networked
+from support.pipelines import CONFINER_9, plan_of
+from support.toy_experts import Networked
 
-from confiner_cli.blending import REACH, averaged_estimates, slowly, split_by_frequency
-from confiner_cli.refinement import Pair, refine, visits
-from confiner_cli.schedule import Estimate, linear, scaled_linear
-from confiner_cli.walk import Visit, walk
+from confiner_cli.method.blending import REACH, averaged_estimates, slowly, split_by_frequency
+from confiner_cli.method.refinement import Pair, refine, visits
+from confiner_cli.method.schedule import Estimate, linear, scaled_linear
+from confiner_cli.method.walk import Visit, walk
 
 PERIOD = 2 * REACH + 1
 BLENDS = {
     "averaged": averaged_estimates,
-    "slow_from_second": lambda first, second: split_by_frequency(first, second, slow_from_second=True),
-    "slow_from_first": lambda first, second: split_by_frequency(first, second, slow_from_second=False),
+    "slow_from_second": lambda first, second: split_by_frequency(
+        first, second, slow_from_second=True
+    ),
+    "slow_from_first": lambda first, second: split_by_frequency(
+        first, second, slow_from_second=False
+    ),
 }
 
 
 def noise(key, frames=16):
-    return torch.randn(1, 4, frames, 8, 8, generator=torch.Generator().manual_seed(key), dtype=torch.float64)
+    return torch.randn(
+        1, 4, frames, 8, 8, generator=torch.Generator().manual_seed(key), dtype=torch.float64
+    )
 
 
 def two_estimates():
@@ -38,7 +44,9 @@ def test_what_two_estimates_of_a_sample_are_made_into_is_an_estimate_of_it(blend
     x_t, level, first, second = two_estimates()
     found = blend(first, replace(second, passes=2))
     assert torch.allclose(level.mix(found.clean, found.noise), x_t)
-    assert not torch.allclose(found.clean, first.clean) and not torch.allclose(found.clean, second.clean)
+    assert not torch.allclose(found.clean, first.clean) and not torch.allclose(
+        found.clean, second.clean
+    )
     assert found.passes == 2
 
 
@@ -50,7 +58,11 @@ def test_an_estimate_blended_with_itself_stays(blend):
 
 def test_what_stays_comes_from_the_slow_expert_and_what_comes_back_within_the_reach_from_the_fast_one():
     still = torch.ones(1, 1, 21, 1, 1, dtype=torch.float64)
-    wave = torch.tensor([math.sin(2 * math.pi * frame / PERIOD) for frame in range(21)]).double().view(1, 1, -1, 1, 1)
+    wave = (
+        torch.tensor([math.sin(2 * math.pi * frame / PERIOD) for frame in range(21)])
+        .double()
+        .view(1, 1, -1, 1, 1)
+    )
     inside = slice(REACH, 21 - REACH)
     first, second = Estimate(2 * still + 3 * wave, still), Estimate(5 * still + 7 * wave, still)
     found = split_by_frequency(first, second, slow_from_second=True).clean
@@ -64,7 +76,13 @@ def test_what_stays_comes_from_the_slow_expert_and_what_comes_back_within_the_re
 def test_two_equal_experts_share_a_step_as_one_alone_takes_it(pattern):
     expert = Networked(scaled_linear(), "v_prediction")
     ends = [
-        list(refine(noise(1), visits(Pair(expert, expert), 300, [name] * 3), lambda visit: noise(10 + visit)))[-1].x_t
+        list(
+            refine(
+                noise(1),
+                visits(Pair(expert, expert), 300, [name] * 3),
+                lambda visit: noise(10 + visit),
+            )
+        )[-1].x_t
         for name in (pattern, "standard")
     ]
     assert torch.allclose(*ends)
@@ -88,4 +106,6 @@ def test_shared_noise_is_one_for_all_frames_of_the_spatial_expert_and_never_for_
 def test_windows_of_a_long_video_share_the_shared_noise():
     refinement = replace(CONFINER_9.refinement, frame_noise="shared")
     plan = plan_of(replace(CONFINER_9, refinement=refinement), num_frames=16, segment_frames=4)
-    assert torch.equal(plan.hop_noise(0, 2, "spatial")[:, :, 0], plan.hop_noise(2, 2, "spatial")[:, :, 0])
+    assert torch.equal(
+        plan.hop_noise(0, 2, "spatial")[:, :, 0], plan.hop_noise(2, 2, "spatial")[:, :, 0]
+    )

@@ -7,12 +7,12 @@ here through plain numbers and compared with those of many samples that really t
 from __future__ import annotations
 
 import pytest
-from toy_experts import Gaussian
+from support.toy_experts import Gaussian
 
-from confiner_cli.noise import keyed_noise
-from confiner_cli.refinement import PATTERNS, Pair, refine, visits
-from confiner_cli.schedule import NoiseSchedule, linear, scaled_linear
-from confiner_cli.walk import Visit
+from confiner_cli.method.noise import keyed_noise
+from confiner_cli.method.refinement import PATTERNS, Pair, refine, visits
+from confiner_cli.method.schedule import NoiseSchedule, linear, scaled_linear
+from confiner_cli.method.walk import Visit
 
 STABLE_DIFFUSION, LAVIE = scaled_linear(), linear()
 SHAPE = (1, 4, 16, 64, 64)
@@ -32,7 +32,9 @@ def predicted(plan: list[Visit], mean: float, std: float) -> tuple[float, float]
         offset = -slope * a * expert.mean
         # ... and the step from it on the schedule that the visit reads it on.
         a, n = _level(expert.schedule, visit.t)
-        signal, noise = _level(following.denoiser.schedule, following.t) if following else (1.0, 0.0)
+        signal, noise = (
+            _level(following.denoiser.schedule, following.t) if following else (1.0, 0.0)
+        )
         eta = following.eta if following else 0.0
         kept = noise * (1 - eta**2) ** 0.5 - signal * n / a
         mean = (signal / a + kept * slope) * mean + kept * offset
@@ -46,25 +48,35 @@ def _level(schedule: NoiseSchedule, t: int) -> tuple[float, float]:
 
 def std_left(pair: Pair, te: int, steps: int, pattern: str) -> float:
     """The standard deviation that data of the experts' own distribution has after refinement."""
-    return predicted(visits(pair, te, [pattern] * steps), pair.spatial.mean, pair.spatial.std)[1] ** 0.5
+    return (
+        predicted(visits(pair, te, [pattern] * steps), pair.spatial.mean, pair.spatial.std)[1]
+        ** 0.5
+    )
 
 
 @pytest.mark.parametrize("match_snr", [False, True], ids=["same_timestep", "same_ratio"])
 @pytest.mark.parametrize("hop_noise", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("pattern", [name for name in PATTERNS if name not in BLENDED])
 def test_mean_and_variance_after_refinement_are_the_predicted_ones(pattern, hop_noise, match_snr):
-    pair = Pair(Gaussian(STABLE_DIFFUSION, 0.4, 0.5), Gaussian(LAVIE, -0.3, 0.8), hop_noise, match_snr)
+    pair = Pair(
+        Gaussian(STABLE_DIFFUSION, 0.4, 0.5), Gaussian(LAVIE, -0.3, 0.8), hop_noise, match_snr
+    )
     plan = visits(pair, 400, [pattern] * 5)
     structure = 0.7 + 0.6 * keyed_noise(SHAPE, 1, "structure").double()
     *_, last = refine(structure, plan, lambda visit: keyed_noise(SHAPE, 1, "fresh", visit).double())
     mean, variance = predicted(plan, 0.7, 0.6)
     count = structure.numel()
-    assert float(last.x_t.mean()) == pytest.approx(mean, abs=STANDARD_ERRORS * (variance / count) ** 0.5)
-    assert float(last.x_t.var()) == pytest.approx(variance, rel=STANDARD_ERRORS * (2 / count) ** 0.5)
+    assert float(last.x_t.mean()) == pytest.approx(
+        mean, abs=STANDARD_ERRORS * (variance / count) ** 0.5
+    )
+    assert float(last.x_t.var()) == pytest.approx(
+        variance, rel=STANDARD_ERRORS * (2 / count) ** 0.5
+    )
 
 
 @pytest.mark.parametrize(
-    ("te", "steps", "fresh", "none"), [(600, 5, 0.31, 0.37), (600, 10, 0.34, 0.42), (100, 5, 0.36, 0.475)]
+    ("te", "steps", "fresh", "none"),
+    [(600, 5, 0.31, 0.37), (600, 10, 0.34, 0.42), (100, 5, 0.36, 0.475)],
 )
 def test_fresh_noise_at_the_hops_costs_contrast(te, steps, fresh, none):
     experts = Gaussian(STABLE_DIFFUSION, 0.0, 0.5), Gaussian(LAVIE, 0.0, 0.5)
@@ -85,13 +97,18 @@ def test_many_small_steps_give_the_data_back(pattern):
 def test_interleaving_at_the_same_timesteps_jumps_between_noise_ratios_and_loses_contrast_with_more_steps():
     experts = Gaussian(STABLE_DIFFUSION, 0.0, 0.5), Gaussian(LAVIE, 0.0, 0.5)
     same = [std_left(Pair(*experts), 100, steps, "interleaved") for steps in (10, 20, 50, 100)]
-    matched = [std_left(Pair(*experts, match_snr=True), 100, steps, "interleaved") for steps in (10, 20, 50, 100)]
+    matched = [
+        std_left(Pair(*experts, match_snr=True), 100, steps, "interleaved")
+        for steps in (10, 20, 50, 100)
+    ]
     assert same == sorted(same, reverse=True) and same[-1] < 0.4
     assert matched == sorted(matched) and matched[-1] > 0.49
 
 
 @pytest.mark.parametrize("steps", [30, 100, 300])
-def test_naive_keeps_the_mean_where_the_schedules_agree_and_misses_it_in_any_number_of_steps_where_not(steps):
+def test_naive_keeps_the_mean_where_the_schedules_agree_and_misses_it_in_any_number_of_steps_where_not(
+    steps,
+):
     spatial, stranger = Gaussian(STABLE_DIFFUSION, 0.4, 0.5), Gaussian(LAVIE, 0.4, 0.5)
     alike, unlike = (
         predicted(visits(Pair(spatial, temporal), 600, ["naive"] * steps), 0.4, 0.5)[0]

@@ -2,19 +2,19 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
-from toy_experts import Networked
+from support.pipelines import CONFINER_9, SCHEDULES, latents, plain, plan_of
+from support.toy_experts import Networked
 
+from confiner_cli.config.schema import (
+    RefinementSettings,
+    SchedulerSettings,
+    StructureSettings,
+)
 from confiner_cli.errors import NotFiniteError
-from confiner_cli.generate import Plan, refined, structures
-from confiner_cli.guidance import Guided
-from confiner_cli.meter import Meter
-from confiner_cli.refinement import PATTERNS
-from confiner_cli.schedule import linear, scaled_linear
-from confiner_cli.settings import ROLES, LongVideoSettings, RefinementSettings, SchedulerSettings, StructureSettings
-from confiner_cli.timeline import Timeline
-
-SCHEDULES = {"control": linear(0.00085, 0.012), "spatial": scaled_linear(), "temporal": linear()}
-CONFINER_9 = SchedulerSettings(name="confiner_9")
+from confiner_cli.method.guidance import Guided
+from confiner_cli.method.pipeline import refined, structures
+from confiner_cli.method.refinement import PATTERNS
+from confiner_cli.runs.meter import Meter
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,33 +25,6 @@ class Broken(Networked):
 
     def __call__(self, x_t, t):
         return super().__call__(x_t * float("nan") if t < self.below else x_t, t)
-
-
-def plan_of(scheduler=CONFINER_9, seed=7, num_frames=3, segment_frames=16, overlap=0, long_video=None, **denoisers):
-    experts = {role: Networked(SCHEDULES[role], "v_prediction") for role in ROLES}
-    experts["temporal"] = replace(experts["temporal"], network=lambda x, t: torch.sin(x))
-    return Plan(
-        denoisers={role: {0: denoiser} for role, denoiser in (experts | denoisers).items()},
-        scheduler=scheduler,
-        timeline=Timeline(num_frames, segment_frames, overlap),
-        shape=(4, 8, 8),
-        seed=seed,
-        long_video=LongVideoSettings(**long_video or {}),
-    )
-
-
-def plain(stage, steps, total):
-    return steps
-
-
-def latents(plan, meter=None):
-    """All of the refined video."""
-    meter = meter or Meter()
-
-    def watch(stage, steps, total):
-        return meter.watch(stage, steps)
-
-    return torch.cat(list(refined(plan, structures(plan, watch), watch)), dim=2)
 
 
 def test_the_seed_decides_every_bit():
@@ -94,21 +67,28 @@ def test_latents_stream_window_by_window():
 
 
 def test_refinement_of_no_steps_leaves_the_structure_as_it_is():
-    plan = plan_of(SchedulerSettings(name="alone", refinement=RefinementSettings(num_inference_steps=0)))
+    plan = plan_of(
+        SchedulerSettings(name="alone", refinement=RefinementSettings(num_inference_steps=0))
+    )
     (structure,) = structures(plan, plain)
     assert torch.equal(latents(plan), structure.latents)
 
 
 @pytest.mark.parametrize(
-    ("role", "below", "timestep"), [("control", 600, 499), ("spatial", 50, 40), ("temporal", 90, 80)]
+    ("role", "below", "timestep"),
+    [("control", 600, 499), ("spatial", 50, 40), ("temporal", 90, 80)],
 )
 def test_nan_from_an_expert_is_named_with_its_timestep(role, below, timestep):
     plan = plan_of(**{role: Broken(SCHEDULES[role], below=below)})
-    with pytest.raises(NotFiniteError, match=f"the {role} expert's estimate at timestep {timestep} is not finite"):
+    with pytest.raises(
+        NotFiniteError, match=f"the {role} expert's estimate at timestep {timestep} is not finite"
+    ):
         latents(plan)
 
 
-@pytest.mark.parametrize(("structure_steps", "steps"), [(4, 5), (8, 10)], ids=["confiner_9", "confiner_18"])
+@pytest.mark.parametrize(
+    ("structure_steps", "steps"), [(4, 5), (8, 10)], ids=["confiner_9", "confiner_18"]
+)
 def test_evaluations_and_passes_are_counted_by_role(structure_steps, steps):
     scheduler = SchedulerSettings(
         name="counted",
@@ -118,7 +98,11 @@ def test_evaluations_and_passes_are_counted_by_role(structure_steps, steps):
     spatial = Networked(SCHEDULES["spatial"], "v_prediction")
     meter = Meter()
     latents(plan_of(scheduler, spatial=Guided(spatial, spatial, scale=2.0)), meter)
-    assert meter.evaluations == {"control": structure_steps, "spatial": 2 * steps, "temporal": steps}
+    assert meter.evaluations == {
+        "control": structure_steps,
+        "spatial": 2 * steps,
+        "temporal": steps,
+    }
     assert meter.passes == {"control": structure_steps, "spatial": 4 * steps, "temporal": steps}
 
 
@@ -127,12 +111,17 @@ def test_the_settings_choose_the_pattern(pattern):
     chosen = RefinementSettings(pattern=pattern, num_inference_steps=4)
     one_by_one = replace(chosen, pattern=[pattern] * 4)
     other = replace(chosen, pattern="standard" if pattern != "standard" else "spatial_only")
-    made = [latents(plan_of(replace(CONFINER_9, refinement=settings))) for settings in (chosen, one_by_one, other)]
+    made = [
+        latents(plan_of(replace(CONFINER_9, refinement=settings)))
+        for settings in (chosen, one_by_one, other)
+    ]
     assert torch.equal(made[0], made[1])
     assert torch.equal(made[0], made[2]) == (pattern in ("standard", "spatial_only"))
 
 
-@pytest.mark.parametrize("change", [{"hop_noise": "predicted"}, {"hop_noise": 0.5}, {"timestep_matching": "snr"}])
+@pytest.mark.parametrize(
+    "change", [{"hop_noise": "predicted"}, {"hop_noise": 0.5}, {"timestep_matching": "snr"}]
+)
 def test_the_settings_choose_how_the_sample_crosses(change):
     changed = replace(CONFINER_9, refinement=replace(CONFINER_9.refinement, **change))
     assert (latents(plan_of(changed)) - latents(plan_of())).abs().mean() > 1e-4
@@ -141,7 +130,11 @@ def test_the_settings_choose_how_the_sample_crosses(change):
 def test_hop_noise_by_name_is_the_number():
     for name, number in (("fresh", 1.0), ("predicted", 0.0)):
         made = [
-            latents(plan_of(replace(CONFINER_9, refinement=replace(CONFINER_9.refinement, hop_noise=hop))))
+            latents(
+                plan_of(
+                    replace(CONFINER_9, refinement=replace(CONFINER_9.refinement, hop_noise=hop))
+                )
+            )
             for hop in (name, number)
         ]
         assert torch.equal(*made)
@@ -151,11 +144,17 @@ def test_hop_noise_by_name_is_the_number():
 def test_a_guided_estimate_is_unconditional_plus_scale_times_the_difference(scale):
     conditional = Networked(SCHEDULES["spatial"], "v_prediction")
     unconditional = Networked(SCHEDULES["spatial"], "v_prediction", lambda x, t: torch.sin(x))
-    x_t = torch.randn(1, 4, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x_t = torch.randn(
+        1, 4, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    )
     c, u = conditional.network(x_t, 400), unconditional.network(x_t, 400)
     found = Guided(conditional, unconditional, scale)(x_t, 400)
-    expected = Networked(SCHEDULES["spatial"], "v_prediction", lambda x, t: u + scale * (c - u))(x_t, 400)
-    assert torch.allclose(found.clean, expected.clean) and torch.allclose(found.noise, expected.noise)
+    expected = Networked(SCHEDULES["spatial"], "v_prediction", lambda x, t: u + scale * (c - u))(
+        x_t, 400
+    )
+    assert torch.allclose(found.clean, expected.clean) and torch.allclose(
+        found.noise, expected.noise
+    )
     assert found.passes == 2
 
 
@@ -173,7 +172,10 @@ def test_outside_the_guidance_interval_the_estimate_is_plain_and_costs_one_pass(
 
 def test_guidance_is_read_on_another_schedule_in_both_its_halves():
     schedule = SCHEDULES["temporal"]
-    one, other = Networked(schedule, "v_prediction"), Networked(schedule, "v_prediction", lambda x, t: torch.sin(x))
+    one, other = (
+        Networked(schedule, "v_prediction"),
+        Networked(schedule, "v_prediction", lambda x, t: torch.sin(x)),
+    )
     x_t = torch.randn(1, 4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     moved = Guided(one, other, 2.0).on(SCHEDULES["spatial"])
     apart = Guided(one.on(SCHEDULES["spatial"]), other.on(SCHEDULES["spatial"]), 2.0)

@@ -5,16 +5,16 @@ from itertools import pairwise
 
 import pytest
 import torch
-from test_generate import SCHEDULES, latents, plain, plan_of
-from toy_experts import Knowing, Networked
+from support.pipelines import SCHEDULES, latents, plain, plan_of
+from support.toy_experts import Knowing, Networked
 
-from confiner_cli.coherence import Coherent
-from confiner_cli.generate import decided, draft, refined, structure, structures, window
-from confiner_cli.initialization import initial_noise, order
-from confiner_cli.relay import for_frames
-from confiner_cli.structure import trailing
-from confiner_cli.timeline import Span, Timeline
-from confiner_cli.turning import Anchored, joint
+from confiner_cli.method.long.coherence import Coherent
+from confiner_cli.method.long.pingpong import Anchored, joint
+from confiner_cli.method.long.prompt_travel import for_frames
+from confiner_cli.method.long.shuffling import initial_noise, order
+from confiner_cli.method.long.timeline import Span, Timeline
+from confiner_cli.method.pipeline import decided, draft, refined, structure, structures, window
+from confiner_cli.method.structure import trailing
 
 SHAPE = (4, 8, 8)
 LONG = {"num_frames": 20, "segment_frames": 8, "overlap": 2}
@@ -33,7 +33,9 @@ def test_a_segment_starts_from_the_base_noise_its_frames_shuffled(segment):
 
 
 def test_segments_and_seeds_have_orders_of_their_own_and_segment_0_keeps_all():
-    orders = [tuple(order(16, seed, segment).tolist()) for seed in (7, 8) for segment in range(1, 6)]
+    orders = [
+        tuple(order(16, seed, segment).tolist()) for seed in (7, 8) for segment in range(1, 6)
+    ]
     assert len(set(orders)) == len(orders)
     assert order(16, 7, 0).tolist() == order(16, 7, 5, shuffle="none").tolist() == list(range(16))
 
@@ -50,7 +52,9 @@ def test_without_consistency_segments_start_from_unrelated_noise_and_half_of_it_
 def test_coherence_is_a_gradient_step_on_the_squared_difference_of_the_noises():
     """Eq. 12, its gradient by autograd instead of in closed form; the sample stays what it was at its level."""
     expert, t, gamma = Networked(SCHEDULES["control"]), 499, 0.1
-    x_t, previous = torch.randn(2, 1, 4, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x_t, previous = torch.randn(
+        2, 1, 4, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    )
     eps = expert(x_t, t).noise.clone().requires_grad_()
     (eps - previous).square().sum().backward()
     found = Coherent(expert, {t: previous}, gamma)(x_t, t)
@@ -60,7 +64,9 @@ def test_coherence_is_a_gradient_step_on_the_squared_difference_of_the_noises():
 
 def test_coherence_of_half_steps_with_the_previous_noise_itself():
     expert, previous = Networked(SCHEDULES["control"]), torch.ones(1, 4, 3, 8, 8)
-    assert torch.allclose(Coherent(expert, {499: previous}, 0.5)(torch.zeros_like(previous), 499).noise, previous)
+    assert torch.allclose(
+        Coherent(expert, {499: previous}, 0.5)(torch.zeros_like(previous), 499).noise, previous
+    )
 
 
 @pytest.mark.parametrize("align", ["frame", "noise"])
@@ -86,7 +92,9 @@ def test_a_structure_hears_the_noise_that_the_one_before_it_stepped_with(align):
         heard = stepped
         expected.append(x)
     made = [each.latents for each in structures(plan, plain)]
-    assert all(torch.allclose(one, other, atol=1e-4) for one, other in zip(made, expected, strict=True))
+    assert all(
+        torch.allclose(one, other, atol=1e-4) for one, other in zip(made, expected, strict=True)
+    )
 
 
 def test_without_coherence_a_structure_needs_no_other():
@@ -121,7 +129,10 @@ def test_shared_frames_go_from_the_one_windows_to_the_others_in_even_steps():
 @pytest.mark.parametrize("noise_by", ["frame", "window"])
 def test_adjacent_windows_agree_about_a_frames_noise_where_it_is_keyed_by_frame(noise_by):
     plan = plan_of(**LONG, long_video={"noise_by": noise_by})
-    one, following = plan.hop_noise(0, 1, "temporal")[:, :, -2:], plan.hop_noise(1, 1, "temporal")[:, :, :2]
+    one, following = (
+        plan.hop_noise(0, 1, "temporal")[:, :, -2:],
+        plan.hop_noise(1, 1, "temporal")[:, :, :2],
+    )
     assert torch.equal(one, following) == (noise_by == "frame")
 
 
@@ -136,11 +147,17 @@ def test_a_video_has_exactly_its_frames_whatever_the_segments_length(num_frames,
 @pytest.mark.parametrize("num_frames", [9, 12, 17, 19, 24])
 def test_a_longer_video_begins_with_the_frames_that_a_shorter_one_has_decided(num_frames):
     longer, shorter = (
-        latents(plan_of(num_frames=frames, segment_frames=8, overlap=2, long_video={"coherence": 0.1}))
+        latents(
+            plan_of(num_frames=frames, segment_frames=8, overlap=2, long_video={"coherence": 0.1})
+        )
         for frames in (40, num_frames)
     )
     timeline = Timeline(num_frames, 8, 2)
-    whole = [n for n in range(len(timeline.windows)) if len(timeline.refines(n)) == (10 if n else 5 - 2 + 2)]
+    whole = [
+        n
+        for n in range(len(timeline.windows))
+        if len(timeline.refines(n)) == (10 if n else 5 - 2 + 2)
+    ]
     common = min(timeline.window(whole[-1]).stop, Timeline(40, 8, 2).window(whole[-1]).stop)
     assert torch.equal(longer[:, :, :common], shorter[:, :, :common])
 
@@ -160,8 +177,12 @@ def test_a_segment_that_would_jump_is_played_backwards_and_the_one_after_it_forw
     assert second.weight.tolist() == first.weight.flip(0).tolist()
 
 
-@pytest.mark.parametrize("segment", [moving(0.0), torch.cat((moving(1.0, 8), moving(1.0, 8).flip(2)), dim=2)])
-def test_a_segment_that_ends_where_it_began_is_followed_by_one_that_is_pulled_to_its_last_frame(segment):
+@pytest.mark.parametrize(
+    "segment", [moving(0.0), torch.cat((moving(1.0, 8), moving(1.0, 8).flip(2)), dim=2)]
+)
+def test_a_segment_that_ends_where_it_began_is_followed_by_one_that_is_pulled_to_its_last_frame(
+    segment,
+):
     found = joint(segment, backwards=False)
     assert not found.backwards and found.weight.tolist() == [0.5, 0.375, 0.25, 0.125] + [0.0] * 12
     assert torch.equal(found.target, segment[:, :, -1:].expand_as(segment))
@@ -169,8 +190,13 @@ def test_a_segment_that_ends_where_it_began_is_followed_by_one_that_is_pulled_to
 
 def test_an_anchor_mixes_the_clean_estimate_with_what_is_known_and_leaves_the_sample_where_it_is():
     expert, t = Networked(SCHEDULES["control"], "v_prediction"), 499
-    x_t, target = torch.randn(2, 1, 4, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    found, plain_one = Anchored(expert, target, torch.tensor([0.0, 0.25, 1.0]))(x_t, t), expert(x_t, t)
+    x_t, target = torch.randn(
+        2, 1, 4, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    )
+    found, plain_one = (
+        Anchored(expert, target, torch.tensor([0.0, 0.25, 1.0]))(x_t, t),
+        expert(x_t, t),
+    )
     for frame, weight in enumerate((0.0, 0.25, 1.0)):
         expected = (1 - weight) * plain_one.clean[:, :, frame] + weight * target[:, :, frame]
         assert torch.allclose(found.clean[:, :, frame], expected)
@@ -191,7 +217,9 @@ def test_a_structure_that_turns_joins_the_one_before_it_and_says_that_it_is_back
 
 def test_where_the_prompt_changes_nothing_turns_and_nothing_is_pulled():
     plans = [
-        plan_of(**LONG, long_video={"turn": turn}, control=Knowing(SCHEDULES["control"], moving(0.5, 8)))
+        plan_of(
+            **LONG, long_video={"turn": turn}, control=Knowing(SCHEDULES["control"], moving(0.5, 8))
+        )
         for turn in (True, False)
     ]
     other = Networked(SCHEDULES["control"], "v_prediction")
@@ -215,14 +243,18 @@ def test_a_stream_reads_no_structure_before_a_window_needs_it():
 
 def test_each_frame_is_estimated_by_the_prompt_that_holds_there():
     denoisers = {
-        start: Networked(SCHEDULES["spatial"], network=lambda x, t, value=value: torch.full_like(x, value))
+        start: Networked(
+            SCHEDULES["spatial"], network=lambda x, t, value=value: torch.full_like(x, value)
+        )
         for start, value in ((0, 1.0), (4, 2.0), (6, 3.0))
     }
     x_t = torch.zeros(1, 4, 8, 2, 2)
     found = for_frames(denoisers, Span(2, 10))(x_t, 100)
     assert found.noise[0, 0, :, 0, 0].tolist() == [1, 1, 2, 2, 3, 3, 3, 3]
     assert found.passes == 3
-    assert torch.allclose(denoisers[0].schedule.level(100).mix(found.clean, found.noise), x_t, atol=1e-5)
+    assert torch.allclose(
+        denoisers[0].schedule.level(100).mix(found.clean, found.noise), x_t, atol=1e-5
+    )
     assert for_frames(denoisers, Span(6, 9)) is denoisers[6]
     assert for_frames(denoisers, Span(7, 9)) is denoisers[6]
     moved = for_frames(denoisers, Span(2, 10)).on(SCHEDULES["temporal"])

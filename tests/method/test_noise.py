@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from confiner_cli.noise import frames_noise, keyed_noise
+from confiner_cli.method.noise import frames_noise, keyed_noise
 
 SHAPE = (4, 8, 8)
 

@@ -1,8 +1,8 @@
 import pytest
-from toy_experts import Networked
+from support.toy_experts import Networked
 
-from confiner_cli.refinement import PATTERNS, Pair, timesteps, visits
-from confiner_cli.schedule import linear, scaled_linear
+from confiner_cli.method.refinement import PATTERNS, Pair, timesteps, visits
+from confiner_cli.method.schedule import linear, scaled_linear
 
 SPATIAL, TEMPORAL = Networked(scaled_linear()), Networked(linear())
 FRESH = Pair(SPATIAL, TEMPORAL)
@@ -75,7 +75,9 @@ def test_matching_the_noise_ratio_changes_the_temporal_timesteps_and_nothing_els
             assert one.t == other.t
         else:
             wanted, found = SPATIAL.schedule.level(one.t), other.level
-            assert found.noise / found.signal == pytest.approx(wanted.noise / wanted.signal, rel=0.02)
+            assert found.noise / found.signal == pytest.approx(
+                wanted.noise / wanted.signal, rel=0.02
+            )
     if "temporal" in {visit.role for visit in same}:
         assert listed(same) != listed(matched)
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from confiner_cli.schedule import CLEAN, Level, estimate, linear, scaled_linear
+from confiner_cli.method.schedule import CLEAN, Level, estimate, linear, scaled_linear
 
 STABLE_DIFFUSION = scaled_linear()
 LAVIE = linear()
@@ -24,7 +24,10 @@ ANIMATEDIFF = linear(0.00085, 0.012)
 )
 def test_tables_are_diffusers(schedule, name, betas):
     theirs = DDIMScheduler(
-        num_train_timesteps=len(schedule), beta_schedule=name, beta_start=betas[0], beta_end=betas[1]
+        num_train_timesteps=len(schedule),
+        beta_schedule=name,
+        beta_start=betas[0],
+        beta_end=betas[1],
     ).alphas_cumprod.double()
     assert torch.equal((schedule.signal**2).float(), theirs.float())
     assert torch.allclose(schedule.noise**2, 1 - theirs, rtol=0, atol=1e-15)
@@ -47,10 +50,16 @@ def test_clean_is_no_entry_of_a_table():
 
 @pytest.mark.parametrize("t", [1, 500, 999])
 def test_epsilon_v_and_sample_predictions_read_to_the_same_estimate(t):
-    clean, eps = torch.randn(2, 1, 4, 2, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    clean, eps = torch.randn(
+        2, 1, 4, 2, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    )
     level = STABLE_DIFFUSION.level(t)
     x_t = level.mix(clean, eps)
-    outputs = {"epsilon": eps, "sample": clean, "v_prediction": level.signal * eps - level.noise * clean}
+    outputs = {
+        "epsilon": eps,
+        "sample": clean,
+        "v_prediction": level.signal * eps - level.noise * clean,
+    }
     for prediction_type, output in outputs.items():
         read = estimate(prediction_type, x_t, output, level)
         assert torch.allclose(read.clean, clean, atol=1e-9), prediction_type
@@ -62,7 +71,9 @@ def test_an_unknown_prediction_type_raises():
         estimate("velocity", torch.zeros(1), torch.zeros(1), Level(0.8, 0.6))
 
 
-@pytest.mark.parametrize("source", [STABLE_DIFFUSION, ANIMATEDIFF], ids=["stable_diffusion", "animatediff"])
+@pytest.mark.parametrize(
+    "source", [STABLE_DIFFUSION, ANIMATEDIFF], ids=["stable_diffusion", "animatediff"]
+)
 @pytest.mark.parametrize("t", [0, 20, 100, 500, 999])
 def test_matching_finds_the_timestep_with_the_nearest_noise_to_signal_ratio(source, t):
     def distance(other):
@@ -70,7 +81,9 @@ def test_matching_finds_the_timestep_with_the_nearest_noise_to_signal_ratio(sour
 
     level = source.level(t)
     found = LAVIE.level(LAVIE.matching(level))
-    assert distance(found) == pytest.approx(min(distance(LAVIE.level(t)) for t in range(1000)), abs=1e-6)
+    assert distance(found) == pytest.approx(
+        min(distance(LAVIE.level(t)) for t in range(1000)), abs=1e-6
+    )
     assert source.matching(level) == t
 
 

@@ -3,7 +3,7 @@ from itertools import pairwise
 
 import pytest
 
-from confiner_cli.timeline import Span, Timeline
+from confiner_cli.method.long.timeline import Span, Timeline
 
 SEGMENTS = [1, 2, 3, 8, 15, 16]
 TIMELINES = [Timeline(num_frames, segment) for num_frames in range(1, 201) for segment in SEGMENTS]
@@ -30,7 +30,9 @@ def test_windows_tile_the_video():
 def test_structures_follow_each_other_and_only_the_last_reaches_beyond_the_video():
     for timeline in TIMELINES:
         spans = timeline.structures
-        assert spans[0].start == 0 and spans[-1].start < timeline.num_frames <= spans[-1].stop, timeline
+        assert spans[0].start == 0 and spans[-1].start < timeline.num_frames <= spans[-1].stop, (
+            timeline
+        )
         assert all(one.stop == following.start for one, following in pairwise(spans)), timeline
         whole = min(timeline.num_frames, timeline.segment_frames)
         assert all(len(span) == whole for span in spans), timeline
@@ -41,7 +43,10 @@ def test_every_seam_between_structures_lies_inside_a_window():
         if timeline.segment_frames == 1:
             continue  # A structure of one frame has no middle to cut in.
         for seam in (span.stop for span in timeline.structures[:-1]):
-            assert any(window.start < seam < window.stop for window in timeline.windows), (timeline, seam)
+            assert any(window.start < seam < window.stop for window in timeline.windows), (
+                timeline,
+                seam,
+            )
 
 
 def test_no_window_reaches_further_than_from_one_structures_middle_to_the_nexts():
@@ -71,7 +76,9 @@ def test_a_window_decides_the_first_of_the_frames_it_refines():
 
 def test_windows_that_are_not_staggered_are_the_structures():
     timeline = Timeline(45, 8, staggered=False)
-    assert [Span(span.start, min(span.stop, 45)) for span in timeline.structures] == list(timeline.windows)
+    assert [Span(span.start, min(span.stop, 45)) for span in timeline.structures] == list(
+        timeline.windows
+    )
 
 
 def test_a_longer_video_has_the_same_windows_as_far_as_both_have_structures():
@@ -80,7 +87,9 @@ def test_a_longer_video_has_the_same_windows_as_far_as_both_have_structures():
         timeline = Timeline(num_frames, 16, overlap=4)
         for number in range(int(timeline.window_count)):
             span = timeline.refines(number)
-            assert span == endless.refines(number) or span.stop == timeline.structures[-1].stop, timeline
+            assert span == endless.refines(number) or span.stop == timeline.structures[-1].stop, (
+                timeline
+            )
         assert [timeline.window(n) for n in range(len(timeline.windows) - 1)] == [
             endless.window(n) for n in range(len(timeline.windows) - 1)
         ]
@@ -97,7 +106,9 @@ def test_a_video_that_fits_has_one_window_which_is_its_one_structure():
     for timeline in TIMELINES:
         if timeline.num_frames <= timeline.segment_frames:
             (window,), (structure,) = timeline.windows, timeline.structures
-            assert window == structure == timeline.refines(0) and window.frames == range(timeline.num_frames)
+            assert window == structure == timeline.refines(0) and window.frames == range(
+                timeline.num_frames
+            )
 
 
 @pytest.mark.parametrize("lengths", [(0, 16), (16, 0), (-3, 16)])

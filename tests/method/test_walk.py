@@ -3,13 +3,13 @@ from collections.abc import Iterator
 import pytest
 import torch
 from diffusers import DDIMScheduler, EulerDiscreteScheduler
-from toy_experts import Knowing, Networked, tanh_network
+from support.toy_experts import Knowing, Networked, tanh_network
 
-from confiner_cli.noise import keyed_noise
-from confiner_cli.refinement import Pair, visits
-from confiner_cli.schedule import linear, scaled_linear
-from confiner_cli.structure import leading, sample, trailing
-from confiner_cli.walk import Visit, walk
+from confiner_cli.method.noise import keyed_noise
+from confiner_cli.method.refinement import Pair, visits
+from confiner_cli.method.schedule import linear, scaled_linear
+from confiner_cli.method.structure import leading, sample, trailing
+from confiner_cli.method.walk import Visit, walk
 
 SHAPE = (1, 4, 3, 8, 8)
 NOISE = keyed_noise(SHAPE, 0, "start")
@@ -33,7 +33,9 @@ def theirs(scheduler, steps):
     scheduler.set_timesteps(steps)
     x = NOISE * scheduler.init_noise_sigma
     for t in scheduler.timesteps:
-        x = scheduler.step(tanh_network(scheduler.scale_model_input(x, t), int(t)), t, x).prev_sample
+        x = scheduler.step(
+            tanh_network(scheduler.scale_model_input(x, t), int(t)), t, x
+        ).prev_sample
     return x
 
 
@@ -46,10 +48,16 @@ def fresh(number):
 @pytest.mark.parametrize("betas", [STABLE_DIFFUSION, LAVIE], ids=["stable_diffusion", "lavie"])
 def test_a_walk_of_one_expert_on_the_leading_grid_is_diffusers_ddim(betas, steps, prediction_type):
     scheduler = DDIMScheduler(
-        **betas, prediction_type=prediction_type, set_alpha_to_one=False, steps_offset=1, clip_sample=False
+        **betas,
+        prediction_type=prediction_type,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        clip_sample=False,
     )
     expected = theirs(scheduler, steps)
-    assert (ours(betas, prediction_type, leading, steps) - expected).abs().max() < 1e-4 * expected.std()
+    assert (
+        ours(betas, prediction_type, leading, steps) - expected
+    ).abs().max() < 1e-4 * expected.std()
 
 
 @pytest.mark.filterwarnings(
@@ -58,16 +66,23 @@ def test_a_walk_of_one_expert_on_the_leading_grid_is_diffusers_ddim(betas, steps
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
 @pytest.mark.parametrize("steps", [1, 4, 8])
 def test_a_walk_of_one_expert_on_the_trailing_grid_is_diffusers_euler(steps, prediction_type):
-    scheduler = EulerDiscreteScheduler(**ANIMATEDIFF, prediction_type=prediction_type, timestep_spacing="trailing")
+    scheduler = EulerDiscreteScheduler(
+        **ANIMATEDIFF, prediction_type=prediction_type, timestep_spacing="trailing"
+    )
     expected = theirs(scheduler, steps)
-    assert (ours(ANIMATEDIFF, prediction_type, trailing, steps) - expected).abs().max() < 1e-4 * expected.std()
+    assert (
+        ours(ANIMATEDIFF, prediction_type, trailing, steps) - expected
+    ).abs().max() < 1e-4 * expected.std()
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
 def test_experts_that_know_the_answer_keep_it_however_often_the_sample_crosses(eta):
     clean = keyed_noise(SHAPE, 0, "clean").double()
     schedules = [scaled_linear(), linear(), linear(0.00085, 0.012)]
-    plan = [Visit(str(n), Knowing(schedules[n % 3], clean), t, eta) for n, t in enumerate([900, 300, 300, 700, 20, 90])]
+    plan = [
+        Visit(str(n), Knowing(schedules[n % 3], clean), t, eta)
+        for n, t in enumerate([900, 300, 300, 700, 20, 90])
+    ]
     start = plan[0].level.mix(clean, NOISE.double())
     steps = list(walk(start, plan, fresh=fresh))
     for step, following in zip(steps, plan[1:], strict=False):
@@ -79,14 +94,20 @@ def test_experts_that_know_the_answer_keep_it_however_often_the_sample_crosses(e
 
 
 def test_with_equal_schedules_and_predicted_noise_a_hop_at_the_same_timestep_is_the_identity():
-    one, other = Networked(linear(), "epsilon"), Networked(linear(), "v_prediction", lambda x, t: -x)
+    one, other = (
+        Networked(linear(), "epsilon"),
+        Networked(linear(), "v_prediction", lambda x, t: -x),
+    )
     first, *_ = walk(NOISE.double(), [Visit("spatial", one, 400), Visit("temporal", other, 400)])
     assert torch.allclose(first.x_t, NOISE.double(), atol=1e-12)
 
 
 def test_coordinated_denoising_needs_fresh_noise_else_the_temporal_expert_has_no_say():
     spatial = Networked(scaled_linear())
-    strangers = [Networked(scaled_linear(), "v_prediction", lambda x, t, k=k: k * torch.sin(x)) for k in (1, 2)]
+    strangers = [
+        Networked(scaled_linear(), "v_prediction", lambda x, t, k=k: k * torch.sin(x))
+        for k in (1, 2)
+    ]
 
     def refined(pattern, temporal, hop_noise):
         plan = visits(Pair(spatial, temporal, hop_noise), 400, [pattern] * 5)

@@ -5,11 +5,14 @@ import subprocess
 import sys
 
 import pytest
-from command_line import confiner, ended, facts_of, generate
-from killing import SHORT, Moment, assert_clean, events_of, made, started_to_die
+from support.command_line import confiner, ended, facts_of, generate
+from support.killing import SHORT, Moment, assert_clean, events_of, made, started_to_die
 
 COMMAND = (sys.executable, "-m", "confiner_cli")
-FOUR_STEPS = tuple(word.replace("structure.num_inference_steps=2", "structure.num_inference_steps=4") for word in SHORT)
+FOUR_STEPS = tuple(
+    word.replace("structure.num_inference_steps=2", "structure.num_inference_steps=4")
+    for word in SHORT
+)
 POPEN = "subprocess:Popen"
 ON_A_DISK = """
 mount -t tmpfs -o size=$1k none disk || exit 77
@@ -57,10 +60,23 @@ def assert_goes_on(run, reference):
 
 
 @pytest.mark.parametrize(
-    ("kilobytes", "words", "stage"), [(6, FOUR_STEPS, "latents"), (7, SHORT, "joined")], ids=["latents", "join"]
+    ("kilobytes", "words", "stage"),
+    [(6, FOUR_STEPS, "latents"), (7, SHORT, "joined")],
+    ids=["latents", "join"],
 )
-def test_without_room_for_a_file_of_its_own_a_run_fails_in_order(tmp_path, whole, kilobytes, words, stage):
-    limited = ("bash", "-c", f'ulimit -f {kilobytes}; exec "$@"', "-", *COMMAND, "generate", *words, "output.dir=run")
+def test_without_room_for_a_file_of_its_own_a_run_fails_in_order(
+    tmp_path, whole, kilobytes, words, stage
+):
+    limited = (
+        "bash",
+        "-c",
+        f'ulimit -f {kilobytes}; exec "$@"',
+        "-",
+        *COMMAND,
+        "generate",
+        *words,
+        "output.dir=run",
+    )
     result = subprocess.run(limited, cwd=tmp_path, capture_output=True, text=True, check=False)
     run = tmp_path / "run"
     assert_told(result.returncode, result.stdout, result.stderr)
@@ -89,17 +105,33 @@ def mounts():
 
 @pytest.mark.skipif(not mounts(), reason="no disk may be mounted here")
 @pytest.mark.parametrize(
-    "kilobytes", [pytest.param(size, marks=[pytest.mark.slow] * (size != 96)) for size in (48, 64, 80, 96, 200)]
+    "kilobytes",
+    [pytest.param(size, marks=[pytest.mark.slow] * (size != 96)) for size in (48, 64, 80, 96, 200)],
 )
 def test_on_a_disk_that_is_full_a_run_fails_in_order(tmp_path, whole, kilobytes):
     (tmp_path / "disk").mkdir()
-    command = ("unshare", "-rm", "bash", "-c", ON_A_DISK, "-", str(kilobytes), *COMMAND, "generate", *SHORT)
+    command = (
+        "unshare",
+        "-rm",
+        "bash",
+        "-c",
+        ON_A_DISK,
+        "-",
+        str(kilobytes),
+        *COMMAND,
+        "generate",
+        *SHORT,
+    )
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert result.returncode == 2, result.stderr
     assert result.stderr.count("error: no room") == 1 and "Traceback" not in result.stderr
     facts = facts_of(tmp_path / "full")
     assert facts["status"] == "failed"
-    assert not [path for path in (tmp_path / "full").rglob("*") if "writing" in path.name or path.name == ".lock"]
+    assert not [
+        path
+        for path in (tmp_path / "full").rglob("*")
+        if "writing" in path.name or path.name == ".lock"
+    ]
     assert made(tmp_path / "run").files == whole[SHORT].files
     assert all(event["event"] for event in events_of(tmp_path / "run"))
     assert_clean(tmp_path / "run")

@@ -7,13 +7,18 @@ import sys
 import time
 
 import pytest
-from command_line import PROMPT, QUICK, Ending, ended, facts_of, generate, started
+from support.command_line import PROMPT, QUICK, Ending, ended, facts_of, generate, started
 
-from confiner_cli import run
 from confiner_cli.errors import ConfinerError
-from confiner_cli.video import read_video
+from confiner_cli.media.video import read_video
+from confiner_cli.runs import execute as run
 
-LONG = ("generate", PROMPT, "scheduler.structure.num_inference_steps=1", "scheduler.refinement.num_inference_steps=90")
+LONG = (
+    "generate",
+    PROMPT,
+    "scheduler.structure.num_inference_steps=1",
+    "scheduler.refinement.num_inference_steps=90",
+)
 
 
 def assert_nothing_half_made(folder):
@@ -22,7 +27,9 @@ def assert_nothing_half_made(folder):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_during_refinement_is_recorded_and_the_structure_stays_whole(tmp_path, number, code):
+def test_a_signal_during_refinement_is_recorded_and_the_structure_stays_whole(
+    tmp_path, number, code
+):
     process = started(*LONG, "output.dir=run", folder=tmp_path)
     folder = tmp_path / "run"
     deadline = time.monotonic() + 240
@@ -41,7 +48,9 @@ def test_a_signal_during_refinement_is_recorded_and_the_structure_stays_whole(tm
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_that_foreign_code_turns_into_an_error_is_a_signal_still(tmp_path, monkeypatch, number, code):
+def test_a_signal_that_foreign_code_turns_into_an_error_is_a_signal_still(
+    tmp_path, monkeypatch, number, code
+):
     def prepare(settings):
         try:
             os.kill(os.getpid(), number)

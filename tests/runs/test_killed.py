@@ -3,44 +3,76 @@
 import random
 
 import pytest
-from command_line import facts_of, generate
-from killing import SHORT, Moment, assert_as_if_never_killed, gone_on, killed_after, killed_at, made
+from support.command_line import facts_of, generate
+from support.killing import (
+    SHORT,
+    Moment,
+    assert_as_if_never_killed,
+    gone_on,
+    killed_after,
+    killed_at,
+    made,
+)
 
-ADD = "confiner_cli.journal:Journal.add"
-SAVE = "confiner_cli.checkpoints:save_file"
+ADD = "confiner_cli.runs.journal:Journal.add"
+SAVE = "confiner_cli.runs.partial:save_file"
 NETWORK = "confiner_cli.experts.expert:Prompted.__call__"
 QUICK = {
     "inside a network's call of a refinement": Moment(NETWORK, 4, "spatial", "after"),
-    "between a structure's latents and its line in the journal": Moment(ADD, 1, "structure-000001.safetensors"),
+    "between a structure's latents and its line in the journal": Moment(
+        ADD, 1, "structure-000001.safetensors"
+    ),
     "with half of a window's latents": Moment(SAVE, 1, "window-000001", "half"),
-    "while ffmpeg reads a part's frames": Moment("confiner_cli.produce:write_video", 1, "video-000002", "frames"),
+    "while ffmpeg reads a part's frames": Moment(
+        "confiner_cli.runs.render:write_video", 1, "video-000002", "frames"
+    ),
     "before video.mp4 has its name": Moment("pathlib:Path.replace", 1, " video.mp4"),
 }
 OTHERS = {
-    "before there is a record": Moment("confiner_cli.run:_record"),
+    "before there is a record": Moment("confiner_cli.runs.execute:_record"),
     "with an empty record": Moment("pathlib:Path.open", 1, "run.", "after"),
     "inside a network's call of a structure": Moment(NETWORK, 3, "control"),
     "with half of a structure's latents": Moment(SAVE, 1, "structure-000001", "half"),
     "with half of a structure's noises": Moment(SAVE, 1, "noises-000001", "half"),
     "between a structure's noises and its line in the journal": Moment(ADD, 1, "noises-000001"),
-    "with half of a structure's line in the journal": Moment(ADD, 1, "noises-000001", "half", "journal.jsonl"),
-    "before the older noises are removed": Moment("pathlib:Path.unlink", 1, "noises-000000.safetensors"),
+    "with half of a structure's line in the journal": Moment(
+        ADD, 1, "noises-000001", "half", "journal.jsonl"
+    ),
+    "before the older noises are removed": Moment(
+        "pathlib:Path.unlink", 1, "noises-000000.safetensors"
+    ),
     "between a window's latents and its line in the journal": Moment(ADD, 1, "window-000002"),
-    "with half of a window's line in the journal": Moment(ADD, 1, "window-000002", "half", "journal.jsonl"),
-    "between a window's latents and its part": Moment("confiner_cli.checkpoints:Checkpoints.tidy", 2),
-    "before latents that nobody needs are removed": Moment("pathlib:Path.unlink", 1, "structure-000000.safetensors"),
-    "before a structure's part has its name": Moment("pathlib:Path.replace", 1, " structure-000001.mp4"),
+    "with half of a window's line in the journal": Moment(
+        ADD, 1, "window-000002", "half", "journal.jsonl"
+    ),
+    "between a window's latents and its part": Moment(
+        "confiner_cli.runs.partial:Checkpoints.tidy", 2
+    ),
+    "before latents that nobody needs are removed": Moment(
+        "pathlib:Path.unlink", 1, "structure-000000.safetensors"
+    ),
+    "before a structure's part has its name": Moment(
+        "pathlib:Path.replace", 1, " structure-000001.mp4"
+    ),
     "between a part's name and its line in the journal": Moment(ADD, 1, "video-000001.mp4"),
-    "with half of a part's line in the journal": Moment(ADD, 1, "video-000001.mp4", "half", "journal.jsonl"),
+    "with half of a part's line in the journal": Moment(
+        ADD, 1, "video-000001.mp4", "half", "journal.jsonl"
+    ),
     "after the line of a part": Moment(ADD, 1, "video-000001.mp4", "after"),
-    "before structure.mp4 is joined": Moment("confiner_cli.produce:join_videos", 1, "structure.mp4"),
-    "after structure.mp4 has its name": Moment("pathlib:Path.replace", 1, " structure.mp4", "after"),
-    "before video.mp4 is joined": Moment("confiner_cli.produce:join_videos", 1, "video.mp4"),
-    "after video.mp4 is joined": Moment("confiner_cli.video:verify", 1, ".video."),
+    "before structure.mp4 is joined": Moment(
+        "confiner_cli.runs.render:join_videos", 1, "structure.mp4"
+    ),
+    "after structure.mp4 has its name": Moment(
+        "pathlib:Path.replace", 1, " structure.mp4", "after"
+    ),
+    "before video.mp4 is joined": Moment("confiner_cli.runs.render:join_videos", 1, "video.mp4"),
+    "after video.mp4 is joined": Moment("confiner_cli.media.video:verify", 1, ".video."),
     "after video.mp4 has its name": Moment("pathlib:Path.replace", 1, " video.mp4", "after"),
-    "before the contact sheet": Moment("confiner_cli.run:write_contact_sheet"),
-    "before the record says done": Moment("confiner_cli.record:Record.end", 1, "done"),
-    "between done and the removal of the parts": Moment("confiner_cli.checkpoints:Checkpoints.remove"),
+    "before the contact sheet": Moment("confiner_cli.runs.execute:write_contact_sheet"),
+    "before the record says done": Moment("confiner_cli.runs.record:Record.end", 1, "done"),
+    "between done and the removal of the parts": Moment(
+        "confiner_cli.runs.partial:Checkpoints.remove"
+    ),
     "while the parts are removed": Moment("os:rmdir", 1, "parts"),
 }
 
@@ -71,7 +103,13 @@ def test_wherever_a_run_is_killed_it_goes_on_to_the_same_frames(tmp_path, uninte
 
 @pytest.mark.slow
 def test_a_run_that_is_killed_at_every_turn_comes_to_the_same_frames(tmp_path, uninterrupted):
-    killed_at(QUICK["with half of a window's latents"], "generate", *SHORT, "output.dir=run", folder=tmp_path)
+    killed_at(
+        QUICK["with half of a window's latents"],
+        "generate",
+        *SHORT,
+        "output.dir=run",
+        folder=tmp_path,
+    )
     turns = (
         "between a window's latents and its line in the journal", "while ffmpeg reads a part's frames",
         "before video.mp4 has its name", "before the contact sheet",
@@ -84,7 +122,9 @@ def test_a_run_that_is_killed_at_every_turn_comes_to_the_same_frames(tmp_path, u
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(30))
-def test_whenever_a_run_is_killed_from_outside_it_goes_on_to_the_same_frames(tmp_path, uninterrupted, seed):
+def test_whenever_a_run_is_killed_from_outside_it_goes_on_to_the_same_frames(
+    tmp_path, uninterrupted, seed
+):
     (reference, seconds), drawn, run = uninterrupted, random.Random(seed), tmp_path / "run"
     times = drawn.choice((1, 2))
     kills = 0

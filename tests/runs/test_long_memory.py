@@ -1,9 +1,9 @@
 """Memory does not grow with the length of a video: each length in a process of its own, by its peak."""
 
 import pytest
-from command_line import PROMPT, ended, facts_of, started
+from support.command_line import PROMPT, ended, facts_of, started
 
-from confiner_cli.footage import footage_of
+from confiner_cli.media.source_video import footage_of
 
 QUICK = (
     "long_video=confiner_long", "seed=3", "scheduler.structure.num_inference_steps=1",

@@ -9,16 +9,16 @@ from threading import Barrier
 
 import pytest
 import yaml
-from command_line import PROMPT, QUICK, SMALLEST, ended, facts_of, generate, started
 from PIL import Image
 from safetensors.torch import load_file
+from support.command_line import PROMPT, QUICK, SMALLEST, ended, facts_of, generate, started
 
-from confiner_cli import record
-from confiner_cli.config import compose, settings_of
+from confiner_cli.config.hydra import compose, settings_of
 from confiner_cli.errors import ConfinerError
-from confiner_cli.lock import locked
-from confiner_cli.record import Place, Record, differences, plain
-from confiner_cli.video import read_video
+from confiner_cli.media.video import read_video
+from confiner_cli.runs import record
+from confiner_cli.runs.lock import locked
+from confiner_cli.runs.record import Place, Record, differences, plain
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +39,18 @@ def test_run_json_says_what_decided_the_video_and_what_it_cost(folder):
     facts = facts_of(folder)
     config = facts["config"]
     assert facts["status"] == "done"
-    assert (facts["prompt"], facts["negative_prompt"], facts["seed"]) == (PROMPT.partition("=")[2], "grass", 7)
-    assert [config[key] for key in ("seed", "num_frames", "height", "width", "fps")] == [7, 4, 64, 64, 8]
+    assert (facts["prompt"], facts["negative_prompt"], facts["seed"]) == (
+        PROMPT.partition("=")[2],
+        "grass",
+        7,
+    )
+    assert [config[key] for key in ("seed", "num_frames", "height", "width", "fps")] == [
+        7,
+        4,
+        64,
+        64,
+        8,
+    ]
     assert {"python", "confiner", "torch", "diffusers"} <= facts["versions"].keys()
     assert facts["device"]
     seconds = facts["seconds"]
@@ -53,7 +63,10 @@ def test_a_guided_evaluation_is_two_passes_inside_the_interval_and_one_outside(f
     def passes(facts, visits):
         """One step of coordinated denoising from Te 100: control, spatial, temporal, spatial."""
         experts = facts["config"]["experts"]
-        return {role: visits[role] * (1 if experts[role]["guidance_scale"] == 1 else 2) for role in visits}
+        return {
+            role: visits[role] * (1 if experts[role]["guidance_scale"] == 1 else 2)
+            for role in visits
+        }
 
     inside = facts_of(folder)
     assert inside["evaluations"] == {"control": 1, "spatial": 2, "temporal": 1}
@@ -61,27 +74,48 @@ def test_a_guided_evaluation_is_two_passes_inside_the_interval_and_one_outside(f
     assert inside["passes"]["spatial"] == 4
     outside = facts_of(
         generate(
-            PROMPT, "scheduler=confiner_9", *QUICK, "scheduler.guidance_interval=[0.9,1.0]", f"output.dir={folder}-2"
+            PROMPT,
+            "scheduler=confiner_9",
+            *QUICK,
+            "scheduler.guidance_interval=[0.9,1.0]",
+            f"output.dir={folder}-2",
         ).folder
     )
-    assert outside["passes"] == {"control": inside["passes"]["control"], "spatial": 2, "temporal": 1}
+    assert outside["passes"] == {
+        "control": inside["passes"]["control"],
+        "spatial": 2,
+        "temporal": 1,
+    }
 
 
 def test_files_are_the_finished_artefacts_with_their_hashes(folder):
     files = facts_of(folder)["files"]
     assert set(files) == {"video.mp4", "structure.mp4", "contact_sheet.png", "latents.safetensors"}
-    assert files == {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files}
+    assert files == {
+        name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files
+    }
     expected = {*files, "run.json", "events.jsonl", "run.log", ".hydra"}
     assert {path.name for path in folder.iterdir()} == expected
-    assert {path.name for path in (folder / ".hydra").iterdir()} == {"config.yaml", "hydra.yaml", "overrides.yaml"}
+    assert {path.name for path in (folder / ".hydra").iterdir()} == {
+        "config.yaml",
+        "hydra.yaml",
+        "overrides.yaml",
+    }
 
 
 def test_events_tell_the_run_in_order_and_the_structure_is_written_beside_the_refinement(folder):
     events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
     assert [event["time"] for event in events] == sorted(event["time"] for event in events)
     told = [(event["event"], event.get("stage") or event.get("file")) for event in events]
-    previews = [told.index(("wrote", name)) for name in ("parts/structure-000000.mp4", "structure.mp4")]
-    assert told.index(("visit", "structure")) < previews[0] < previews[1] < told.index(("wrote", "video.mp4"))
+    previews = [
+        told.index(("wrote", name)) for name in ("parts/structure-000000.mp4", "structure.mp4")
+    ]
+    assert (
+        told.index(("visit", "structure"))
+        < previews[0]
+        < previews[1]
+        < told.index(("wrote", "video.mp4"))
+    )
     assert [each for place, each in enumerate(told) if place not in previews] == [
         ("started", None), ("stage", "structure"), ("visit", "structure"), ("structure", None),
         ("stage", "refinement"), *[("visit", "refinement")] * 3, ("wrote", "parts/video-000000.mp4"),
@@ -95,18 +129,27 @@ def test_hydra_has_its_snapshots(folder):
     config = yaml.safe_load((folder / ".hydra" / "config.yaml").read_text())
     assert (config["seed"], config["scheduler"]["name"]) == (7, "confiner_9")
     assert "seed=7" in yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text())
-    assert yaml.safe_load((folder / ".hydra" / "hydra.yaml").read_text())["hydra"]["job"]["config_name"] == "generate"
+    assert (
+        yaml.safe_load((folder / ".hydra" / "hydra.yaml").read_text())["hydra"]["job"][
+            "config_name"
+        ]
+        == "generate"
+    )
 
 
 def test_the_log_has_the_summary(folder):
-    assert re.search(r"^\S+ done: load .*peak memory \d+ MiB$", (folder / "run.log").read_text(), re.M)
+    assert re.search(
+        r"^\S+ done: load .*peak memory \d+ MiB$", (folder / "run.log").read_text(), re.M
+    )
 
 
 def test_artefacts_have_the_shapes_of_the_run(folder):
     for name in ("video.mp4", "structure.mp4"):
         assert read_video(folder / name).shape == (4, 64, 64, 3)
     latents = load_file(folder / "latents.safetensors")
-    kept = {name: (tensor.dim(), tensor.shape[2], str(tensor.dtype)) for name, tensor in latents.items()}
+    kept = {
+        name: (tensor.dim(), tensor.shape[2], str(tensor.dtype)) for name, tensor in latents.items()
+    }
     assert kept == dict.fromkeys(("base_noise", "structure", "refined"), (5, 4, "torch.float32"))
     with Image.open(folder / "contact_sheet.png") as sheet:
         assert sheet.width > 4 * 128 and sheet.height > 2 * 128
@@ -122,7 +165,10 @@ def test_on_a_full_disk_run_json_is_rewritten_in_its_own_blocks(tmp_path, monkey
 
     monkeypatch.setattr(record, "temporary_beside", full)
     kept.update(status="failed")
-    assert facts_of(tmp_path)["status"] == "failed" and (tmp_path / "run.json").stat().st_blocks == blocks
+    assert (
+        facts_of(tmp_path)["status"] == "failed"
+        and (tmp_path / "run.json").stat().st_blocks == blocks
+    )
     before = (tmp_path / "run.json").read_text()
     with pytest.raises(OSError, match="No space"):
         kept.update(status="x" * 100_000)
@@ -165,10 +211,15 @@ def test_of_runs_that_want_the_same_folder_at_once_one_gets_it(tmp_path):
 
 def test_eight_runs_started_at_once_make_eight_whole_folders(tmp_path):
     words = ("generate", PROMPT, *SMALLEST, "seed=7")
-    endings = [ended(process, timeout=1200) for process in [started(*words, folder=tmp_path) for _ in range(8)]]
+    endings = [
+        ended(process, timeout=1200)
+        for process in [started(*words, folder=tmp_path) for _ in range(8)]
+    ]
     folders = {ending.folder for ending in endings}
     assert len(folders) == 8
-    assert all(facts_of(folder)["status"] == "done" and facts_of(folder)["files"] for folder in folders)
+    assert all(
+        facts_of(folder)["status"] == "done" and facts_of(folder)["files"] for folder in folders
+    )
 
 
 @pytest.mark.parametrize(
@@ -183,11 +234,21 @@ def test_eight_runs_started_at_once_make_eight_whole_folders(tmp_path):
 )
 def test_another_schedule_of_prompts_is_another_run(before, after, keys):
     settings = replace(settings_of(compose()), prompt="a heart", seed=7)
-    assert differences(plain(replace(settings, prompts=before)), replace(settings, prompts=after)) == keys
+    assert (
+        differences(plain(replace(settings, prompts=before)), replace(settings, prompts=after))
+        == keys
+    )
 
 
 def test_what_a_run_keeps_is_part_of_it_and_where_it_goes_is_not():
     settings = replace(settings_of(compose()), prompt="a heart", seed=7)
-    other = replace(settings, resume=True, output=replace(settings.output, dir="x", metadata=False, save_latents=True))
+    other = replace(
+        settings,
+        resume=True,
+        output=replace(settings.output, dir="x", metadata=False, save_latents=True),
+    )
     assert differences(plain(settings), other) == ["output.save_latents"]
-    assert differences(plain(settings), replace(settings, seed=8, num_frames=8)) == ["num_frames", "seed"]
+    assert differences(plain(settings), replace(settings, seed=8, num_frames=8)) == [
+        "num_frames",
+        "seed",
+    ]

@@ -8,22 +8,32 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from unittest import mock
 
-import killing
 import pytest
 import torch
-from command_line import PROMPT, SMALLEST, confiner, ended, facts_of, generate, started
-from killing import SHORT, Moment, assert_clean, events_of, frames_of, gone_on, made, stages_of, started_to_die
 from safetensors.torch import load_file
+from support import killing
+from support.command_line import PROMPT, SMALLEST, confiner, ended, facts_of, generate, started
+from support.killing import (
+    SHORT,
+    Moment,
+    assert_clean,
+    events_of,
+    frames_of,
+    gone_on,
+    made,
+    stages_of,
+    started_to_die,
+)
 
-from confiner_cli import produce
-from confiner_cli.check import resolved
-from confiner_cli.config import compose, settings_of
-from confiner_cli.generate import decided, draft, refined, structure, structures, window
-from confiner_cli.lock import locked
-from confiner_cli.overrides import for_hydra
-from confiner_cli.production import prepare
-from confiner_cli.timeline import Timeline
-from confiner_cli.video import read_video
+from confiner_cli.config.hydra import compose, settings_of
+from confiner_cli.config.overrides import for_hydra
+from confiner_cli.config.resolve import resolved
+from confiner_cli.media.video import read_video
+from confiner_cli.method.long.timeline import Timeline
+from confiner_cli.method.pipeline import decided, draft, refined, structure, structures, window
+from confiner_cli.runs import render as produce
+from confiner_cli.runs.loading import prepare
+from confiner_cli.runs.lock import locked
 
 LAST = 3
 """The last window of SHORT."""
@@ -31,7 +41,7 @@ LAST = 3
 
 def unfinished(folder, *words):
     """A run that Ctrl-C stopped when it had made its frames."""
-    with mock.patch("confiner_cli.run.write_contact_sheet", side_effect=KeyboardInterrupt):
+    with mock.patch("confiner_cli.runs.execute.write_contact_sheet", side_effect=KeyboardInterrupt):
         assert generate(*words, f"output.dir={folder}").code == 130
     assert facts_of(folder)["status"] == "interrupted"
     return folder
@@ -54,7 +64,7 @@ def stopped(tmp_path_factory):
         return produce_window(plan, number, *others)
 
     produce_window = produce.window
-    with mock.patch("confiner_cli.produce.window", window):
+    with mock.patch("confiner_cli.runs.render.window", window):
         ending = generate(*SHORT, f"output.dir={folder}")
     assert ending.code == 130 and f"confiner resume {folder}" in ending.err
     return folder
@@ -106,7 +116,11 @@ def test_other_settings_are_refused_by_their_names_and_nothing_is_touched(reques
 @pytest.mark.parametrize("words", [(), SHORT], ids=["resume", "generate"])
 def test_a_finished_run_says_so_and_is_left_as_it_is(whole, words):
     before = killing.contents(whole)
-    ending = generate(*words, f"output.dir={whole}", "resume=true") if words else confiner("resume", str(whole))
+    ending = (
+        generate(*words, f"output.dir={whole}", "resume=true")
+        if words
+        else confiner("resume", str(whole))
+    )
     assert (ending.code, ending.out) == (0, f"{whole / 'video.mp4'}\n")
     assert ending.err == f"already done: {whole}\n"
     assert killing.contents(whole) == before
@@ -173,7 +187,9 @@ def test_what_is_damaged_is_made_again(copied, whole, damage):
 
 @pytest.mark.parametrize("command", ["resume", "generate"])
 def test_a_run_in_use_is_refused(copied, command):
-    words = (*SHORT, f"output.dir={copied}", "resume=true") if command == "generate" else (str(copied),)
+    words = (
+        (*SHORT, f"output.dir={copied}", "resume=true") if command == "generate" else (str(copied),)
+    )
     before = killing.contents(copied)
     with locked(copied):
         ending = confiner(command, *words)
@@ -184,7 +200,7 @@ def test_a_run_in_use_is_refused(copied, command):
 
 
 def test_a_second_process_is_refused_while_one_runs_and_its_lock_dies_with_it(tmp_path, whole):
-    waiting = Moment("confiner_cli.produce:write_video", 1, "structure-000001.mp4", "wait")
+    waiting = Moment("confiner_cli.runs.render:write_video", 1, "structure-000001.mp4", "wait")
     folder = tmp_path / "run"
     with started_to_die(waiting, "generate", *SHORT, "output.dir=run", folder=tmp_path) as process:
         killing.wait_for(folder, "structure", 1)
@@ -205,12 +221,17 @@ def test_to_go_on_with_what_is_no_run_is_two_lines(tmp_path, there):
     ending = confiner("resume", str(folder))
     assert (ending.code, ending.out) == (2, "")
     error, hint = ending.err.splitlines()
-    assert error.startswith(f"error: {folder} is not a run folder") and hint == "hint: confiner resume RUN_DIR"
+    assert (
+        error.startswith(f"error: {folder} is not a run folder")
+        and hint == "hint: confiner resume RUN_DIR"
+    )
     assert there == folder.exists()
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_says_how_to_go_on_and_what_is_finished_is_not_made_again(tmp_path, whole, number, code):
+def test_a_signal_says_how_to_go_on_and_what_is_finished_is_not_made_again(
+    tmp_path, whole, number, code
+):
     folder = tmp_path / "run"
     process = started("generate", *SHORT, "output.dir=run", folder=tmp_path)
     killing.wait_for(folder, "refinement", 1)
@@ -218,7 +239,10 @@ def test_a_signal_says_how_to_go_on_and_what_is_finished_is_not_made_again(tmp_p
     ending = ended(process)
     assert (ending.code, ending.out) == (code, "")
     said = ending.err.splitlines()[-2:]
-    assert said == [f"to go on: confiner resume {folder}", {130: "interrupted", 143: "terminated"}[code]]
+    assert said == [
+        f"to go on: confiner resume {folder}",
+        {130: "interrupted", 143: "terminated"}[code],
+    ]
     assert facts_of(folder)["status"] == events_of(folder)[-1]["event"] == "interrupted"
     gone_on(folder)
     assert made(folder).files == made(whole).files
@@ -228,7 +252,7 @@ def test_a_signal_says_how_to_go_on_and_what_is_finished_is_not_made_again(tmp_p
 
 def test_a_second_interrupt_leaves_at_once_and_the_run_goes_on_all_the_same(tmp_path, whole):
     folder = tmp_path / "run"
-    waiting = Moment("confiner_cli.produce:write_video", 1, "video-000000.mp4", "wait")
+    waiting = Moment("confiner_cli.runs.render:write_video", 1, "video-000000.mp4", "wait")
     process = started_to_die(waiting, "generate", *SHORT, "output.dir=run", folder=tmp_path)
     killing.wait_for(folder, "refinement", 1)
     process.send_signal(signal.SIGINT)
@@ -264,13 +288,22 @@ def test_windows_computed_in_any_order_and_anywhere_are_those_of_the_stream(else
     plan = plan_of(*SHORT)
     drafts = list(structures(plan, plain))
     latents = {made.number: made.latents for made in drafts}
-    alone = {number: window_alone(plan, number, latents) for number in (3, 2, 1, 0) if number not in elsewhere}
+    alone = {
+        number: window_alone(plan, number, latents)
+        for number in (3, 2, 1, 0)
+        if number not in elsewhere
+    }
     if elsewhere:
         arrays = {number: tensor.numpy() for number, tensor in latents.items()}
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
             made = process.map(window_elsewhere, elsewhere, [arrays] * len(elsewhere))
-            alone |= {number: torch.from_numpy(array) for number, array in zip(elsewhere, made, strict=True)}
-    parts = [decided(plan.timeline, number, alone[number], alone.get(number - 1)) for number in range(4)]
+            alone |= {
+                number: torch.from_numpy(array)
+                for number, array in zip(elsewhere, made, strict=True)
+            }
+    parts = [
+        decided(plan.timeline, number, alone[number], alone.get(number - 1)) for number in range(4)
+    ]
     assert all(map(torch.equal, parts, refined(plan, drafts, plain)))
 
 
@@ -283,10 +316,17 @@ def test_with_coherence_a_structure_follows_from_the_one_before_it_alone():
 
 
 def test_a_longer_video_begins_with_the_windows_that_are_whole_in_a_shorter_one():
-    short, long = plan_of(*SHORT), plan_of(*(word.replace("frames=24", "frames=40") for word in SHORT))
+    short, long = (
+        plan_of(*SHORT),
+        plan_of(*(word.replace("frames=24", "frames=40") for word in SHORT)),
+    )
     shared = [n for n in range(4) if short.timeline.refines(n) == long.timeline.refines(n)]
     assert shared == [0, 1, 2]
-    pairs = zip(shared, *(refined(plan, structures(plan, plain), plain) for plan in (short, long)), strict=False)
+    pairs = zip(
+        shared,
+        *(refined(plan, structures(plan, plain), plain) for plan in (short, long)),
+        strict=False,
+    )
     assert all(torch.equal(one, other) for _, one, other in pairs)
 
 
@@ -294,7 +334,9 @@ def test_a_longer_video_begins_with_the_windows_that_are_whole_in_a_shorter_one(
 def test_a_video_has_just_as_many_frames_as_were_asked_for(tmp_path, num_frames):
     words = (PROMPT, *SMALLEST[1:], "long_video=confiner_long", f"num_frames={num_frames}")
     folder = generate(*words, f"output.dir={tmp_path / 'run'}").folder
-    assert [len(read_video(folder / name)) for name in ("structure.mp4", "video.mp4")] == [num_frames] * 2
+    assert [len(read_video(folder / name)) for name in ("structure.mp4", "video.mp4")] == [
+        num_frames
+    ] * 2
 
 
 def test_the_windows_of_601_frames_are_601_frames():
@@ -303,9 +345,15 @@ def test_the_windows_of_601_frames_are_601_frames():
 
 
 def test_a_video_that_fits_one_structure_is_the_same_with_and_without_long_video(tmp_path):
-    words = ("output.save_latents=true", "num_frames=16", *(word for word in SHORT if "frame" not in word))
+    words = (
+        "output.save_latents=true",
+        "num_frames=16",
+        *(word for word in SHORT if "frame" not in word),
+    )
     short = [word for word in words if "long_video" not in word]
-    long, short = (generate(*each, f"output.dir={tmp_path / str(len(each))}").folder for each in (words, short))
+    long, short = (
+        generate(*each, f"output.dir={tmp_path / str(len(each))}").folder for each in (words, short)
+    )
     one, other = (load_file(folder / "latents.safetensors") for folder in (long, short))
     assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
     assert frames_of(long / "video.mp4") == frames_of(short / "video.mp4")

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import evaluate_embedded
-from confiner_cli.check import resolved
-from confiner_cli.config import compose, settings_of
+from confiner_cli.config.hydra import compose, settings_of
+from confiner_cli.config.resolve import resolved
 from evaluation.build_judge import accuracy, unseen_scenes
 from evaluation.floor import levels, reconstructor
 from evaluation.judge import judge
@@ -94,7 +94,9 @@ def test_prompts_are_balanced_repeatable_and_flag_what_was_held_out():
     for name, values in ATTRIBUTES.items():
         counts = Counter(getattr(prompt.scene, name) for prompt in prompts)
         assert counts == dict.fromkeys(values, 120 // len(values))
-    assert [prompt.held_out for prompt in prompts] == [prompt.scene.combination in held_out() for prompt in prompts]
+    assert [prompt.held_out for prompt in prompts] == [
+        prompt.scene.combination in held_out() for prompt in prompts
+    ]
     assert 0 < sum(prompt.held_out for prompt in prompts) < 40
 
 
@@ -135,7 +137,10 @@ def test_after_a_kill_only_the_torn_line_is_made_again(tmp_path, lost_bytes):
     first, second = Counting(), Counting()
     evaluate({"a": first, "b": second}, todo, Results(tmp_path, "x"))
     assert without_seconds(path) == whole
-    assert (first.seeds, second.seeds) == ([], [PROMPTS[-1].number])  # all rows of a prompt, then the next prompt
+    assert (first.seeds, second.seeds) == (
+        [],
+        [PROMPTS[-1].number],
+    )  # all rows of a prompt, then the next prompt
     assert Results(tmp_path, "x").features_of(todo[-1].key).shape[0] == 16
 
 
@@ -146,7 +151,9 @@ def test_clips_made_with_other_settings_are_not_taken_for_a_rows_own(tmp_path):
     assert first.seeds == second.seeds == [prompt.number for prompt in PROMPTS]
 
 
-@pytest.mark.parametrize("override", ["scheduler.refinement.te=101", "experts.temporal.guidance_scale=1.5"])
+@pytest.mark.parametrize(
+    "override", ["scheduler.refinement.te=101", "experts.temporal.guidance_scale=1.5"]
+)
 def test_what_a_row_is_made_with_follows_its_settings_and_nothing_else(override):
     mark = evaluate_embedded.made_with("confiner_9", ())
     assert (
@@ -177,7 +184,9 @@ def test_no_two_rows_are_made_alike():
 def test_two_shards_make_all_clips_once_and_in_one_file(tmp_path):
     for part in ("1/2", "2/2"):
         assert (
-            evaluate_embedded.main(["--rows", "renders", "--prompts", "4", "--shard", part, "--out", str(tmp_path)])
+            evaluate_embedded.main(
+                ["--rows", "renders", "--prompts", "4", "--shard", part, "--out", str(tmp_path)]
+            )
             == 0
         )
     lines = list(csv.DictReader(io.StringIO((tmp_path / "results.csv").read_text())))
@@ -192,9 +201,23 @@ def test_results_of_other_weights_are_not_mixed(tmp_path):
 
 
 def test_the_command_measures_an_expert_beside_renders(tmp_path, tiny_networks, capsys):
-    overrides = [f"--override=experts.{role}.model={tiny_networks / role}" for role in ("control", "spatial")]
-    overrides += [f"--override=experts.{role}.shared={tiny_networks / 'shared'}" for role in ("control", "spatial")]
-    arguments = ["--rows", "renders", "control_4", "--prompts", "2", "--out", str(tmp_path), *overrides]
+    overrides = [
+        f"--override=experts.{role}.model={tiny_networks / role}" for role in ("control", "spatial")
+    ]
+    overrides += [
+        f"--override=experts.{role}.shared={tiny_networks / 'shared'}"
+        for role in ("control", "spatial")
+    ]
+    arguments = [
+        "--rows",
+        "renders",
+        "control_4",
+        "--prompts",
+        "2",
+        "--out",
+        str(tmp_path),
+        *overrides,
+    ]
     assert evaluate_embedded.main(arguments) == 0
     lines = list(csv.DictReader(io.StringIO((tmp_path / "results.csv").read_text())))
     assert [(line["row"], line["evaluations_control"], line["passes_spatial"]) for line in lines] == [
@@ -208,7 +231,9 @@ def test_the_command_measures_an_expert_beside_renders(tmp_path, tiny_networks, 
 
 def test_signs_are_right_only_where_both_directions_follow_the_word(tmp_path):
     def leftwards():
-        return lambda prompt, seed: Made(render(placed(("heart", "red", "moving left", "sand"), random.Random(0))))
+        return lambda prompt, seed: Made(
+            render(placed(("heart", "red", "moving left", "sand"), random.Random(0)))
+        )
 
     results = Results(tmp_path, "x")
     rows = {"truth": "1", "deaf": "1"}

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from confiner_cli.config import compose, settings_of
+from confiner_cli.config.hydra import compose, settings_of
 from evaluation import pictures, plots
 from evaluation.measures import DISTANCE, FLICKER, MAIN, MOTION
 from evaluation.pages import write_pages, write_pictures
@@ -34,8 +34,12 @@ ROWS_MADE = {"coordinated": 0.002, "two_visits": 0.002, "spatial_only": 0.01, "c
 
 def shaken(row, amount):
     def make(prompt, seed):
-        noise = torch.randn(16, 3, 64, 64, generator=torch.Generator().manual_seed(100 * seed + len(row)))
-        clip = render(prompt.scene) + (amount + 0.004 * prompt.number) * noise  # later prompts are harder for all
+        noise = torch.randn(
+            16, 3, 64, 64, generator=torch.Generator().manual_seed(100 * seed + len(row))
+        )
+        clip = (
+            render(prompt.scene) + (amount + 0.004 * prompt.number) * noise
+        )  # later prompts are harder for all
         if row == "control_4":
             clip = clip.flip(0)  # whatever moves moves the other way
         return Made(clip.clamp(0, 1), {"spatial": 3}, {"spatial": 6, "temporal": 2})
@@ -59,13 +63,19 @@ def samples(results):
 
 def cells(text, row, after):
     """A row's cells in the first table after a line."""
-    line = next(line for line in text[text.index(after) :].splitlines() if line.startswith(f"| {row} |"))
+    line = next(
+        line for line in text[text.index(after) :].splitlines() if line.startswith(f"| {row} |")
+    )
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
 def test_rows_are_called_different_where_they_are_and_nowhere_else(samples):
     text = summary(samples, [Section("Ways", tuple(ROWS_MADE), "coordinated")])
-    differences = {row: cells(text, row, "Differences to `coordinated`") for row in ROWS_MADE if row != "coordinated"}
+    differences = {
+        row: cells(text, row, "Differences to `coordinated`")
+        for row in ROWS_MADE
+        if row != "coordinated"
+    }
     assert differences["spatial_only"][2].startswith("**")  # flicker
     assert differences["control_4"][5].startswith("**-")  # motion
     assert not any(cell.startswith("**") for cell in differences["two_visits"])
@@ -74,7 +84,9 @@ def test_rows_are_called_different_where_they_are_and_nowhere_else(samples):
 
 def test_a_share_that_is_all_right_is_as_sure_as_its_prompts_are_many(samples, made_up):
     few = MOTION.of(samples.rows["coordinated"], samples.bootstrap)
-    many = Sample(64, {"motion": torch.ones(64, dtype=torch.float64)}, samples.rows["coordinated"].features)
+    many = Sample(
+        64, {"motion": torch.ones(64, dtype=torch.float64)}, samples.rows["coordinated"].features
+    )
     bootstrap = Bootstrap(draws(64), draws(66), samples.bootstrap.frechet)
     found = MOTION.of(many, bootstrap)
     assert few.estimate == few.high == found.estimate == found.high == 1
@@ -83,7 +95,9 @@ def test_a_share_that_is_all_right_is_as_sure_as_its_prompts_are_many(samples, m
 
 @pytest.mark.parametrize(("wrong", "different"), [(1, False), (3, False), (12, True)])
 @pytest.mark.parametrize("place", [0, 20, 40])
-def test_shares_differ_only_where_enough_prompts_say_so_wherever_they_are(samples, wrong, different, place):
+def test_shares_differ_only_where_enough_prompts_say_so_wherever_they_are(
+    samples, wrong, different, place
+):
     right = torch.ones(64, dtype=torch.float64)
     worse = right.clone()
     worse[place : place + wrong] = 0.5
@@ -111,7 +125,9 @@ def test_a_row_that_lacks_clips_is_named_and_not_compared(samples):
 
 def test_operations_are_those_of_the_passes(samples):
     sample = samples.rows["coordinated"]
-    assert sample.operations == pytest.approx(6 * operations_a_pass("spatial") + 2 * operations_a_pass("temporal"))
+    assert sample.operations == pytest.approx(
+        6 * operations_a_pass("spatial") + 2 * operations_a_pass("temporal")
+    )
     assert all(operations_a_pass(role) > 1e9 for role in ROLES)
 
 
@@ -125,7 +141,9 @@ def test_every_row_is_in_a_table_with_its_reference_and_only_rows_are():
 
 def test_the_preset_steady_is_the_row_that_it_is_told_by_but_for_guidance_and_its_name():
     preset, row = (settings_of(compose(ROWS[name])).scheduler for name in ("steady", STEADY))
-    guided = replace(preset, name=row.name, description=row.description, guidance_interval=row.guidance_interval)
+    guided = replace(
+        preset, name=row.name, description=row.description, guidance_interval=row.guidance_interval
+    )
     assert guided == row
     assert list(preset.guidance_interval) == [0.0, 1.0] != list(row.guidance_interval)
 
@@ -175,8 +193,13 @@ def made_up():
     generator = torch.Generator().manual_seed(0)
 
     def sample():
-        columns = {name: torch.rand(4, generator=generator, dtype=torch.float64) for name in NUMBERS}
-        columns |= {f"passes_{role}": torch.randint(1, 9, (1,), generator=generator).double() for role in ROLES}
+        columns = {
+            name: torch.rand(4, generator=generator, dtype=torch.float64) for name in NUMBERS
+        }
+        columns |= {
+            f"passes_{role}": torch.randint(1, 9, (1,), generator=generator).double()
+            for role in ROLES
+        }
         return Sample(8, columns, Moments.of(list(torch.randn(4, 60, 48, generator=generator))))
 
     reference = Moments.of(list(torch.randn(4, 60, 48, generator=generator)))
@@ -187,22 +210,34 @@ def without_numbers(text):
     """Intervals, percentages and counts that are put in; a number that somebody has typed stays."""
     text = re.sub(r"-?\d+\.\d+ \(-?\d+\.\d+ to -?\d+\.\d+\)", "#", text.replace("**", ""))
     text = re.sub(r"\d+ %|\d+ clips|\d+ prompts|\d+ of \d+|\d+ passes", "#", text)
-    return re.sub(r"\| [\d.]+( \+ [\d.]+)* (?=\|)", "| # ", re.sub(r"\| [\d.]+( \+ [\d.]+)* (?=\|)", "| # ", text))
+    return re.sub(
+        r"\| [\d.]+( \+ [\d.]+)* (?=\|)",
+        "| # ",
+        re.sub(r"\| [\d.]+( \+ [\d.]+)* (?=\|)", "| # ", text),
+    )
 
 
 def test_the_page_in_docs_is_the_template_with_numbers_put_in(made_up):
-    docs = Path(__file__).parents[1] / "docs"
+    docs = Path(__file__).parents[2] / "docs"
     page = (docs / "results.md").read_text(encoding="utf-8")
     told = page[page.index("Command: ") :]
-    assert without_numbers(page) == without_numbers(report(made_up, made_up, told).removesuffix("\n"))
+    assert without_numbers(page) == without_numbers(
+        report(made_up, made_up, told).removesuffix("\n")
+    )
     for target in re.findall(r"\]\(([^)#]+)\)", page):
         assert (docs / target).is_file(), target
 
 
 def test_every_number_of_the_page_is_in_the_tables():
-    docs = Path(__file__).parents[1] / "docs"
-    page, tables = ((docs / name).read_text(encoding="utf-8") for name in ("results.md", "results_tables.md"))
-    told = [line for line in page[page.index("## In short") : page.index("## The paper")].splitlines() if "| `" in line]
+    docs = Path(__file__).parents[2] / "docs"
+    page, tables = (
+        (docs / name).read_text(encoding="utf-8") for name in ("results.md", "results_tables.md")
+    )
+    told = [
+        line
+        for line in page[page.index("## In short") : page.index("## The paper")].splitlines()
+        if "| `" in line
+    ]
     numbers = [number for line in told for number in re.findall(r"\d+\.\d+ \(.*?\)", line)]
     assert len(told) > 10 and len(numbers) == 4 * len(told)
     assert [number for number in numbers if number not in tables] == []

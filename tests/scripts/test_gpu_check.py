@@ -11,14 +11,26 @@ import torch
 
 import gpu_check
 from confiner_cli.errors import named_error
-from confiner_cli.experts.memory import RESIDENCE
-from confiner_cli.production import prepare
+from confiner_cli.experts.offload import RESIDENCE
+from confiner_cli.runs.loading import prepare
 from gpu import measure
-from gpu.measure import RUNS, UNGUIDED, Case, Row, Setup, costs_of, make_networks, temporal_alone, with_confiner
+from gpu.measure import (
+    RUNS,
+    UNGUIDED,
+    Case,
+    Row,
+    Setup,
+    costs_of,
+    make_networks,
+    temporal_alone,
+    with_confiner,
+)
 from gpu.networks import Models, random_weights
 from gpu.tables import DASH, memories, ratios, runs, stages
 
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed file <_io.Buffered:ResourceWarning")  # imageio-ffmpeg's pipes
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:unclosed file <_io.Buffered:ResourceWarning"
+)  # imageio-ffmpeg's pipes
 
 SMALL = ["--small", "--frames", "2", "--repeats", "1", "--device", "cpu"]
 COUNTS = {
@@ -45,7 +57,17 @@ def results(tmp_path_factory) -> Path:
     """The folder that the command writes."""
     folder = tmp_path_factory.mktemp("gpu_check")
     names = ["confiner_9", "confiner_9_unguided", "control_4", "animatediff_4", "temporal"]
-    wanted = ["--sets", "lavie_sd", "--runs", *names, "--temporal-steps", "2", "--memories", "high", "low"]
+    wanted = [
+        "--sets",
+        "lavie_sd",
+        "--runs",
+        *names,
+        "--temporal-steps",
+        "2",
+        "--memories",
+        "high",
+        "low",
+    ]
     assert gpu_check.main([*SMALL, *wanted, "--out", str(folder)]) == 0
     return folder
 
@@ -68,14 +90,19 @@ def case(experts: str, run: str = "confiner_9", **values) -> Case:
 
 
 def test_every_run_is_a_row_and_the_first_is_one_with_each_memory_setting(rows):
-    expected = [(run, "none" if run == "animatediff_4" else "high") for run in COUNTS] + [("confiner_9", "low")]
+    expected = [(run, "none" if run == "animatediff_4" else "high") for run in COUNTS] + [
+        ("confiner_9", "low")
+    ]
     assert sorted((row["run"], row["memory"]) for row in rows) == sorted(expected)
     assert [row["failure"] for row in rows] == [None] * len(rows)
 
 
 def test_rows_count_the_evaluations_and_passes_that_the_methods_plan_has(rows):
     for row in rows:
-        found = tuple(tuple(row[kind].get(role, 0) for role in measure.ROLES) for kind in ("evaluations", "passes"))
+        found = tuple(
+            tuple(row[kind].get(role, 0) for role in measure.ROLES)
+            for kind in ("evaluations", "passes")
+        )
         assert found == COUNTS[row["run"]], row
 
 
@@ -83,7 +110,10 @@ def test_each_row_has_a_verified_video_and_its_seconds(rows):
     for row in rows:
         assert row["video_bytes"] > 500 and row["decoded_frames"] >= row["num_frames"] == 2
         assert row["first_seconds"] > 0 and row["seconds"] > 0
-        assert sum(value for stage, value in row["stages"].items() if stage != "encode") <= row["seconds"]
+        assert (
+            sum(value for stage, value in row["stages"].items() if stage != "encode")
+            <= row["seconds"]
+        )
         assert ("refinement" in row["stages"]) == row["run"].startswith("confiner_")
 
 
@@ -99,7 +129,11 @@ def test_the_tables_have_a_line_for_each_row(rows, results):
 
 def test_it_is_said_what_was_measured_with_what(results):
     facts = json.loads((results / "results.json").read_text(encoding="utf-8"))
-    assert (facts["device"], facts["torch"], facts["dtype"]) == ("cpu", torch.__version__, "float32")
+    assert (facts["device"], facts["torch"], facts["dtype"]) == (
+        "cpu",
+        torch.__version__,
+        "float32",
+    )
     assert {"diffusers", "transformers", "confiner", "python", "command"} <= set(facts)
     assert facts["matmul TFLOP/s"] > 0
     assert f"- torch: {torch.__version__}" in (results / "results.md").read_text(encoding="utf-8")
@@ -151,15 +185,21 @@ def test_a_row_that_does_not_fit_says_so_and_the_next_is_made(monkeypatch, capsy
 
 def test_operations_are_those_of_the_passes_that_were_counted(setup):
     settings = case("lavie_sd", height=320, width=512, num_frames=16).settings(setup)
-    known = costs_of(settings, "high", torch.bfloat16, {"control": 4, "spatial": 20, "temporal": 10}, 32)
-    assert known["unet_flops"] / 1e9 == pytest.approx(4 * 10651.7 + 20 * 7591.4 + 10 * 8109.7, rel=1e-4)
+    known = costs_of(
+        settings, "high", torch.bfloat16, {"control": 4, "spatial": 20, "temporal": 10}, 32
+    )
+    assert known["unet_flops"] / 1e9 == pytest.approx(
+        4 * 10651.7 + 20 * 7591.4 + 10 * 8109.7, rel=1e-4
+    )
     assert 2**33 < known["needed_bytes"] < 2**35
     half = costs_of(settings, "high", torch.bfloat16, {"control": 4}, 16)
     assert known["vae_flops"] == 2 * half["vae_flops"] > 0
 
 
 def test_ratios_are_to_the_longest_run_of_the_temporal_expert_at_the_same_size():
-    def row(run: str, seconds: float, sampling: float, passes: int, height: int = 320, **values) -> Row:
+    def row(
+        run: str, seconds: float, sampling: float, passes: int, height: int = 320, **values
+    ) -> Row:
         return Row(
             "lavie_sd", height, 512, 16, run, "high", seconds=seconds, stages={"structure": sampling},
             passes={"temporal": passes}, unet_flops=passes * 1e12, vae_flops=1e12, **values,
@@ -188,7 +228,10 @@ def test_speed_is_operations_over_seconds_and_beside_a_product_of_matrices():
 
 def test_no_refinement_step_is_guided_in_the_unguided_runs(setup):
     settings = case("modelscope_sd", "confiner_9_unguided").settings(setup)
-    assert settings.scheduler.guidance_interval == [0.35, 1.0] and UNGUIDED in RUNS["confiner_18_unguided"]
+    assert (
+        settings.scheduler.guidance_interval == [0.35, 1.0]
+        and UNGUIDED in RUNS["confiner_18_unguided"]
+    )
     assert temporal_alone(7)["temporal_7"][1].endswith("=7")
 
 
@@ -206,5 +249,7 @@ def test_networks_of_published_sizes_are_measured_on_a_gpu(tmp_path):
     assert facts["device"] == torch.cuda.get_device_name()
     for row in facts["rows"]:
         assert row["failure"] is None and row["peak_bytes"] > 2**30 and row["unet_flops"] > 1e12
-    peaks = {row["memory"]: row["peak_bytes"] for row in facts["rows"] if row["run"] == "confiner_9"}
+    peaks = {
+        row["memory"]: row["peak_bytes"] for row in facts["rows"] if row["run"] == "confiner_9"
+    }
     assert peaks["low"] < peaks["balanced"] < peaks["high"]

@@ -6,7 +6,7 @@ import random
 import pytest
 
 import judge_video
-from confiner_cli.video import write_video
+from confiner_cli.media.video import write_video
 from evaluation.floor import levels
 from world.render import render
 from world.scene import placed
@@ -24,7 +24,12 @@ def video(path, size=(64, 64)):
 def test_a_file_is_judged_for_what_it_shows(tmp_path, capsys, size):
     assert judge_video.main([str(video(tmp_path / "a.mp4", size))]) == 0
     line = json.loads(capsys.readouterr().out)
-    assert (line["shape"], line["colour"], line["background"], line["motion"]) == ("heart", "red", "sea", "moving left")
+    assert (line["shape"], line["colour"], line["background"], line["motion"]) == (
+        "heart",
+        "red",
+        "sea",
+        "moving left",
+    )
     assert (line["frames"], line["contrast"]) == (16, pytest.approx(1, abs=0.05))
     assert line["travel_x"] < -10
 

@@ -10,12 +10,20 @@ import torch
 from torch.nn.functional import avg_pool2d
 
 import ablate_long
-from confiner_cli.timeline import Timeline
+from confiner_cli.method.long.timeline import Timeline
 from evaluation.lines import Lines, OtherResultsError
 from evaluation.prompts import draw
 from long import lengths
 from long.makers import made_with, source
-from long.metrics import drift, judged, motion_segments, movement, repetition, right_frames, subject_consistency
+from long.metrics import (
+    drift,
+    judged,
+    motion_segments,
+    movement,
+    repetition,
+    right_frames,
+    subject_consistency,
+)
 from long.plot import write_plot
 from long.rows import CONFINER, FOLLOWS_ITSELF, FREE_NOISE, KINDS, PEERS, ROWS, kind_of
 from long.run import METRICS, PIXEL_FLOOR, measured, tasks
@@ -43,7 +51,11 @@ def test_seams_are_where_structures_and_windows_begin():
     assert STAGGERED.structures == (16, 32, 48)
     assert STAGGERED.windows == (range(6, 11), range(22, 27), range(38, 43), range(54, 59))
     bare = Timeline(48, FRAMES, staggered=False)
-    assert Seams.of(bare) == Seams.every(48, FRAMES, FRAMES) == Seams((16, 32), (range(16, 17), range(32, 33)))
+    assert (
+        Seams.of(bare)
+        == Seams.every(48, FRAMES, FRAMES)
+        == Seams((16, 32), (range(16, 17), range(32, 33)))
+    )
     assert Seams.of(Timeline(16, FRAMES)) == Seams((), ())
 
 
@@ -82,11 +94,13 @@ def test_a_drift_is_found_as_what_it_is():
     assert all(abs(value) < 1e-4 for value in drift(clip).values())
     last = clip[-FRAMES:]
     blurred = avg_pool2d(last, 3, stride=1, padding=1, count_include_pad=False)
-    brighter, turned = (torch.cat((clip[:-FRAMES], end)) for end in (1.1 * last, last.roll(1, dims=1)))
-    assert drift(brighter)["drift_brightness"] == pytest.approx(0.1, abs=1e-3)
-    assert drift(torch.cat((clip[:-FRAMES], (last + last.mean()) / 2)))["drift_contrast"] == pytest.approx(
-        -0.5, abs=0.02
+    brighter, turned = (
+        torch.cat((clip[:-FRAMES], end)) for end in (1.1 * last, last.roll(1, dims=1))
     )
+    assert drift(brighter)["drift_brightness"] == pytest.approx(0.1, abs=1e-3)
+    assert drift(torch.cat((clip[:-FRAMES], (last + last.mean()) / 2)))[
+        "drift_contrast"
+    ] == pytest.approx(-0.5, abs=0.02)
     assert drift(torch.cat((clip[:-FRAMES], blurred)))["drift_sharpness"] < -0.3
     assert drift(turned)["drift_hue"] == pytest.approx(120, abs=1)
 
@@ -94,11 +108,18 @@ def test_a_drift_is_found_as_what_it_is():
 def test_repetition_is_one_of_equal_segments_and_none_of_different_ones():
     assert repetition(looped("pulsing"))["repetition_mean"] == pytest.approx(1)
     assert repetition(looped("standing still"))["repetition_mean"] == 1
-    different = torch.cat([render(scene(motion)) for motion in ("rising", "moving left", "falling", "moving right")])
+    different = torch.cat(
+        [render(scene(motion)) for motion in ("rising", "moving left", "falling", "moving right")]
+    )
     assert repetition(different)["repetition"] < 0.3
-    neighbours = torch.cat([render(scene(motion)) for motion in ("rising", "rising", "falling", "falling")])
+    neighbours = torch.cat(
+        [render(scene(motion)) for motion in ("rising", "rising", "falling", "falling")]
+    )
     assert repetition(neighbours)["repetition"] < 0.3
-    assert repetition(looped("rising", 2))["repetition"] != repetition(looped("rising", 2))["repetition"]  # NaN
+    assert (
+        repetition(looped("rising", 2))["repetition"]
+        != repetition(looped("rising", 2))["repetition"]
+    )  # NaN
 
 
 def test_every_frame_and_every_segment_counts():
@@ -109,7 +130,9 @@ def test_every_frame_and_every_segment_counts():
         "shape_frames": 1, "colour_frames": 0.75, "background_frames": 1, "looks_frames": 0.75,
     }  # fmt: skip
     assert subject_consistency(verdicts) == motion_segments(verdicts, wanted) == 0.75
-    assert motion_segments(judged(looped("rising", 3)[:40]), wanted) == 1  # half a segment has no motion of its own
+    assert (
+        motion_segments(judged(looped("rising", 3)[:40]), wanted) == 1
+    )  # half a segment has no motion of its own
 
 
 def test_movement_is_the_paths():
@@ -187,7 +210,9 @@ def test_free_noise_makes_as_many_frames_as_are_asked_for(monkeypatch):
     monkeypatch.setitem(FREE_NOISE, "free_noise_1", 1)
     peer = source("free_noise_1", 20, [])
     made = [peer.make(next(draw(0)), seed) for seed in (1, 1, 2)]
-    assert made[0].clip.shape == (20, 3, 64, 64) and 0 <= made[0].clip.min() < made[0].clip.max() <= 1
+    assert (
+        made[0].clip.shape == (20, 3, 64, 64) and 0 <= made[0].clip.min() < made[0].clip.max() <= 1
+    )
     assert torch.equal(made[0].clip, made[1].clip) and not torch.equal(made[0].clip, made[2].clip)
     assert made[0].passes == {"control": 2}
     assert peer.seams == Seams((16,), tuple(range(cut, cut + 1) for cut in (4, 8, 12, 16)))
@@ -196,12 +221,31 @@ def test_free_noise_makes_as_many_frames_as_are_asked_for(monkeypatch):
 def tiny(folder):
     """Overrides that put small untrained networks in the place of the embedded ones."""
     words = [f"experts.{role}.model={folder / role}" for role in ("control", "spatial", "temporal")]
-    return [*words, *(f"experts.{role}.shared={folder / 'shared'}" for role in ("control", "spatial", "temporal"))]
+    return [
+        *words,
+        *(
+            f"experts.{role}.shared={folder / 'shared'}"
+            for role in ("control", "spatial", "temporal")
+        ),
+    ]
 
 
-def test_the_command_measures_in_shards_and_draws_what_all_have_made(tmp_path, tiny_networks, capsys):
+def test_the_command_measures_in_shards_and_draws_what_all_have_made(
+    tmp_path, tiny_networks, capsys
+):
     rows = ("renders", "confiner_long", PEERS[0])
-    arguments = ["--rows", *rows, "--prompts", "2", "--seeds", "1", "--frames", "20", "--out", str(tmp_path)]
+    arguments = [
+        "--rows",
+        *rows,
+        "--prompts",
+        "2",
+        "--seeds",
+        "1",
+        "--frames",
+        "20",
+        "--out",
+        str(tmp_path),
+    ]
     arguments += [f"--override={word}" for word in tiny(tiny_networks)]
     for shard in ("2/2", "1/2", "1/1"):
         assert ablate_long.main([*arguments, "--shard", shard]) == 0
@@ -210,7 +254,11 @@ def test_the_command_measures_in_shards_and_draws_what_all_have_made(tmp_path, t
     assert sorted(line["row"] for line in lines) == sorted(2 * rows)
     assert {line["passes_control"] for line in lines} == {"0", "8"}  # of two structures
     text = (tmp_path / "summary.md").read_text()
-    assert "| confiner_long | 2 (2 / 0) |" in text and "ablate_long.py" in text and "evaluate" not in text
+    assert (
+        "| confiner_long | 2 (2 / 0) |" in text
+        and "ablate_long.py" in text
+        and "evaluate" not in text
+    )
     assert (tmp_path / "long.png").exists() and {f"{row}.png" for row in rows} <= {
         path.name for path in (tmp_path / "seams").iterdir()
     }
@@ -225,7 +273,9 @@ def test_a_plot_of_any_results_has_a_place_for_all(tmp_path):
     assert (tmp_path / "long.png").stat().st_size < 200_000
 
 
-def test_lengths_are_measured_once_each_and_the_table_has_what_a_further_frame_costs(tmp_path, monkeypatch):
+def test_lengths_are_measured_once_each_and_the_table_has_what_a_further_frame_costs(
+    tmp_path, monkeypatch
+):
     made = []
 
     def pretended(num_frames, overrides):

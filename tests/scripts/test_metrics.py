@@ -84,7 +84,9 @@ def reshaped(prompt: Prompt, frames: float) -> Tensor:
     """So many frames at the end show another shape."""
     other = SHAPES[(SHAPES.index(prompt.scene.shape) + 2) % len(SHAPES)]
     kept = 16 - int(frames)
-    return levels(torch.cat((render(prompt.scene)[:kept], render(replace(prompt.scene, shape=other))[kept:])))
+    return levels(
+        torch.cat((render(prompt.scene)[:kept], render(replace(prompt.scene, shape=other))[kept:]))
+    )
 
 
 @dataclass(frozen=True)
@@ -122,12 +124,16 @@ def found(name: str) -> list[dict[str, float]]:
     means = []
     for dose in injury.doses:
         clips = [injury.do(prompt, dose) for prompt in PROMPTS]
-        lines = [measured(clip, judge(clip), prompt) for clip, prompt in zip(clips, PROMPTS, strict=True)]
+        lines = [
+            measured(clip, judge(clip), prompt) for clip, prompt in zip(clips, PROMPTS, strict=True)
+        ]
         means.append({metric: fmean(float(line[metric]) for line in lines) for metric in STAYS})
     return means
 
 
-@pytest.mark.parametrize(("name", "metric"), [(name, metric) for name, one in INJURIES.items() for metric in one.moves])
+@pytest.mark.parametrize(
+    ("name", "metric"), [(name, metric) for name, one in INJURIES.items() for metric in one.moves]
+)
 def test_a_metric_follows_the_dose_of_its_own_injury(name, metric):
     values, sign = [line[metric] for line in found(name)], INJURIES[name].moves[metric]
     least = max(STAYS[metric], 0.02 if metric != "subject_consistency" else 0.0)
@@ -146,7 +152,9 @@ def test_metrics_stay_put_where_nothing_is_done_to_what_they_measure(name):
 def test_flicker_is_the_mean_change_of_what_should_stand_still():
     """The mean absolute difference of two normal values is `2 / sqrt(pi)` times their standard deviation."""
     lines = found("flicker of known amplitude")
-    for std, line in list(zip(INJURIES["flicker of known amplitude"].doses, lines, strict=True))[2:]:
+    for std, line in list(zip(INJURIES["flicker of known amplitude"].doses, lines, strict=True))[
+        2:
+    ]:
         assert line["flicker"] == pytest.approx(2 / math.pi**0.5 * std, rel=0.05)
 
 
@@ -162,11 +170,14 @@ def test_a_frozen_video_is_judged_to_stand_still():
         assert judge(frozen(prompt, 15)).fit.motion == "standing still"
 
 
-@pytest.mark.parametrize("name", ["flicker of known amplitude", "blur of known radius", "contrast x 0.9", "hue turn"])
+@pytest.mark.parametrize(
+    "name", ["flicker of known amplitude", "blur of known radius", "contrast x 0.9", "hue turn"]
+)
 def test_feature_distance_to_renders_grows_with_every_injury_to_a_frame(name):
     injury = INJURIES[name]
     features = [
-        torch.cat([judge(injury.do(prompt, dose)).features for prompt in PROMPTS]) for dose in (0, *injury.doses[-2:])
+        torch.cat([judge(injury.do(prompt, dose)).features for prompt in PROMPTS])
+        for dose in (0, *injury.doses[-2:])
     ]
     distances = [frechet(version, features[0]) for version in features]
     assert distances[0] == pytest.approx(0, abs=1e-3)
@@ -174,5 +185,7 @@ def test_feature_distance_to_renders_grows_with_every_injury_to_a_frame(name):
 
 
 def test_feature_distance_does_not_see_the_order_of_frames():
-    straight, mixed = (torch.cat([judge(shuffled(p, swaps)).features for p in PROMPTS]) for swaps in (0, 10))
+    straight, mixed = (
+        torch.cat([judge(shuffled(p, swaps)).features for p in PROMPTS]) for swaps in (0, 10)
+    )
     assert frechet(mixed, straight) == pytest.approx(0, abs=1e-3)

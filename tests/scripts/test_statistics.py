@@ -4,7 +4,16 @@ import pytest
 import torch
 
 from evaluation.metrics import frechet
-from evaluation.statistics import Frechet, Interval, Moments, draws, interval, less_bias, mean, median
+from evaluation.statistics import (
+    Frechet,
+    Interval,
+    Moments,
+    draws,
+    interval,
+    less_bias,
+    mean,
+    median,
+)
 
 PROMPTS = 64
 
@@ -26,7 +35,9 @@ def test_the_interval_of_a_mean_is_that_of_its_standard_error():
     found = of_mean(values, draws(PROMPTS))
     half = 1.96 * float(values.std(correction=0)) / PROMPTS**0.5
     assert found.estimate == pytest.approx(float(values.mean()))
-    assert (found.low, found.high) == pytest.approx((found.estimate - half, found.estimate + half), abs=0.06)
+    assert (found.low, found.high) == pytest.approx(
+        (found.estimate - half, found.estimate + half), abs=0.06
+    )
 
 
 def test_intervals_hold_the_truth_about_as_often_as_they_say():
@@ -70,7 +81,9 @@ def test_a_prompt_without_a_value_has_no_say():
 def test_the_distance_of_all_prompts_once_is_the_plain_one():
     features, reference = ([normal(10 * p + k, 16 + p, 6) + k for p in range(8)] for k in (1, 2))
     found = distances(features, reference, draws(8, replicates=1))
-    assert float(found[0]) == pytest.approx(frechet(torch.cat(features), torch.cat(reference)), rel=1e-6)
+    assert float(found[0]) == pytest.approx(
+        frechet(torch.cat(features), torch.cat(reference)), rel=1e-6
+    )
 
 
 def test_a_replicate_is_the_distance_of_its_prompts_as_often_as_they_were_drawn():
@@ -79,7 +92,9 @@ def test_a_replicate_is_the_distance_of_its_prompts_as_often_as_they_were_drawn(
     found = distances(features, reference, drawn)
     for line, distance in zip(drawn.int().tolist(), found.tolist(), strict=True):
         chosen = [prompt for prompt, count in enumerate(line) for _ in range(count)]
-        plain = frechet(*(torch.cat([each[prompt] for prompt in chosen]) for each in (features, reference)))
+        plain = frechet(
+            *(torch.cat([each[prompt] for prompt in chosen]) for each in (features, reference))
+        )
         assert distance == pytest.approx(plain, rel=1e-6)
 
 

@@ -31,7 +31,9 @@ class Visit:
 @contextmanager
 def browser() -> Iterator[object]:
     """A running Chromium, or a skipped test where there is none."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e .[dev]")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: pip install -e .[dev]"
+    )
     found = next((path for name in NAMES if (path := shutil.which(name))), None)
     if found is None:
         pytest.skip(f"no browser is installed ({', '.join(NAMES)}): apt-get install chromium")
@@ -42,12 +44,17 @@ def browser() -> Iterator[object]:
 
 
 @contextmanager
-def visit(chromium, path: Path, view: str = "", width: int = 1200, height: int = 800, **options) -> Iterator[Visit]:
+def visit(
+    chromium, path: Path, view: str = "", width: int = 1200, height: int = 800, **options
+) -> Iterator[Visit]:
     """Open a gallery; afterwards nothing may have gone wrong in it, and nothing been fetched from elsewhere."""
     context = chromium.new_context(viewport={"width": width, "height": height}, **options)
     page = context.new_page()
     seen = Visit(page)
-    page.on("console", lambda message: seen.said.append(message.text) if message.type == "error" else None)
+    page.on(
+        "console",
+        lambda message: seen.said.append(message.text) if message.type == "error" else None,
+    )
     page.on("pageerror", lambda error: seen.said.append(str(error)))
     page.on("request", lambda request: seen.asked.append(request.url))
     page.on("dialog", lambda dialog: (seen.popped.append(dialog.message), dialog.dismiss()))

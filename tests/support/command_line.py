@@ -14,7 +14,11 @@ from unittest import mock
 from confiner_cli.cli import main
 
 PROMPT = "prompt=a red heart rising over the sea"
-QUICK = ("num_frames=4", "scheduler.structure.num_inference_steps=1", "scheduler.refinement.num_inference_steps=1")
+QUICK = (
+    "num_frames=4",
+    "scheduler.structure.num_inference_steps=1",
+    "scheduler.refinement.num_inference_steps=1",
+)
 SMALLEST = (
     "num_frames=1", "height=16", "width=16", "scheduler=spatial_alone", "scheduler.structure.num_inference_steps=1",
 )  # fmt: skip
@@ -48,7 +52,11 @@ class Ending:
 
 def confiner(*arguments: str) -> Ending:
     """Run the command in this process."""
-    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err, mock.patch.object(sys, "argv"):
+    with (
+        redirect_stdout(StringIO()) as out,
+        redirect_stderr(StringIO()) as err,
+        mock.patch.object(sys, "argv"),
+    ):
         code = main([*arguments])
     return Ending(code, out.getvalue(), err.getvalue())
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from confiner_cli.contact_sheet import CELL, LINE, MARGIN
+from confiner_cli.media.contact_sheet import CELL, LINE, MARGIN
 
 CONFIG = {
     "prompt": "a red heart", "seed": 1, "num_frames": 16, "height": 64, "width": 64, "fps": 8,
@@ -22,11 +22,19 @@ FACTS = {
 FILES = ("video.mp4", "structure.mp4", "contact_sheet.png")
 
 
-def write_run(folder: Path, files: tuple[str, ...] = FILES, overrides: tuple[str, ...] = (), **facts) -> Path:
+def write_run(
+    folder: Path, files: tuple[str, ...] = FILES, overrides: tuple[str, ...] = (), **facts
+) -> Path:
     """A folder as a run leaves it; `config` is laid over the usual one, its videos are no videos."""
     folder.mkdir(parents=True)
-    config = CONFIG | facts.pop("config", {}) | {key: facts[key] for key in ("prompt", "seed") if key in facts}
-    (folder / "run.json").write_text(json.dumps(FACTS | facts | {"config": config}), encoding="utf-8")
+    config = (
+        CONFIG
+        | facts.pop("config", {})
+        | {key: facts[key] for key in ("prompt", "seed") if key in facts}
+    )
+    (folder / "run.json").write_text(
+        json.dumps(FACTS | facts | {"config": config}), encoding="utf-8"
+    )
     for name in files:
         (folder / name).write_bytes(b"not a video")
     if "contact_sheet.png" in files:
@@ -35,7 +43,9 @@ def write_run(folder: Path, files: tuple[str, ...] = FILES, overrides: tuple[str
         Image.new("RGB", size).save(folder / "contact_sheet.png")
     if overrides:
         (folder / ".hydra").mkdir()
-        (folder / ".hydra" / "overrides.yaml").write_text(json.dumps(overrides, ensure_ascii=False), encoding="utf-8")
+        (folder / ".hydra" / "overrides.yaml").write_text(
+            json.dumps(overrides, ensure_ascii=False), encoding="utf-8"
+        )
     return folder
 
 
@@ -73,6 +83,7 @@ def hostile_prompts() -> list[str]:
     """Two hundred texts that a page must show as they are."""
     single = [*MARKUP, *ATTRIBUTES, *TEMPLATES, *LETTERS]
     mixed = [
-        f"{first} a red heart {second}" for first, second in zip(MARKUP * 3, (ATTRIBUTES + TEMPLATES) * 4, strict=False)
+        f"{first} a red heart {second}"
+        for first, second in zip(MARKUP * 3, (ATTRIBUTES + TEMPLATES) * 4, strict=False)
     ]
     return [*single, *mixed][:200]

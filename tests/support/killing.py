@@ -1,6 +1,6 @@
 """Runs that die by SIGKILL at a chosen moment, and what must be true of them once they have gone on.
 
-As a script it is `confiner` that kills itself: `python killing.py MOMENT ARGUMENT...`, with the moment as JSON.
+As a script it is `confiner` that kills itself: `python -m support.killing MOMENT ARGUMENT...`, with the moment as JSON.
 """
 
 import hashlib
@@ -17,8 +17,9 @@ from functools import reduce, wraps
 from itertools import count
 from pathlib import Path
 
-from command_line import PROMPT, confiner, facts_of
+from support.command_line import PROMPT, confiner, facts_of
 
+TESTS = Path(__file__).parents[1]
 VIDEOS = ("structure.mp4", "video.mp4")
 SHORT = (
     PROMPT, "seed=7", "num_frames=24", "height=32", "width=32", "long_video=confiner_long",
@@ -64,7 +65,11 @@ def made(folder: Path) -> Made:
     """Read what a folder's run has come to."""
     facts = facts_of(folder)
     frames = {name: frames_of(folder / name) for name in VIDEOS}
-    files = {path.name: digest(path) for path in folder.iterdir() if path.suffix in (".mp4", ".png", ".safetensors")}
+    files = {
+        path.name: digest(path)
+        for path in folder.iterdir()
+        if path.suffix in (".mp4", ".png", ".safetensors")
+    }
     assert facts["files"] == files
     return Made(files, frames, facts["evaluations"], stages_of(folder))
 
@@ -75,24 +80,33 @@ def digest(path: Path) -> str:
 
 def frames_of(path: Path) -> str:
     """A hash of the pixels of all frames."""
-    from confiner_cli.video import read_video
+    from confiner_cli.media.video import read_video
 
     return hashlib.sha256(read_video(path).numpy().tobytes()).hexdigest()
 
 
 def events_of(folder: Path) -> list[dict]:
-    return [json.loads(line) for line in (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [
+        json.loads(line)
+        for line in (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
 
 
 def stages_of(folder: Path) -> Counter[tuple[str, int]]:
     """How many times each structure and each window was begun."""
-    return Counter((each["stage"], each["index"]) for each in events_of(folder) if each["event"] == "stage")
+    return Counter(
+        (each["stage"], each["index"]) for each in events_of(folder) if each["event"] == "stage"
+    )
 
 
 def started_to_die(moment: Moment, *arguments: str, folder: Path) -> subprocess.Popen[str]:
     """Start the command in `folder`; it kills itself at the moment."""
-    command = [sys.executable, __file__, json.dumps(asdict(moment)), *arguments]
-    return subprocess.Popen(command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    command = [sys.executable, "-m", "support.killing", json.dumps(asdict(moment)), *arguments]
+    path = os.pathsep.join(filter(None, (str(TESTS), os.environ.get("PYTHONPATH"))))
+    return subprocess.Popen(
+        command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": path},
+    )  # fmt: skip
 
 
 def killed_at(moment: Moment, *arguments: str, folder: Path) -> None:
@@ -103,7 +117,9 @@ def killed_at(moment: Moment, *arguments: str, folder: Path) -> None:
     """
     with started_to_die(moment, *arguments, folder=folder) as process:
         _, err = process.communicate(timeout=300)
-    assert process.returncode == -signal.SIGKILL, f"it ended with {process.returncode} before it was killed:\n{err}"
+    assert process.returncode == -signal.SIGKILL, (
+        f"it ended with {process.returncode} before it was killed:\n{err}"
+    )
 
 
 def killed_after(share: float, total: float, *arguments: str, folder: Path, run: Path) -> bool:
@@ -113,8 +129,12 @@ def killed_after(share: float, total: float, *arguments: str, folder: Path, run:
     """
     command = [sys.executable, "-m", "confiner_cli", *arguments]
     lock = run / ".lock"
-    lock.unlink(missing_ok=True)  # else the one of a process that was killed would be taken for this one's
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    lock.unlink(
+        missing_ok=True
+    )  # else the one of a process that was killed would be taken for this one's
+    with subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
         while process.poll() is None and not lock.exists():
             time.sleep(0.01)
         time.sleep(share * total)
@@ -124,7 +144,11 @@ def killed_after(share: float, total: float, *arguments: str, folder: Path, run:
 
 def gone_on(run: Path, *words: str) -> None:
     """Go on with a run: by `confiner resume`, or with its words by the command that began it."""
-    ending = confiner("generate", *words, f"output.dir={run}", "resume=true") if words else confiner("resume", str(run))
+    ending = (
+        confiner("generate", *words, f"output.dir={run}", "resume=true")
+        if words
+        else confiner("resume", str(run))
+    )
     assert (ending.code, ending.out) == (0, f"{run / 'video.mp4'}\n"), ending.err
 
 
@@ -137,7 +161,9 @@ def assert_as_if_never_killed(run: Path, reference: Made, kills: int) -> None:
     assert_clean(run)
     assert set(found.stages) == set(reference.stages)
     for stage in ("structure", "refinement"):
-        again = {key: times - 1 for key, times in found.stages.items() if key[0] == stage and times > 1}
+        again = {
+            key: times - 1 for key, times in found.stages.items() if key[0] == stage and times > 1
+        }
         assert sum(again.values()) <= kills, again
     for role, evaluations in found.evaluations.items():
         price = kills * (A_STRUCTURE[role] + A_WINDOW[role])
@@ -146,12 +172,18 @@ def assert_as_if_never_killed(run: Path, reference: Made, kills: int) -> None:
 
 def assert_clean(run: Path) -> None:
     """Nothing is left of what a run keeps and writes on its way."""
-    assert not [path for path in run.rglob("*") if "writing" in path.name or path.name in ("parts", ".lock")]
+    assert not [
+        path for path in run.rglob("*") if "writing" in path.name or path.name in ("parts", ".lock")
+    ]
 
 
 def contents(folder: Path) -> dict[Path, tuple[str, int]]:
     """Everything about the files of a folder that a change would change."""
-    return {path: (digest(path), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
+    return {
+        path: (digest(path), path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def wait_for(folder: Path, stage: str, index: int) -> None:
@@ -189,7 +221,9 @@ def arm(moment: Moment) -> None:
             return original(*arguments, **options)
         if moment.when == "full":
             command, *others = arguments
-            return original(["bash", "-c", 'ulimit -f 1; exec "$@"', "-", *command], *others, **options)
+            return original(
+                ["bash", "-c", 'ulimit -f 1; exec "$@"', "-", *command], *others, **options
+            )
         if moment.when == "half":
             _half(moment, original, *arguments)
         elif moment.when == "frames":
@@ -237,7 +271,9 @@ def _die():
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background jobs with Ctrl-C ignored
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # shells start background jobs with Ctrl-C ignored
     arm(Moment(**json.loads(sys.argv.pop(1))))
     from confiner_cli.cli import entry
 

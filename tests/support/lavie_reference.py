@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from confiner_cli.experts.lavie import LaVieUNet
+from confiner_cli.experts.networks.lavie import LaVieUNet
 
-DATA = Path(__file__).parent / "data" / "lavie"
+DATA = Path(__file__).parents[1] / "data" / "lavie"
 ABOUT = json.loads((DATA / "lavie_small_public.json").read_text(encoding="utf-8"))
 CASES = {case["name"]: case for case in ABOUT["cases"]}
 TOLERANCE = 2e-5
@@ -26,7 +26,11 @@ def tensors(name="lavie_small_public"):
 
 
 def weights(scale):
-    given = {key.removeprefix("weights."): value for key, value in tensors().items() if key.startswith("weights.")}
+    given = {
+        key.removeprefix("weights."): value
+        for key, value in tensors().items()
+        if key.startswith("weights.")
+    }
     return {key: value * scale.get(key, 1.0) for key, value in given.items()}
 
 

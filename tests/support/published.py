@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import tiny_networks as tiny
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
 from diffusers.models.unets.unet_motion_model import MotionAdapter
 from safetensors.torch import save_file
+from support import tiny_networks as tiny
 from torch import Tensor, nn
 
 SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
@@ -101,7 +101,12 @@ MOTION = {
     "motion_num_attention_heads": 8,
     "use_motion_mid_block": True,
 }
-BETAS = {"beta_end": 0.012, "beta_schedule": "scaled_linear", "beta_start": 0.00085, "num_train_timesteps": 1000}
+BETAS = {
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085,
+    "num_train_timesteps": 1000,
+}
 PNDM = {
     "_class_name": "PNDMScheduler",
     "_diffusers_version": "0.6.0",
@@ -113,9 +118,19 @@ PNDM = {
     "trained_betas": None,
 }
 """Without a `prediction_type`: older than that key, which is `epsilon` where it is absent."""
-DDIM = {**PNDM, "_class_name": "DDIMScheduler", "_diffusers_version": "0.15.0.dev0", "prediction_type": "epsilon"}
+DDIM = {
+    **PNDM,
+    "_class_name": "DDIMScheduler",
+    "_diffusers_version": "0.15.0.dev0",
+    "prediction_type": "epsilon",
+}
 
-OLD_ATTENTION = {".to_q.": ".query.", ".to_k.": ".key.", ".to_v.": ".value.", ".to_out.0.": ".proj_attn."}
+OLD_ATTENTION = {
+    ".to_q.": ".query.",
+    ".to_k.": ".key.",
+    ".to_v.": ".value.",
+    ".to_out.0.": ".proj_attn.",
+}
 TOKEN = {"lstrip": False, "normalized": True, "rstrip": False, "single_word": False}
 SPECIAL = {
     "bos_token": {"content": "<|startoftext|>", **TOKEN},
@@ -139,24 +154,54 @@ CHECKED = {
 
 def stable_diffusion(folder: Path, fp16: bool = True) -> None:
     """Stable Diffusion 1.5: a pipeline, whole checkpoints at its root, and a safety checker."""
-    index = {"_class_name": "StableDiffusionPipeline", "_diffusers_version": "0.6.0", **PIPELINE, **CHECKED}
+    index = {
+        "_class_name": "StableDiffusionPipeline",
+        "_diffusers_version": "0.6.0",
+        **PIPELINE,
+        **CHECKED,
+    }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        _pipeline(folder, index, _built(UNet2DConditionModel, UNET_2D), UNET_2D, PNDM, tiny.WIDTH, fp16)
+        _pipeline(
+            folder, index, _built(UNet2DConditionModel, UNET_2D), UNET_2D, PNDM, tiny.WIDTH, fp16
+        )
     for name in ("feature_extractor/preprocessor_config", "safety_checker/config"):
         _write_json(folder / f"{name}.json", {"_class_name": "StableDiffusionSafetyChecker"})
-    unwanted = ["v1-5-pruned.safetensors", "v1-5-pruned-emaonly.safetensors", "v1-5-pruned.ckpt", "v1-inference.yaml"]
-    unwanted += [f"safety_checker/{name}" for name in ("model.safetensors", "model.fp16.safetensors")]
+    unwanted = [
+        "v1-5-pruned.safetensors",
+        "v1-5-pruned-emaonly.safetensors",
+        "v1-5-pruned.ckpt",
+        "v1-inference.yaml",
+    ]
+    unwanted += [
+        f"safety_checker/{name}" for name in ("model.safetensors", "model.fp16.safetensors")
+    ]
     _write_unwanted(folder, *unwanted, "unet/diffusion_pytorch_model.non_ema.safetensors")
 
 
 def modelscope(folder: Path, fp16: bool = True) -> None:
     """ModelScope's text-to-video: a pipeline with a UNet over frames and a wider text encoder."""
-    classes = {"scheduler": [DIFFUSERS, "DDIMScheduler"], "unet": [DIFFUSERS, "UNet3DConditionModel"]}
-    index = {"_class_name": "TextToVideoSDPipeline", "_diffusers_version": "0.15.0.dev0", **PIPELINE, **classes}
+    classes = {
+        "scheduler": [DIFFUSERS, "DDIMScheduler"],
+        "unet": [DIFFUSERS, "UNet3DConditionModel"],
+    }
+    index = {
+        "_class_name": "TextToVideoSDPipeline",
+        "_diffusers_version": "0.15.0.dev0",
+        **PIPELINE,
+        **classes,
+    }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(2)
-        _pipeline(folder, index, _built(UNet3DConditionModel, UNET_3D), UNET_3D, DDIM, MODELSCOPE_WIDTH, fp16)
+        _pipeline(
+            folder,
+            index,
+            _built(UNet3DConditionModel, UNET_3D),
+            UNET_3D,
+            DDIM,
+            MODELSCOPE_WIDTH,
+            fp16,
+        )
 
 
 def animatediff_lightning(folder: Path) -> None:
@@ -167,7 +212,9 @@ def animatediff_lightning(folder: Path) -> None:
             name, adapter = f"animatediff_lightning_{steps}step", _built(MotionAdapter, MOTION)
             _write_tensors(folder / f"{name}_diffusers.safetensors", _half(adapter.state_dict()))
             _write_unwanted(folder, f"{name}_comfyui.safetensors")
-    _write_unwanted(folder, "README.md", "LICENSE.md", "comfyui/animatediff_lightning_workflow.json")
+    _write_unwanted(
+        folder, "README.md", "LICENSE.md", "comfyui/animatediff_lightning_workflow.json"
+    )
 
 
 def motion_adapter(folder: Path) -> None:
@@ -175,7 +222,9 @@ def motion_adapter(folder: Path) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(4)
         tensors = _built(MotionAdapter, MOTION).state_dict()
-    _write_weights(folder, MOTION, tensors, "diffusion_pytorch_model", "diffusion_pytorch_model", fp16=True)
+    _write_weights(
+        folder, MOTION, tensors, "diffusion_pytorch_model", "diffusion_pytorch_model", fp16=True
+    )
     _write_unwanted(folder, "README.md")
 
 
@@ -193,13 +242,26 @@ def _built(kind: Any, config: Mapping[str, Any]) -> nn.Module:
 
 
 def _pipeline(
-    folder: Path, index: dict, unet: nn.Module, config: Mapping[str, Any], scheduler: dict, width: int, fp16: bool
+    folder: Path,
+    index: dict,
+    unet: nn.Module,
+    config: Mapping[str, Any],
+    scheduler: dict,
+    width: int,
+    fp16: bool,
 ) -> None:
     name = "diffusion_pytorch_model"
     _write_json(folder / "model_index.json", index)
     _write_json(folder / "scheduler" / "scheduler_config.json", scheduler)
     _write_weights(folder / "unet", config, unet.state_dict(), name, name, fp16)
-    _write_weights(folder / "vae", VAE, _old_attention(_built(AutoencoderKL, VAE).state_dict()), name, name, fp16)
+    _write_weights(
+        folder / "vae",
+        VAE,
+        _old_attention(_built(AutoencoderKL, VAE).state_dict()),
+        name,
+        name,
+        fp16,
+    )
     _write_text(folder, width, fp16)
     _write_unwanted(folder, ".gitattributes", "README.md")
 
@@ -226,7 +288,12 @@ def _write_text(folder: Path, width: int, fp16: bool) -> None:
     )  # fmt: skip
     config = {name: getattr(encoder.config, name) for name in sizes}
     # The published ids are no token's; nothing that we do reads them.
-    config |= {"architectures": ["CLIPTextModel"], "bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1}
+    config |= {
+        "architectures": ["CLIPTextModel"],
+        "bos_token_id": 0,
+        "eos_token_id": 2,
+        "pad_token_id": 1,
+    }
     config |= {"dropout": 0.0, "torch_dtype": "float32", "transformers_version": "4.22.0.dev0"}
     _write_weights(folder / "text_encoder", config, tensors, "model", "pytorch_model", fp16)
     words = sorted(tokenizer.get_vocab().items(), key=lambda word: word[1])
@@ -234,15 +301,29 @@ def _write_text(folder: Path, width: int, fp16: bool) -> None:
     merges = "\n".join(["#version: 0.2", *(f"{one} {other}" for one, other in MERGES), ""])
     (folder / "tokenizer" / "merges.txt").write_text(merges, encoding="utf-8")
     _write_json(folder / "tokenizer" / "special_tokens_map.json", SPECIAL)
-    about = {"add_prefix_space": False, "do_lower_case": True, "errors": "replace", "model_max_length": tiny.TOKENS}
-    kinds = {
-        key: {"__type": "AddedToken", **value} if isinstance(value, dict) else value for key, value in SPECIAL.items()
+    about = {
+        "add_prefix_space": False,
+        "do_lower_case": True,
+        "errors": "replace",
+        "model_max_length": tiny.TOKENS,
     }
-    _write_json(folder / "tokenizer" / "tokenizer_config.json", {**about, **kinds, "tokenizer_class": "CLIPTokenizer"})
+    kinds = {
+        key: {"__type": "AddedToken", **value} if isinstance(value, dict) else value
+        for key, value in SPECIAL.items()
+    }
+    _write_json(
+        folder / "tokenizer" / "tokenizer_config.json",
+        {**about, **kinds, "tokenizer_class": "CLIPTokenizer"},
+    )
 
 
 def _write_weights(
-    folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor], name: str, pickle: str, fp16: bool
+    folder: Path,
+    config: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    name: str,
+    pickle: str,
+    fp16: bool,
 ) -> None:
     """A part of a pipeline: its config, its tensors, plain and in half precision, and pickles."""
     _write_json(folder / "config.json", config)
@@ -254,12 +335,16 @@ def _write_weights(
 
 
 def _half(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {key: value.half() if value.is_floating_point() else value for key, value in tensors.items()}
+    return {
+        key: value.half() if value.is_floating_point() else value for key, value in tensors.items()
+    }
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({key: value.contiguous() for key, value in tensors.items()}, path, metadata={"format": "pt"})
+    save_file(
+        {key: value.contiguous() for key, value in tensors.items()}, path, metadata={"format": "pt"}
+    )
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -29,11 +29,15 @@ import pytest
 
 LARGE = (".safetensors", ".pt", ".bin")
 """What LFS keeps: the ETag is the content's sha256, else it is the git blob's sha1."""
-LISTING = re.compile(r"/api/models/(?P<repo>[^/]+/[^/]+)(/(?P<kind>revision|tree)/(?P<revision>[^/]+))?")
+LISTING = re.compile(
+    r"/api/models/(?P<repo>[^/]+/[^/]+)(/(?P<kind>revision|tree)/(?P<revision>[^/]+))?"
+)
 FILE = re.compile(r"/(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<file>.+)")
 PAGE = b"<!doctype html><html><body><h1>Please log in to this network</h1></body></html>"
 
-Kind = Literal["absent", "gated", "missing", "busy", "cut", "reset", "stall", "short", "flipped", "html"]
+Kind = Literal[
+    "absent", "gated", "missing", "busy", "cut", "reset", "stall", "short", "flipped", "html"
+]
 OF_BODIES = ("cut", "reset", "stall", "short", "flipped")
 OF_FILES = (*OF_BODIES, "gated", "html")
 
@@ -118,7 +122,10 @@ class StandInHub:
         """The files of a repository, by name; none where there is no such repository."""
         folder = self.root / repo
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
-        return {path.relative_to(folder).as_posix(): _entry(path.read_bytes(), path.suffix in LARGE) for path in paths}
+        return {
+            path.relative_to(folder).as_posix(): _entry(path.read_bytes(), path.suffix in LARGE)
+            for path in paths
+        }
 
     def commit(self, repo: str) -> str:
         """The one commit of a repository: the one that `commits` gives it, else what its content decides."""
@@ -152,12 +159,20 @@ class StandInHub:
         missing = {key for key, found in self.faults.items() if found.kind == "missing"}
         files = {one: entry for one, entry in files.items() if (repo, one) not in missing}
         if match.re is LISTING:
-            return _tree(files) if asked["kind"] == "tree" else _info(repo, commit, files, "blobs=" in address)
+            return (
+                _tree(files)
+                if asked["kind"] == "tree"
+                else _info(repo, commit, files, "blobs=" in address)
+            )
         if name not in files:
             return _refusal(404, "EntryNotFound", "Entry not found", commit)
         if fault == "gated" and not known:
-            return _refusal(401, "GatedRepo", f"Access to model {repo} is restricted. Please log in.", commit)
-        return _file(files[name], commit, headers.get("range", "") if method == "GET" else "", fault)
+            return _refusal(
+                401, "GatedRepo", f"Access to model {repo} is restricted. Please log in.", commit
+            )
+        return _file(
+            files[name], commit, headers.get("range", "") if method == "GET" else "", fault
+        )
 
     def _fault(self, repo: str, name: str | None, method: str) -> Kind | None:
         """What goes wrong with a request; it is one time less from then on."""
@@ -190,13 +205,23 @@ def _blob_id(content: bytes) -> str:
 
 
 def _refusal(status: int, code: str, message: str, commit: str = "") -> Answer:
-    headers = {"X-Error-Code": code, "X-Error-Message": message} | ({"X-Repo-Commit": commit} if commit else {})
+    headers = {"X-Error-Code": code, "X-Error-Message": message} | (
+        {"X-Repo-Commit": commit} if commit else {}
+    )
     return Answer(status, json.dumps({"error": message}).encode(), headers)
 
 
 def _info(repo: str, commit: str, files: Mapping[str, Entry], with_sizes: bool) -> Answer:
-    siblings = [{"rfilename": name, **(entry.listed if with_sizes else {})} for name, entry in files.items()]
-    about = {"id": repo, "author": repo.split("/")[0], "sha": commit, "private": False, "siblings": siblings}
+    siblings = [
+        {"rfilename": name, **(entry.listed if with_sizes else {})} for name, entry in files.items()
+    ]
+    about = {
+        "id": repo,
+        "author": repo.split("/")[0],
+        "sha": commit,
+        "private": False,
+        "siblings": siblings,
+    }
     return Answer(200, json.dumps(about).encode())
 
 
@@ -241,7 +266,11 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         answer = self.server.hub.answer(self.command, self.path, self.headers)
         self.send_response(answer.status)
-        for name, value in {**answer.headers, "Content-Length": str(len(answer.body)), "Connection": "close"}.items():
+        for name, value in {
+            **answer.headers,
+            "Content-Length": str(len(answer.body)),
+            "Connection": "close",
+        }.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command == "GET":
@@ -263,7 +292,12 @@ def environment(hub: StandInHub, home: Path) -> dict[str, str]:
     """The environment of a process whose huggingface_hub asks `hub` and keeps all it keeps in `home`."""
     prefixes = ("HF_", "HUGGING", "TRANSFORMERS_", "DIFFUSERS_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
-    ours = {"HF_ENDPOINT": hub.url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    ours = {
+        "HF_ENDPOINT": hub.url,
+        "HF_HOME": str(home),
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
     return {**kept, **ours, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
 
 

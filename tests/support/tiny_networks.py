@@ -17,7 +17,7 @@ from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
-from confiner_cli.experts.lavie import LaVieUNet
+from confiner_cli.experts.networks.lavie import LaVieUNet
 
 CHANNELS = (8, 16)
 GROUPS = 4
@@ -81,9 +81,13 @@ def write_lavie(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tensors = LaVieUNet(**LAVIE).state_dict()
     table = next(value for key, value in tensors.items() if key.endswith("rotary_emb.freqs"))
-    tensors = {key: table if key.endswith("rotary_emb.freqs") else value for key, value in tensors.items()}
+    tensors = {
+        key: table if key.endswith("rotary_emb.freqs") else value for key, value in tensors.items()
+    }
     torch.save({"ema": tensors}, folder / "lavie_base.pt")
-    (folder / "config.json").write_text(json.dumps({"_class_name": "LaVieUNet", **LAVIE}), encoding="utf-8")
+    (folder / "config.json").write_text(
+        json.dumps({"_class_name": "LaVieUNet", **LAVIE}), encoding="utf-8"
+    )
 
 
 def vae() -> AutoencoderKL:
@@ -102,8 +106,16 @@ def spelling_tokenizer(merges: Sequence[tuple[str, str]] = ()) -> CLIPTokenizer:
     """CLIP's tokenizer with few merges, or none: every character is a token."""
     letters = sorted(ByteLevel.alphabet())
     merged = [one + other for one, other in merges]
-    words = [*letters, *(letter + "</w>" for letter in letters), *merged, "<|startoftext|>", "<|endoftext|>"]
-    return CLIPTokenizer({word: index for index, word in enumerate(words)}, [*merges], model_max_length=TOKENS)
+    words = [
+        *letters,
+        *(letter + "</w>" for letter in letters),
+        *merged,
+        "<|startoftext|>",
+        "<|endoftext|>",
+    ]
+    return CLIPTokenizer(
+        {word: index for index, word in enumerate(words)}, [*merges], model_max_length=TOKENS
+    )
 
 
 def text_encoder(tokenizer: CLIPTokenizer, width: int = WIDTH) -> CLIPTextModel:

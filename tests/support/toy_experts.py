@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv3d
 
-from confiner_cli.schedule import Estimate, NoiseSchedule, estimate
+from confiner_cli.method.schedule import Estimate, NoiseSchedule, estimate
 
 
 def tanh_network(x: Tensor, t: int) -> Tensor:

@@ -11,19 +11,19 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
-import published
 import pytest
 import torch
-from command_line import confiner, ended, started
-from published import BASE, LAVIE, LIGHTNING, MODELSCOPE, PINNED, SD15
 from safetensors.torch import load_file, save_file
-from stand_in_hub import PAGE, Fault, StandInHub, environment, in_process
+from support import published
+from support.command_line import confiner, ended, started
+from support.published import BASE, LAVIE, LIGHTNING, MODELSCOPE, PINNED, SD15
+from support.stand_in_hub import PAGE, Fault, StandInHub, environment, in_process
 
 from confiner_cli.errors import ConfinerError
-from confiner_cli.experts import hub as ours
-from confiner_cli.experts.source import Need, source
-from confiner_cli.experts.transfer import StoppedError, transferred
-from confiner_cli.experts.verified import check
+from confiner_cli.weights import hub as ours
+from confiner_cli.weights.checksums import check
+from confiner_cli.weights.model_ref import Need, source
+from confiner_cli.weights.stream_download import StoppedError, transferred
 
 ZEROSCOPE = "cerspense/zeroscope_v2_576w"
 SMALL = ("height=16", "width=24", "num_frames=2")
@@ -35,7 +35,7 @@ PARTS = ("unet", "text_encoder", "tokenizer", "vae", "scheduler")
 def hub(repositories, tmp_path, monkeypatch):
     """The stand-in, to which this process's hub client is turned, with an empty cache in `tmp_path`."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("confiner_cli.experts.asking.PAUSES", (0.0, 0.0))
+    monkeypatch.setattr("confiner_cli.weights.hub_errors.PAUSES", (0.0, 0.0))
     monkeypatch.setattr("sys.argv", ["confiner"])
     with StandInHub(repositories) as running, in_process(running, tmp_path / "home"):
         running.commits.update(PINNED)
@@ -57,17 +57,29 @@ def forbid_sockets(monkeypatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("a socket was opened"))
 
 
-@pytest.mark.filterwarnings("ignore:unclosed file <_io.Buffered:ResourceWarning")  # imageio-ffmpeg's pipes
-@pytest.mark.parametrize(("experts", "temporal"), [("lavie_sd", LAVIE), ("modelscope_sd", MODELSCOPE)])
+@pytest.mark.filterwarnings(
+    "ignore:unclosed file <_io.Buffered:ResourceWarning"
+)  # imageio-ffmpeg's pipes
+@pytest.mark.parametrize(
+    ("experts", "temporal"), [("lavie_sd", LAVIE), ("modelscope_sd", MODELSCOPE)]
+)
 def test_a_set_from_the_hub_makes_a_video_and_the_next_one_without_a_socket(
     experts, temporal, hub, tmp_path, monkeypatch
 ):
     words = ("generate", "prompt=a heart", f"experts={experts}", *SMALL, "seed=1")
     first = confiner(*words, f"output.dir={tmp_path / 'one'}")
     assert first.code == 0, first.err
-    assert "downloading" in first.err and "CreativeML OpenRAIL-M" in first.err and "are free there" in first.err
+    assert (
+        "downloading" in first.err
+        and "CreativeML OpenRAIL-M" in first.err
+        and "are free there" in first.err
+    )
     facts = json.loads((tmp_path / "one" / "run.json").read_text(encoding="utf-8"))
-    assert facts["status"] == "done" and facts["evaluations"] == {"control": 4, "spatial": 10, "temporal": 5}
+    assert facts["status"] == "done" and facts["evaluations"] == {
+        "control": 4,
+        "spatial": 10,
+        "temporal": 5,
+    }
     assert {"config.json"} != hub.fetched(temporal) != set()
     for repo in (SD15, BASE, LIGHTNING, temporal):
         for name in hub.fetched(repo):
@@ -80,7 +92,9 @@ def test_a_set_from_the_hub_makes_a_video_and_the_next_one_without_a_socket(
     forbid_sockets(monkeypatch)
     assert confiner(*words, f"output.dir={tmp_path / 'two'}").code == 0
     assert len(hub.requests) == seen
-    assert (tmp_path / "one" / "video.mp4").stat().st_size == (tmp_path / "two" / "video.mp4").stat().st_size
+    assert (tmp_path / "one" / "video.mp4").stat().st_size == (
+        tmp_path / "two" / "video.mp4"
+    ).stat().st_size
 
 
 def test_only_what_is_needed_is_fetched_and_that_in_16_bits(hub):
@@ -111,17 +125,28 @@ def test_a_part_that_is_missing_in_the_cache_is_fetched_alone(hub):
     fetch(need(parts=("unet",)))
     before = hub.fetched(SD15)
     fetch(need(parts=("unet", "vae")))
-    assert hub.fetched(SD15) - before == {"vae/config.json", "vae/diffusion_pytorch_model.fp16.safetensors"}
+    assert hub.fetched(SD15) - before == {
+        "vae/config.json",
+        "vae/diffusion_pytorch_model.fp16.safetensors",
+    }
 
 
 FAULTS = {
-    "a repository that is gone": ((SD15, None), Fault("absent"), "neither a path on this machine nor a repository"),
+    "a repository that is gone": (
+        (SD15, None),
+        Fault("absent"),
+        "neither a path on this machine nor a repository",
+    ),
     "a gated repository": ((SD15, UNET), Fault("gated"), "is gated"),
     "a connection cut in mid-file": ((SD15, UNET), Fault("cut"), "cannot be fetched"),
     "a connection reset": ((SD15, UNET), Fault("reset"), "cannot be fetched"),
     "a file shorter than announced": ((SD15, UNET), Fault("short"), "cannot be fetched"),
     "a flipped bit": ((SD15, UNET), Fault("flipped"), "does not have the hash"),
-    "a flipped bit in a small file": ((SD15, "unet/config.json"), Fault("flipped"), "does not have the hash"),
+    "a flipped bit in a small file": (
+        (SD15, "unet/config.json"),
+        Fault("flipped"),
+        "does not have the hash",
+    ),
     "a web page in place of weights": ((SD15, UNET), Fault("html"), "does not have the hash"),
     "a hub that is always busy": ((SD15, None), Fault("busy"), "cannot be fetched"),
 }
@@ -141,7 +166,8 @@ def test_a_fault_ends_in_two_lines_and_nothing_half_passes_as_whole(fault, hub, 
     hub.faults.clear()
     folder = fetch(need())
     assert all(
-        (folder / name).read_bytes() == (hub.root / SD15 / name).read_bytes() for name in (UNET, "unet/config.json")
+        (folder / name).read_bytes() == (hub.root / SD15 / name).read_bytes()
+        for name in (UNET, "unet/config.json")
     )
 
 
@@ -158,7 +184,9 @@ def test_an_unknown_revision_and_an_unknown_file_are_named(hub):
         ours.missing(need(f"{LAVIE}:other.pt"))
 
 
-def test_a_repository_without_safetensors_or_with_a_missing_shard_is_refused_before_it_is_fetched(hub, tmp_path):
+def test_a_repository_without_safetensors_or_with_a_missing_shard_is_refused_before_it_is_fetched(
+    hub, tmp_path
+):
     names = {"config.json", "diffusion_pytorch_model.bin"}
     shards = {
         "config.json", "diffusion_pytorch_model.safetensors.index.json",
@@ -217,14 +245,20 @@ def zeroscope(repositories, tmp_path) -> Path:
     return root
 
 
-@pytest.mark.filterwarnings("ignore:unclosed file <_io.Buffered:ResourceWarning")  # imageio-ffmpeg's pipes
-def test_pickles_are_taken_where_a_config_allows_them_and_there_is_nothing_else(zeroscope, tmp_path, monkeypatch):
+@pytest.mark.filterwarnings(
+    "ignore:unclosed file <_io.Buffered:ResourceWarning"
+)  # imageio-ffmpeg's pipes
+def test_pickles_are_taken_where_a_config_allows_them_and_there_is_nothing_else(
+    zeroscope, tmp_path, monkeypatch
+):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("sys.argv", ["confiner"])
     words = ("generate", "prompt=a heart", "experts=zeroscope_sd", *SMALL)
     with StandInHub(zeroscope) as hub, in_process(hub, tmp_path / "home"):
         hub.commits.update(PINNED)
-        refused = confiner(*words, "experts.temporal.pickles=false", f"output.dir={tmp_path / 'one'}")
+        refused = confiner(
+            *words, "experts.temporal.pickles=false", f"output.dir={tmp_path / 'one'}"
+        )
         assert refused.code == 2 and "no whole safetensors weights in text_encoder/" in refused.err
         done = confiner(*words, f"output.dir={tmp_path / 'two'}")
         assert done.code == 0, done.err
@@ -242,7 +276,9 @@ class Malicious:
 
 
 @pytest.mark.parametrize("content", ["code", "page"])
-def test_what_a_repository_should_not_hold_is_refused_and_not_run(content, repositories, tmp_path, monkeypatch):
+def test_what_a_repository_should_not_hold_is_refused_and_not_run(
+    content, repositories, tmp_path, monkeypatch
+):
     root = Path(shutil.copytree(repositories, tmp_path / "hub"))
     if content == "code":
         torch.save({"ema": Malicious(tmp_path / "made")}, root / LAVIE / "lavie_base.pt")
@@ -251,9 +287,18 @@ def test_what_a_repository_should_not_hold_is_refused_and_not_run(content, repos
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with StandInHub(root) as hub, in_process(hub, tmp_path / "home"):
         hub.commits.update(PINNED)
-        words = ("generate", "prompt=a heart", "experts=lavie_sd", *SMALL, f"output.dir={tmp_path / 'run'}")
+        words = (
+            "generate",
+            "prompt=a heart",
+            "experts=lavie_sd",
+            *SMALL,
+            f"output.dir={tmp_path / 'run'}",
+        )
         ending = confiner(*words)
-    assert ending.code == 2 and ("holds more than tensors" if content == "code" else "a web page") in ending.err
+    assert (
+        ending.code == 2
+        and ("holds more than tensors" if content == "code" else "a web page") in ending.err
+    )
     assert "lavie_base.pt" in ending.err if content == "code" else "4step" in ending.err
     assert not (tmp_path / "made").exists()
 
@@ -261,11 +306,16 @@ def test_what_a_repository_should_not_hold_is_refused_and_not_run(content, repos
 def test_a_download_of_what_is_left_counts_what_is_left(hub):
     fetch(need(parts=("unet",)))
     download = ours.missing(need(parts=("unet", "vae")))
-    assert set(download.files) == {"vae/config.json", "vae/diffusion_pytorch_model.fp16.safetensors"}
+    assert set(download.files) == {
+        "vae/config.json",
+        "vae/diffusion_pytorch_model.fp16.safetensors",
+    }
     assert download.size == sum((hub.root / SD15 / name).stat().st_size for name in download.files)
 
 
-@pytest.mark.parametrize("lost", ["vae/config.json", "tokenizer/tokenizer_config.json", "unet/config.json"])
+@pytest.mark.parametrize(
+    "lost", ["vae/config.json", "tokenizer/tokenizer_config.json", "unet/config.json"]
+)
 def test_a_snapshot_with_a_hole_is_not_whole_and_is_mended(lost, hub):
     path = fetch(need()) / lost
     path.resolve().unlink()
@@ -284,7 +334,9 @@ def test_a_damaged_index_is_found_out_and_fetched_again(hub):
 
 
 @pytest.mark.parametrize("name", [UNET, "unet/config.json"])
-def test_where_the_cache_cannot_make_links_what_comes_is_hashed_all_the_same(name, hub, monkeypatch):
+def test_where_the_cache_cannot_make_links_what_comes_is_hashed_all_the_same(
+    name, hub, monkeypatch
+):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_SYMLINKS", True)
     hub.faults[SD15, name] = Fault("flipped")
     with pytest.raises(ConfinerError, match="does not have the hash"):
@@ -314,7 +366,9 @@ def test_a_full_disk_is_no_matter_of_the_network(hub, monkeypatch):
 
 def test_interrupting_a_stalled_download_ends_at_once(hub, tmp_path):
     hub.faults[SD15, UNET] = Fault("stall")
-    process = started("experts", "download", "lavie_sd", folder=tmp_path, env=environment(hub, tmp_path / "home"))
+    process = started(
+        "experts", "download", "lavie_sd", folder=tmp_path, env=environment(hub, tmp_path / "home")
+    )
     while UNET not in hub.fetched(SD15):
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
@@ -323,7 +377,13 @@ def test_interrupting_a_stalled_download_ends_at_once(hub, tmp_path):
 
 
 def test_run_json_says_which_commit_main_was(hub, tmp_path):
-    words = ("generate", "prompt=a heart", "experts=lavie_sd", *SMALL, f"output.dir={tmp_path / 'run'}")
+    words = (
+        "generate",
+        "prompt=a heart",
+        "experts=lavie_sd",
+        *SMALL,
+        f"output.dir={tmp_path / 'run'}",
+    )
     assert confiner(*words).code == 0
     models = json.loads((tmp_path / "run" / "run.json").read_text())["models"]
     assert models[f"{LAVIE}:lavie_base.pt"] == hub.commit(LAVIE)
@@ -372,7 +432,9 @@ def test_a_file_named_in_a_repository_is_fetched_with_its_config_and_nothing_els
 
 def test_too_small_a_disk_is_said_before_anything_is_fetched(hub, tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1))
-    ending = confiner("generate", "prompt=a heart", "experts=lavie_sd", *SMALL, f"output.dir={tmp_path / 'run'}")
+    ending = confiner(
+        "generate", "prompt=a heart", "experts=lavie_sd", *SMALL, f"output.dir={tmp_path / 'run'}"
+    )
     assert ending.code == 2 and "the disk is too small" in ending.err
     assert not hub.fetched(SD15)
 
@@ -392,10 +454,18 @@ def spoiled(path: Path, damage: str) -> None:
 
 @pytest.mark.parametrize("damage", ["a missing key", "an extra key", "another shape"])
 @pytest.mark.parametrize("role", ["spatial", "control"])
-def test_weights_that_are_not_the_networks_are_named_with_role_and_file(damage, role, hub, repositories, tmp_path):
+def test_weights_that_are_not_the_networks_are_named_with_role_and_file(
+    damage, role, hub, repositories, tmp_path
+):
     folder = Path(shutil.copytree(repositories / SD15, tmp_path / "sd"))
     spoiled(folder / UNET, damage)
-    words = ("generate", "prompt=a heart", "experts=lavie_sd", *SMALL, f"experts.{role}.model={folder}")
+    words = (
+        "generate",
+        "prompt=a heart",
+        "experts=lavie_sd",
+        *SMALL,
+        f"experts.{role}.model={folder}",
+    )
     ending = confiner(*words, f"output.dir={tmp_path / 'run'}")
     assert ending.code == 2 and f"the {role} expert's unet in {folder}" in ending.err, ending.err
 
@@ -416,7 +486,12 @@ def test_a_pipeline_folder_with_another_schedule_is_refused_but_for_experts_it_s
 
 @pytest.mark.parametrize("steps", [3, 5, 16])
 def test_lightning_takes_its_own_numbers_of_steps_only(steps, hub, tmp_path):
-    words = ("generate", "prompt=a heart", "experts=lavie_sd", f"scheduler.structure.num_inference_steps={steps}")
+    words = (
+        "generate",
+        "prompt=a heart",
+        "experts=lavie_sd",
+        f"scheduler.structure.num_inference_steps={steps}",
+    )
     ending = confiner(*words)
     assert ending.code == 2 and "was distilled for 1, 2, 4, 8 steps only" in ending.err
     assert not hub.requests
@@ -426,7 +501,9 @@ def test_confiner_18_takes_the_file_for_8_steps(hub, tmp_path):
     words = ("generate", "prompt=a heart", "experts=lavie_sd", *SMALL, "scheduler=confiner_18")
     assert confiner(*words, f"output.dir={tmp_path / 'run'}").code == 0
     assert "animatediff_lightning_8step_diffusers.safetensors" in hub.fetched(LIGHTNING)
-    recorded = json.loads((tmp_path / "run" / "run.json").read_text())["config"]["experts"]["control"]
+    recorded = json.loads((tmp_path / "run" / "run.json").read_text())["config"]["experts"][
+        "control"
+    ]
     assert "{steps}" in recorded["motion_adapter"]
 
 

@@ -19,7 +19,7 @@ from urllib.error import HTTPError
 import httpx2
 import pytest
 from huggingface_hub import constants, errors, hf_hub_download, model_info, snapshot_download
-from stand_in_hub import PAGE, Fault, StandInHub, environment, in_process
+from support.stand_in_hub import PAGE, Fault, StandInHub, environment, in_process
 
 REPO, WEIGHTS = "somebody/model", "unet/weights.fp16.safetensors"
 FILES = {
@@ -29,7 +29,10 @@ FILES = {
     "unet/weights.bin": random.Random(1).randbytes(1_000),
 }
 UNET = ["unet/*.json", "unet/*.fp16.safetensors"]
-WEIGHTS_BLOB, CONFIG_BLOB = hashlib.sha256(FILES[WEIGHTS]).hexdigest(), "0a2325170fa81ace63f02f206e58fabc09bd3bd5"
+WEIGHTS_BLOB, CONFIG_BLOB = (
+    hashlib.sha256(FILES[WEIGHTS]).hexdigest(),
+    "0a2325170fa81ace63f02f206e58fabc09bd3bd5",
+)
 
 
 @pytest.fixture
@@ -122,17 +125,37 @@ ENDS = {
     "absent": (None, Fault("absent"), errors.RepositoryNotFoundError, "401", []),
     "gated": (None, Fault("gated"), errors.GatedRepoError, "is restricted", []),
     "busy listing": (None, Fault("busy", 1), errors.LocalEntryNotFoundError, "503", []),
-    "busy HEAD": (WEIGHTS, Fault("busy"), errors.LocalEntryNotFoundError, "check your connection", [1, 2, 4, 8, 8]),
+    "busy HEAD": (
+        WEIGHTS,
+        Fault("busy"),
+        errors.LocalEntryNotFoundError,
+        "check your connection",
+        [1, 2, 4, 8, 8],
+    ),
     "busy GET": (WEIGHTS, Fault("busy", 1, "GET"), errors.HfHubHTTPError, "503", []),
-    "cut": (WEIGHTS, Fault("cut"), httpx2.RemoteProtocolError, "received 25000 bytes, expected 50000", [1] * 5),
+    "cut": (
+        WEIGHTS,
+        Fault("cut"),
+        httpx2.RemoteProtocolError,
+        "received 25000 bytes, expected 50000",
+        [1] * 5,
+    ),
     "reset": (WEIGHTS, Fault("reset", 1), httpx2.ReadError, "reset by peer", []),
-    "short": (WEIGHTS, Fault("short", 1), OSError, "should be of size 50000 but has size 25000", []),
+    "short": (
+        WEIGHTS,
+        Fault("short", 1),
+        OSError,
+        "should be of size 50000 but has size 25000",
+        [],
+    ),
 }
 """What is at fault, the fault, how the client ends, and how long it waits before."""
 
 
 @pytest.mark.parametrize("case", ENDS)
-def test_a_fault_that_does_not_pass_ends_the_download_and_leaves_nothing_of_the_file(case, hub, home, naps):
+def test_a_fault_that_does_not_pass_ends_the_download_and_leaves_nothing_of_the_file(
+    case, hub, home, naps
+):
     name, fault, kind, words, waits = ENDS[case]
     hub.faults[REPO, name] = fault
     with pytest.raises(kind, match=words):
@@ -140,7 +163,11 @@ def test_a_fault_that_does_not_pass_ends_the_download_and_leaves_nothing_of_the_
     assert naps == waits and blobs(home) <= {CONFIG_BLOB}
 
 
-PASSES = {"cut": (Fault("cut", 1), [1]), "busy": (Fault("busy", 1), []), "busy twice": (Fault("busy", 2), [1])}
+PASSES = {
+    "cut": (Fault("cut", 1), [1]),
+    "busy": (Fault("busy", 1), []),
+    "busy twice": (Fault("busy", 2), [1]),
+}
 
 
 @pytest.mark.parametrize("case", PASSES)
@@ -150,19 +177,29 @@ def test_a_fault_that_passes_costs_no_more_than_a_wait(case, hub, naps):
 
 
 def test_a_cut_file_goes_on_where_it_was_cut(hub, naps, monkeypatch):
-    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1_000)  # of a smaller file, nothing would have been kept
+    monkeypatch.setattr(
+        constants, "DOWNLOAD_CHUNK_SIZE", 1_000
+    )  # of a smaller file, nothing would have been kept
     hub.faults[REPO, WEIGHTS] = Fault("cut")
-    with pytest.raises(httpx2.RemoteProtocolError, match=r"expected \d{4}\)$"):  # what was left of 50000
+    with pytest.raises(
+        httpx2.RemoteProtocolError, match=r"expected \d{4}\)$"
+    ):  # what was left of 50000
         fetch()
     hub.faults[REPO, WEIGHTS] = Fault("cut", 3)
     assert (fetch() / WEIGHTS).read_bytes() == FILES[WEIGHTS]
 
 
 @pytest.mark.parametrize(("kind", "content"), [("flipped", None), ("html", PAGE)])
-def test_the_client_does_not_notice_content_that_is_not_what_its_hash_says(kind, content, hub, home, naps):
+def test_the_client_does_not_notice_content_that_is_not_what_its_hash_says(
+    kind, content, hub, home, naps
+):
     hub.faults[REPO, WEIGHTS] = Fault(kind)
     found = (fetch() / WEIGHTS).read_bytes()
-    assert found == content if content else sum(a != b for a, b in zip(found, FILES[WEIGHTS], strict=True)) == 1
+    assert (
+        found == content
+        if content
+        else sum(a != b for a, b in zip(found, FILES[WEIGHTS], strict=True)) == 1
+    )
     assert WEIGHTS_BLOB in blobs(home) and hashlib.sha256(found).hexdigest() != WEIGHTS_BLOB
     hub.faults.clear()
     assert (fetch() / WEIGHTS).read_bytes() == found
@@ -202,8 +239,13 @@ def test_other_names_are_unknown(naps):
 def test_a_part_of_a_file_is_that_part_and_none_where_it_has_none(hub):
     address = f"{hub.url}/{REPO}/resolve/main/{WEIGHTS}"
     for wanted, first, last in (("bytes=10-19", 10, 19), ("bytes=49990-", 49_990, 49_999)):
-        with urllib.request.urlopen(urllib.request.Request(address, headers={"Range": wanted})) as answer:
-            assert (answer.status, answer.headers["Content-Range"]) == (206, f"bytes {first}-{last}/50000")
+        with urllib.request.urlopen(
+            urllib.request.Request(address, headers={"Range": wanted})
+        ) as answer:
+            assert (answer.status, answer.headers["Content-Range"]) == (
+                206,
+                f"bytes {first}-{last}/50000",
+            )
             assert answer.read() == FILES[WEIGHTS][first : last + 1]
     with pytest.raises(HTTPError, match="416") as caught:
         urllib.request.urlopen(urllib.request.Request(address, headers={"Range": "bytes=50000-"}))
@@ -224,21 +266,29 @@ def test_a_stalled_file_stays_at_half_until_its_reader_goes(hub):
 def test_another_process_finds_the_hub_in_its_environment_and_warns_of_nothing(hub, home):
     program = f"from huggingface_hub import snapshot_download; print(snapshot_download({REPO!r}))"
     command = [sys.executable, "-X", "dev", "-W", "error", "-c", program]
-    ended = subprocess.run(command, env=environment(hub, home), capture_output=True, text=True, check=True)
+    ended = subprocess.run(
+        command, env=environment(hub, home), capture_output=True, text=True, check=True
+    )
     assert Path(ended.stdout.strip()).is_relative_to(home) and "Warning" not in ended.stderr
     assert hub.fetched(REPO) == set(FILES)
 
 
 PUBLISHED = ("stable_diffusion", "modelscope", "animatediff_lightning", "motion_adapter", "lavie")
 UNETS = {"stable_diffusion": "UNet2DConditionModel", "modelscope": "UNet3DConditionModel"}
-WANTED = ["unet/config.json", "vae/config.json", "text_encoder/config.json", "tokenizer/*", "scheduler/*"]
+WANTED = [
+    "unet/config.json",
+    "vae/config.json",
+    "text_encoder/config.json",
+    "tokenizer/*",
+    "scheduler/*",
+]
 WANTED += [f"{part}/*.fp16.safetensors" for part in ("unet", "vae", "text_encoder")]
 
 
 @pytest.fixture(scope="module")
 def published_root(tmp_path_factory):
     """The repositories `we/NAME` of everything that `published` writes."""
-    import published
+    from support import published
 
     root = tmp_path_factory.mktemp("published")
     for name in PUBLISHED:
@@ -249,31 +299,44 @@ def published_root(tmp_path_factory):
 @pytest.mark.parametrize("name", UNETS)
 def test_a_published_pipeline_is_fetched_in_half_precision_and_loads(name, published_root, home):
     import diffusers
-    from published import UNWANTED
+    from support.published import UNWANTED
     from transformers import CLIPTextModel, CLIPTokenizer
 
     with StandInHub(published_root) as hub, in_process(hub, home):
         folder = Path(snapshot_download(f"we/{name}", allow_patterns=WANTED))
     assert UNWANTED not in [(folder / path).read_bytes() for path in names_below(folder)]
-    kinds = {"unet": getattr(diffusers, UNETS[name]), "vae": diffusers.AutoencoderKL, "text_encoder": CLIPTextModel}
+    kinds = {
+        "unet": getattr(diffusers, UNETS[name]),
+        "vae": diffusers.AutoencoderKL,
+        "text_encoder": CLIPTextModel,
+    }
     for part, kind in kinds.items():
         how = {"use_safetensors": True, "local_files_only": True, "output_loading_info": True}
         half, about = kind.from_pretrained(folder / part, variant="fp16", **how)
         whole, _ = kind.from_pretrained(published_root / "we" / name / part, **how)
         assert not any(about.values())
         halves = half.state_dict()
-        assert all(value.half().equal(halves[key].half()) for key, value in whole.state_dict().items())
-    assert CLIPTokenizer.from_pretrained(folder / "tokenizer").tokenize("heart") == ["he", "art</w>"]
+        assert all(
+            value.half().equal(halves[key].half()) for key, value in whole.state_dict().items()
+        )
+    assert CLIPTokenizer.from_pretrained(folder / "tokenizer").tokenize("heart") == [
+        "he",
+        "art</w>",
+    ]
 
 
 def test_published_motion_fits_the_published_unet(published_root):
-    import published
     from diffusers import MotionAdapter, UNet2DConditionModel, UNetMotionModel
     from safetensors.torch import load_file
+    from support import published
 
     unet = UNet2DConditionModel.from_config(published.UNET_2D)
-    adapter = MotionAdapter.from_pretrained(published_root / "we" / "motion_adapter", variant="fp16")
-    for path in sorted((published_root / "we" / "animatediff_lightning").glob("*_diffusers.safetensors")):
+    adapter = MotionAdapter.from_pretrained(
+        published_root / "we" / "motion_adapter", variant="fp16"
+    )
+    for path in sorted(
+        (published_root / "we" / "animatediff_lightning").glob("*_diffusers.safetensors")
+    ):
         adapter.load_state_dict(load_file(path))
         assert UNetMotionModel.from_unet2d(unet, adapter).config.motion_max_seq_length == 32
 
@@ -281,14 +344,18 @@ def test_published_motion_fits_the_published_unet(published_root):
 def test_published_lavie_is_a_pickle_with_one_rotary_table_under_many_names(published_root):
     import torch
 
-    tensors = torch.load(published_root / "we" / "lavie" / "lavie_base.pt", weights_only=True)["ema"]
+    tensors = torch.load(published_root / "we" / "lavie" / "lavie_base.pt", weights_only=True)[
+        "ema"
+    ]
     tables = [value for key, value in tensors.items() if key.endswith("rotary_emb.freqs")]
     assert len(tables) > 1 and len({table.data_ptr() for table in tables}) == 1
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_what_is_published_is_the_same_every_time_with_or_without_half_precision(name, published_root, tmp_path):
-    import published
+def test_what_is_published_is_the_same_every_time_with_or_without_half_precision(
+    name, published_root, tmp_path
+):
+    from support import published
 
     getattr(published, name)(tmp_path / "we" / name)
     again, first = StandInHub(tmp_path), StandInHub(published_root)

@@ -11,8 +11,8 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.models.unets.unet_motion_model import MotionAdapter, UNetMotionModel
 from torch import Tensor, nn
 
-from confiner_cli.experts.checkpoint import fill, read_tensors
-from confiner_cli.experts.parts import Configs, Parts
+from confiner_cli.experts.components import Configs, Parts
+from confiner_cli.weights.tensors import fill, read_tensors
 
 FRAMES_APART = False
 STATES_SCHEDULE = False  # a pipeline folder's is its base model's
@@ -22,7 +22,9 @@ POSITIONS = "down_blocks.0.motion_modules.0.transformer_blocks.0.pos_embed.pe"
 def build(configs: Configs) -> nn.Module:
     """A UNet and the motion modules in it."""
     base = UNet2DConditionModel.from_config(configs["unet"])
-    unet: nn.Module = UNetMotionModel.from_unet2d(base, MotionAdapter.from_config(configs["motion_adapter"]))
+    unet: nn.Module = UNetMotionModel.from_unet2d(
+        base, MotionAdapter.from_config(configs["motion_adapter"])
+    )
     return unet
 
 
@@ -40,7 +42,11 @@ def load(parts: Parts) -> nn.Module:
     """Load `unet/` and `motion_adapter/` and put the one into the other, without a second copy of either."""
     base = parts.model("unet", UNet2DConditionModel)
     place = parts.place("motion_adapter")
-    adapter = parts.model("motion_adapter", MotionAdapter) if place.is_dir() else _bare(parts, place, base.config)
+    adapter = (
+        parts.model("motion_adapter", MotionAdapter)
+        if place.is_dir()
+        else _bare(parts, place, base.config)
+    )
     with torch.device("meta"):
         unet = build({"unet": base.config, "motion_adapter": adapter.config})
     unet.load_state_dict({**base.state_dict(), **adapter.state_dict()}, assign=True)

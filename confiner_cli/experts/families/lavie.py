@@ -6,9 +6,9 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from confiner_cli.experts.lavie import LaVieUNet
-from confiner_cli.experts.lavie_checkpoint import config_beside, load_unet
-from confiner_cli.experts.parts import Configs, Parts
+from confiner_cli.experts.components import Configs, Parts
+from confiner_cli.experts.networks.lavie import LaVieUNet
+from confiner_cli.experts.networks.lavie_checkpoint import config_beside, load_unet
 
 FRAMES_APART = False
 STATES_SCHEDULE = False  # there is none to state it
@@ -18,7 +18,9 @@ WIDTH = 768
 
 def build(configs: Configs) -> nn.Module:
     """The UNet of a diffusers UNet config's keys; the published one's where there are none."""
-    return LaVieUNet(**{key: value for key, value in configs["unet"].items() if not key.startswith("_")})
+    return LaVieUNet(
+        **{key: value for key, value in configs["unet"].items() if not key.startswith("_")}
+    )
 
 
 def files(parts: Parts) -> tuple[Path, ...]:

@@ -8,7 +8,7 @@ from diffusers.loaders.peft import PeftAdapterMixin
 from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
 from torch import Tensor, nn
 
-from confiner_cli.experts.parts import Configs, Parts
+from confiner_cli.experts.components import Configs, Parts
 
 FRAMES_APART = False
 STATES_SCHEDULE = True

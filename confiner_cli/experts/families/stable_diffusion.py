@@ -7,7 +7,7 @@ from pathlib import Path
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
-from confiner_cli.experts.parts import Configs, Parts
+from confiner_cli.experts.components import Configs, Parts
 
 FRAMES_APART = True
 STATES_SCHEDULE = True

@@ -17,8 +17,15 @@ from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, silu
 
-from confiner_cli.experts.lavie_blocks import Context, JointGroupNorm, Level, Resampler, Resnet, Transformer
-from confiner_cli.experts.temporal_attention import relative_buckets
+from confiner_cli.experts.networks.lavie_blocks import (
+    Context,
+    JointGroupNorm,
+    Level,
+    Resampler,
+    Resnet,
+    Transformer,
+)
+from confiner_cli.experts.networks.temporal_attention import relative_buckets
 
 FIXED = {
     "act_fn": "silu", "downsample_padding": 1, "mid_block_scale_factor": 1, "conv_in_kernel": 3, "conv_out_kernel": 3,
@@ -61,14 +68,18 @@ class _Plan:
 
     def middle(self) -> Level:
         last = len(self.widths) - 1
-        return Level([self._resnet(self.widths[last], last) for _ in range(2)], [self._transformer(last)])
+        return Level(
+            [self._resnet(self.widths[last], last) for _ in range(2)], [self._transformer(last)]
+        )
 
     def up(self, level: int, kind: str) -> Level:
         """Its resnets also get what the way down left at the same resolution, the last first."""
         below = self.widths[min(level + 1, len(self.widths) - 1)]
         skips = [self.widths[level]] * self.layers + [self.widths[max(0, level - 1)]]
         befores = [below] + [self.widths[level]] * self.layers
-        block = self._level(level, [sum(pair) for pair in zip(befores, skips, strict=True)], "CrossAttn" in kind)
+        block = self._level(
+            level, [sum(pair) for pair in zip(befores, skips, strict=True)], "CrossAttn" in kind
+        )
         if level > 0:
             block.upsamplers.append(Resampler(self.widths[level], stride=1))
         return block
@@ -124,20 +135,32 @@ class LaVieUNet(nn.Module, PeftAdapterMixin):  # type: ignore[misc]
         super().__init__()
         widths, levels = tuple(block_out_channels), len(block_out_channels)
         if not levels == len(down_block_types) == len(up_block_types):
-            raise ValueError(f"{levels} widths for {len(down_block_types)} down and {len(up_block_types)} up blocks")
-        heads = (attention_head_dim,) * levels if isinstance(attention_head_dim, int) else tuple(attention_head_dim)
-        plan = _Plan(widths, heads, layers_per_block, cross_attention_dim, norm_num_groups, norm_eps)
+            raise ValueError(
+                f"{levels} widths for {len(down_block_types)} down and {len(up_block_types)} up blocks"
+            )
+        heads = (
+            (attention_head_dim,) * levels
+            if isinstance(attention_head_dim, int)
+            else tuple(attention_head_dim)
+        )
+        plan = _Plan(
+            widths, heads, layers_per_block, cross_attention_dim, norm_num_groups, norm_eps
+        )
         self.conv_in = nn.Conv2d(in_channels, widths[0], 3, padding=1)
         self.time_proj = Timesteps(widths[0], flip_sin_to_cos, freq_shift)
         self.time_embedding = TimestepEmbedding(widths[0], plan.time_width)
-        self.down_blocks = nn.ModuleList(plan.down(level, kind) for level, kind in enumerate(down_block_types))
+        self.down_blocks = nn.ModuleList(
+            plan.down(level, kind) for level, kind in enumerate(down_block_types)
+        )
         self.mid_block = plan.middle()
         kinds = zip(reversed(range(levels)), up_block_types, strict=True)
         self.up_blocks = nn.ModuleList(plan.up(level, kind) for level, kind in kinds)
         self.conv_norm_out = JointGroupNorm(norm_num_groups, widths[0], norm_eps)
         self.conv_out = nn.Conv2d(widths[0], out_channels, 3, padding=1)
 
-    def forward(self, sample: Tensor, timestep: Tensor | float, encoder_hidden_states: Tensor) -> Sample:
+    def forward(
+        self, sample: Tensor, timestep: Tensor | float, encoder_hidden_states: Tensor
+    ) -> Sample:
         """Predict the noise.
 
         Args:
@@ -166,7 +189,9 @@ class LaVieUNet(nn.Module, PeftAdapterMixin):  # type: ignore[misc]
         x = self.conv_out(silu(self.conv_norm_out(x, frames)))
         return Sample(torch.unflatten(x, 0, (batch, frames)).transpose(1, 2))
 
-    def _context(self, timestep: Tensor | float, text: Tensor, batch: int, frames: int, sample: Tensor) -> Context:
+    def _context(
+        self, timestep: Tensor | float, text: Tensor, batch: int, frames: int, sample: Tensor
+    ) -> Context:
         t = torch.as_tensor(timestep, device=sample.device).reshape(-1).expand(batch)
         return Context(
             time=self.time_embedding(self.time_proj(t).to(sample.dtype)),
@@ -178,6 +203,13 @@ class LaVieUNet(nn.Module, PeftAdapterMixin):  # type: ignore[misc]
 
 def _check(others: dict[str, Any]) -> None:
     for key, value in others.items():
-        if key.startswith("_") or key in UNREAD or value in (None, False) or FIXED.get(key) == value:
+        if (
+            key.startswith("_")
+            or key in UNREAD
+            or value in (None, False)
+            or FIXED.get(key) == value
+        ):
             continue
-        raise ValueError(f"{key}={value!r} is not what LaVie's UNet has: {FIXED.get(key, 'nothing of the kind')}")
+        raise ValueError(
+            f"{key}={value!r} is not what LaVie's UNet has: {FIXED.get(key, 'nothing of the kind')}"
+        )

@@ -12,7 +12,7 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 from torch.nn.functional import group_norm, silu
 
-from confiner_cli.experts.temporal_attention import TemporalAttention
+from confiner_cli.experts.networks.temporal_attention import TemporalAttention
 
 TRANSFORMER_NORM_EPS = 1e-6
 
@@ -72,7 +72,9 @@ class TransformerBlock(nn.Module):
         super().__init__()
         self.norm1, self.norm2, self.norm_temp, self.norm3 = (nn.LayerNorm(width) for _ in range(4))
         self.attn1 = Attention(width, heads=heads, dim_head=width // heads)
-        self.attn2 = Attention(width, cross_attention_dim=text_width, heads=heads, dim_head=width // heads)
+        self.attn2 = Attention(
+            width, cross_attention_dim=text_width, heads=heads, dim_head=width // heads
+        )
         self.attn_temp = TemporalAttention(width, heads)
         self.ff = FeedForward(width, activation_fn="geglu")
 

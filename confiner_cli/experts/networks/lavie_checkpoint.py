@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from confiner_cli.errors import ConfinerError
-from confiner_cli.experts.checkpoint import fill, read_tensors, refuse_existing, write_tensors
-from confiner_cli.experts.lavie import LaVieUNet
+from confiner_cli.experts.networks.lavie import LaVieUNet
+from confiner_cli.weights.tensors import fill, read_tensors, refuse_existing, write_tensors
 
 WHAT = "LaVie UNet"
 
@@ -30,7 +30,9 @@ def load_unet(path: Path) -> LaVieUNet:
             unet = LaVieUNet(**config)
     except (ValueError, TypeError) as error:
         place = path.with_name("config.json")
-        raise ConfinerError(f"{place} is no config of LaVie's UNet: {error}", f"mend or remove {place}") from error
+        raise ConfinerError(
+            f"{place} is no config of LaVie's UNet: {error}", f"mend or remove {place}"
+        ) from error
     fill(unet, tensors, path, WHAT)
     return unet
 
@@ -42,7 +44,10 @@ def config_beside(path: Path) -> dict[str, Any]:
         config = json.loads(place.read_text(encoding="utf-8")) if place.is_file() else {}
     except ValueError as error:
         raise ConfinerError(f"{place} is no JSON", f"mend or remove {place}") from error
-    ours = config.get("_class_name", LaVieUNet.__name__) == LaVieUNet.__name__ and "block_out_channels" in config
+    ours = (
+        config.get("_class_name", LaVieUNet.__name__) == LaVieUNet.__name__
+        and "block_out_channels" in config
+    )
     return dict(config) if ours else {}
 
 

@@ -81,7 +81,9 @@ class TemporalAttention(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         if width // heads < ROTATED:
-            raise ValueError(f"{heads} heads of {width // heads} channels: temporal attention needs {ROTATED} or more")
+            raise ValueError(
+                f"{heads} heads of {width // heads} channels: temporal attention needs {ROTATED} or more"
+            )
         self.heads = heads
         self.to_q, self.to_k, self.to_v = (nn.Linear(width, width, bias=False) for _ in range(3))
         self.to_out = nn.ModuleList([nn.Linear(width, width)])
@@ -92,7 +94,9 @@ class TemporalAttention(nn.Module):
         """Attend in `(batch, frame, channel)`; `buckets` are `relative_buckets` of the frames."""
         q, k, v = (self._split(layer(x)) for layer in (self.to_q, self.to_k, self.to_v))
         bias = self.time_rel_pos_bias(buckets).to(x.dtype)
-        seen = scaled_dot_product_attention(self.rotary_emb(q), self.rotary_emb(k), v, attn_mask=bias[None])
+        seen = scaled_dot_product_attention(
+            self.rotary_emb(q), self.rotary_emb(k), v, attn_mask=bias[None]
+        )
         out: Tensor = self.to_out[0](seen.transpose(1, 2).flatten(2))
         return out
 

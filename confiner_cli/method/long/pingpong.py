@@ -12,8 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from confiner_cli.schedule import Estimate, NoiseSchedule
-from confiner_cli.walk import Denoiser
+from confiner_cli.method.schedule import Estimate, NoiseSchedule
+from confiner_cli.method.walk import Denoiser
 
 JUMP = 3.0
 """From how many times the usual change between frames on a new start counts as a jump."""
@@ -45,7 +45,9 @@ class Anchored:
     def __call__(self, x_t: Tensor, t: int) -> Estimate:
         """The pulled estimate of `x_t`; its noise is what the pulled clean latents leave of the sample."""
         found = self.denoiser(x_t, t)
-        clean = torch.lerp(found.clean, self.target.to(x_t), self.weight.to(x_t).view(1, 1, -1, 1, 1))
+        clean = torch.lerp(
+            found.clean, self.target.to(x_t), self.weight.to(x_t).view(1, 1, -1, 1, 1)
+        )
         signal, noise = self.schedule.level(t)
         return replace(found, clean=clean, noise=(x_t - signal * clean) / noise)
 

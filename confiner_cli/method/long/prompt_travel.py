@@ -9,9 +9,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from confiner_cli.schedule import Estimate, NoiseSchedule
-from confiner_cli.timeline import Span
-from confiner_cli.walk import Denoiser
+from confiner_cli.method.long.timeline import Span
+from confiner_cli.method.schedule import Estimate, NoiseSchedule
+from confiner_cli.method.walk import Denoiser
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,9 @@ class Relay:
         found = [denoiser(x_t, t) for denoiser, _ in self.legs]
         clean = [torch.split(whole.clean, sizes, dim=2)[leg] for leg, whole in enumerate(found)]
         noise = [torch.split(whole.noise, sizes, dim=2)[leg] for leg, whole in enumerate(found)]
-        return Estimate(torch.cat(clean, dim=2), torch.cat(noise, dim=2), sum(whole.passes for whole in found))
+        return Estimate(
+            torch.cat(clean, dim=2), torch.cat(noise, dim=2), sum(whole.passes for whole in found)
+        )
 
     def on(self, schedule: NoiseSchedule) -> Relay:
         """All of them on another schedule."""
@@ -52,5 +54,8 @@ def for_frames(denoisers: Mapping[int, Denoiser], span: Span) -> Denoiser:
     first = max(start for start in starts if start <= span.start)
     inside = [first, *(start for start in starts if span.start < start < span.stop)]
     edges = [span.start, *inside[1:], span.stop]
-    legs = [(denoisers[start], stop - begin) for start, (begin, stop) in zip(inside, pairwise(edges), strict=True)]
+    legs = [
+        (denoisers[start], stop - begin)
+        for start, (begin, stop) in zip(inside, pairwise(edges), strict=True)
+    ]
     return legs[0][0] if len(legs) == 1 else Relay(legs)

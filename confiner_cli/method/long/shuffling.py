@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from confiner_cli.noise import frames_noise, keyed_generator
+from confiner_cli.method.noise import frames_noise, keyed_generator
 
 
 def order(num_frames: int, seed: int, segment: int, shuffle: str = "frames") -> Tensor:
@@ -19,7 +19,12 @@ def order(num_frames: int, seed: int, segment: int, shuffle: str = "frames") -> 
 
 
 def initial_noise(
-    shape: tuple[int, int, int], num_frames: int, seed: int, segment: int, consistency: float, shuffle: str
+    shape: tuple[int, int, int],
+    num_frames: int,
+    seed: int,
+    segment: int,
+    consistency: float,
+    shuffle: str,
 ) -> Tensor:
     """The noise a segment's structure starts from, `(1, channel, frame, height, width)`, standard normal.
 

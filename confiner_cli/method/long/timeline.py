@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 
-from confiner_cli.settings import Settings
+from confiner_cli.config.schema import Settings
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,13 @@ class Timeline:
 
     def __post_init__(self) -> None:
         if self.num_frames < 1 or self.segment_frames < 1:
-            raise ValueError(f"a timeline needs at least one frame, not {self.num_frames} in {self.segment_frames}")
+            raise ValueError(
+                f"a timeline needs at least one frame, not {self.num_frames} in {self.segment_frames}"
+            )
         if not 0 <= self.overlap <= self.segment_frames // 2:
-            raise ValueError(f"windows of {self.segment_frames} frames cannot overlap by {self.overlap}")
+            raise ValueError(
+                f"windows of {self.segment_frames} frames cannot overlap by {self.overlap}"
+            )
 
     @property
     def length(self) -> int:
@@ -64,14 +68,20 @@ class Timeline:
     @property
     def structure_count(self) -> float:
         """How many structures there are: a whole number, or `math.inf`."""
-        return self.num_frames if math.isinf(self.num_frames) else math.ceil(self.num_frames / self.length)
+        return (
+            self.num_frames
+            if math.isinf(self.num_frames)
+            else math.ceil(self.num_frames / self.length)
+        )
 
     @property
     def window_count(self) -> float:
         """How many windows there are: a whole number, or `math.inf`."""
         if self.structure_count == 1 or math.isinf(self.num_frames):
             return self.structure_count
-        return math.ceil((self.num_frames - self._cut(0)) / self.length)  # the first whose cut is at the end or beyond
+        return math.ceil(
+            (self.num_frames - self._cut(0)) / self.length
+        )  # the first whose cut is at the end or beyond
 
     def structure(self, number: int) -> Span:
         """The span of structure `number`, from 0; the last one may reach beyond the video."""
@@ -88,7 +98,11 @@ class Timeline:
         Where the video ends earlier, the window is whole all the same, as far as there are structures: one of a few
         frames would be a bad one. All windows but the last are those of any longer video.
         """
-        last = self.structure(int(self.structure_count) - 1).stop if math.isfinite(self.num_frames) else math.inf
+        last = (
+            self.structure(int(self.structure_count) - 1).stop
+            if math.isfinite(self.num_frames)
+            else math.inf
+        )
         if self.structure_count == 1:
             return Span(0, int(last))
         return Span(self._start(number), int(min(self._start(number + 1) + self.overlap, last)))

@@ -1,0 +1,1 @@
+"""Costs: what a run would take, known before anything is loaded. No torch."""

@@ -1,0 +1,1 @@
+"""Media: videos and pictures in files. The only place that knows ffmpeg."""

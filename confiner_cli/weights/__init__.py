@@ -1,0 +1,1 @@
+"""Weights: where models are, what is missing of them, and whether files are whole. No torch but in `tensors`."""

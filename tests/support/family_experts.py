@@ -1,0 +1,44 @@
+"""One small expert of every family, loaded, and samples to ask it about."""
+
+from pathlib import Path
+
+import torch
+
+from confiner_cli.config.schema import ExpertSettings
+from confiner_cli.experts.loading import load_expert
+from confiner_cli.experts.offload import MEMORY
+
+ROLE_OF = {
+    "animatediff": "control",
+    "stable_diffusion": "spatial",
+    "modelscope": "temporal",
+    "lavie": "temporal",
+}
+CPU = torch.device("cpu")
+T = 400
+
+
+def settings_of(family: str, networks: Path, **changes) -> ExpertSettings:
+    return ExpertSettings(
+        family=family,
+        model=str(networks / ("lavie" if family == "lavie" else ROLE_OF[family])),
+        shared=str(networks / "shared"),
+        beta_schedule="linear",
+        beta_start=0.0001,
+        beta_end=0.02,
+        **changes,
+    )
+
+
+def load(family: str, settings: ExpertSettings, dtype: torch.dtype = torch.float32):
+    return load_expert(ROLE_OF[family], settings, CPU, dtype, MEMORY["high"])
+
+
+def sample(num_frames: int = 3, batch: int = 1) -> torch.Tensor:
+    return torch.randn(
+        batch, 4, num_frames, 4, 6, generator=torch.Generator().manual_seed(num_frames)
+    )
+
+
+def distance(one, other) -> float:
+    return float((one.clean - other.clean).abs().max())
