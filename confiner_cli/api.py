@@ -1,45 +1,36 @@
-"""confiner from Python: load a set of experts once, make videos of many prompts, no files and no global state."""
+"""confiner from Python: load a set of experts once, make videos of many prompts; no files."""
 
 from __future__ import annotations
 
 import base64
-import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, overload
 
 import torch
 from torch import Tensor
 
-from confiner_cli.config.hydra import compose, settings_of
-from confiner_cli.config.overrides import for_hydra
-from confiner_cli.config.resolve import resolved
-from confiner_cli.config.roles import loaded_roles
+from confiner_cli.config.hydra import settings_with
+from confiner_cli.config.job import Job
+from confiner_cli.config.overrides import Overrides, parse_overrides
+from confiner_cli.config.resolve import require_prompt, resolve
 from confiner_cli.config.schema import Settings
 from confiner_cli.errors import ConfinerError
+from confiner_cli.experts.offload import NetworkCache
 from confiner_cli.media.video import write_video
-from confiner_cli.method.pipeline import refined, structures
-from confiner_cli.runs.loading import Production, prepare
+from confiner_cli.runs.batch import split
+from confiner_cli.runs.downloads import download_missing
+from confiner_cli.runs.executor import execute
+from confiner_cli.runs.loaded_pipeline import LoadedPipeline, load_pipeline
+from confiner_cli.runs.memory_store import MemoryStore
 from confiner_cli.runs.meter import Meter
-from confiner_cli.runs.record import recipe
-from confiner_cli.weights.download import fetch
-
-KEYWORDS = (
-    "negative_prompt",
-    "prompts",
-    "seed",
-    "num_frames",
-    "height",
-    "width",
-    "fps",
-    "device",
-    "dtype",
-    "memory",
-    "frame_batch",
-)
+from confiner_cli.runs.perform import Performer, Result, graph_of
+from confiner_cli.runs.provenance import recipe, recorded_under
+from confiner_cli.runs.tasks import Kind, Task
 
 
 @dataclass(frozen=True)
@@ -48,111 +39,229 @@ class Video:
 
     Attributes:
         frames: `(frame, height, width, 3)`, uint8.
-        settings: everything that decided it, the seed included.
+        job: everything that decided it.
         evaluations: denoiser calls by role.
         passes: what they cost, by role: a guided call is two.
-        notices: one-line remarks about the prompt, such as words that the experts have never learnt.
+        notices: one-line remarks about the prompt, such as words that experts have never learnt.
     """
 
     frames: Tensor
-    settings: Settings
-    evaluations: dict[str, int]
-    passes: dict[str, int]
+    job: Job
+    evaluations: Mapping[str, int]
+    passes: Mapping[str, int]
     notices: tuple[str, ...]
     decode_structure: Callable[[], Tensor] = field(repr=False)
 
+    @property
+    def settings(self) -> Settings:
+        """What was asked for, made whole: the seed is the one that was drawn."""
+        return self.job.settings
+
     @cached_property
     def structure(self) -> Tensor:
-        """The coarse video that it was refined from, same shape; decoded when it is first asked for."""
+        """The draft that it was refined from, same shape; decoded when it is first asked for."""
         return self.decode_structure()
 
     def save(self, path: str | Path) -> Path:
         """Write an MP4 that says how it was made, whole or not at all, and return its path."""
-        assert self.settings.fps is not None
-        _, height, width, _ = self.frames.shape
-        write_video(
-            Path(path), self.frames, (height, width), self.settings.fps, recipe(self.settings)
-        )
+        write_video(Path(path), self.frames, self.job.size, self.job.fps, recipe(self.settings))
         return Path(path)
 
     def _repr_html_(self) -> str:
         with tempfile.TemporaryDirectory() as folder:
-            data = base64.b64encode(self.save(Path(folder) / "video.mp4").read_bytes()).decode()
-        size = max(256, self.frames.shape[2])
-        return f'<video controls loop autoplay muted width="{size}" src="data:video/mp4;base64,{data}"></video>'
+            content = self.save(Path(folder) / "video.mp4").read_bytes()
+        source = f"data:video/mp4;base64,{base64.b64encode(content).decode()}"
+        width = max(256, self.frames.shape[2])
+        return f'<video controls loop autoplay muted width="{width}" src="{source}"></video>'
 
 
-@dataclass(frozen=True)
 class Confiner:
-    """A set of experts, loaded; made by `load`. `settings` are those of a call without overrides."""
+    """A set of experts with their networks, which it owns; made by `load`.
 
-    overrides: tuple[str, ...]
-    settings: Settings
+    `close()`, or the end of a `with` block, frees the networks and their memory.
+    """
 
-    def generate(self, prompt: str, *overrides: str, **settings: Any) -> Video:
-        """Make one video.
+    def __init__(self, overrides: Overrides, networks: NetworkCache) -> None:
+        """Take over networks, and the overrides that every video is made with."""
+        self._overrides = overrides
+        self._networks = networks
+
+    def close(self) -> None:
+        """Free the networks. Videos that were made stay; no more can be made."""
+        self._networks.close()
+
+    def __enter__(self) -> Confiner:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @overload
+    def generate(
+        self, prompt: str, *overrides: str, seeds: Sequence[int], **options: Any
+    ) -> list[Video]: ...
+
+    @overload
+    def generate(
+        self,
+        prompt: str,
+        *overrides: str,
+        negative_prompt: str | None = None,
+        prompts: Mapping[int, str] | None = None,
+        seed: int | None = None,
+        seeds: None = None,
+        num_frames: int | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        fps: float | None = None,
+        frame_batch: int | None = None,
+    ) -> Video: ...
+
+    def generate(
+        self,
+        prompt: str,
+        *overrides: str,
+        negative_prompt: str | None = None,
+        prompts: Mapping[int, str] | None = None,
+        seed: int | None = None,
+        seeds: Sequence[int] | None = None,
+        num_frames: int | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        fps: float | None = None,
+        frame_batch: int | None = None,
+    ) -> Video | list[Video]:
+        """Make a video, or one for each of several seeds.
+
+        What is left out is the expert set's own, or what `load` was told.
 
         Args:
             prompt: what the video shows, verbatim.
-            overrides: as on the command line, for instance `"scheduler=confiner_18"`; they come after those of `load`.
-            settings: those of `KEYWORDS`, for instance `seed=7`, `num_frames=8`, `negative_prompt="..."`.
+            overrides: as on the command line, such as `"scheduler=confiner_18"`; they come after
+                those of `load`.
+            negative_prompt: what it does not show.
+            prompts: by frame, prompts that take over there.
+            seed: decides all noise; None draws one.
+            seeds: makes a list of videos in one forward, each as its seed alone would make it but
+                for the last bits.
+            num_frames, height, width, fps: of the video; sizes in pixels.
+            frame_batch: frames that the spatial expert sees at once.
 
         Raises:
             ConfinerError: a value that cannot be used, or a failure with a cure.
         """
-        if unknown := [name for name in settings if name not in KEYWORDS]:
-            raise ConfinerError(
-                f"there is no keyword {unknown[0]}=",
-                f"keywords are {', '.join(KEYWORDS)}; others: generate(prompt, 'a.b=c')",
-            )
-        words = for_hydra(overrides, multirun=False)
-        composed = settings_of(compose([*self.overrides, *words])) if words else self.settings
-        chosen = resolved(replace(composed, prompt=prompt, **settings))
-        if math.isinf(chosen.length):
-            raise ConfinerError(
-                "a video without an end does not fit into memory", "num_frames= takes a number here"
-            )
-        fetch(chosen, loaded_roles(chosen))
-        production, meter = prepare(chosen), Meter()
+        asked = {
+            "negative_prompt": negative_prompt,
+            "prompts": None if prompts is None else dict(prompts),
+            "seed": seed,
+            "num_frames": num_frames,
+            "height": height,
+            "width": width,
+            "fps": fps,
+            "frame_batch": frame_batch,
+        }
+        given = {name: value for name, value in asked.items() if value is not None}
+        settings = replace(self._settings(overrides), prompt=prompt, **given)
+        jobs = _jobs(require_prompt(settings), seeds)
+        videos = self._make(jobs)
+        return videos[0] if seeds is None else videos
 
-        def watch(stage: str, steps: Any, total: int) -> Any:
-            return meter.watch(stage, steps)
+    def _settings(self, words: Sequence[str]) -> Settings:
+        called = parse_overrides(words, multirun=False)
+        both = Overrides((*self._overrides.words, *called.words), multirun=False)
+        return settings_with(both.for_hydra(), recorded_under(both))
 
-        drafts = list(structures(production.plan, watch))
-        finished = list(refined(production.plan, drafts, watch))
-        frames = _frames(production, finished)
-        coarse = (
-            [made.latents for made in drafts]
-            if chosen.scheduler.refinement.num_inference_steps
-            else finished
-        )
-
-        def structure() -> Tensor:
-            return _frames(production, coarse)[: len(frames)]
-
-        return Video(
-            frames,
-            chosen,
-            dict(meter.evaluations),
-            dict(meter.passes),
-            production.notices,
-            structure,
-        )
+    def _make(self, jobs: Sequence[Job]) -> list[Video]:
+        download_missing(jobs[0])
+        loaded, meter = load_pipeline(jobs, self._networks), Meter()
+        store: MemoryStore[Result] = MemoryStore(keep=(Kind.STRUCTURE,))
+        perform = Performer(loaded, lambda task: meter.watch, loaded.decoder)
+        graph = graph_of(loaded)
+        chunks = (goal for goal in graph.goals() if goal.kind is Kind.CHUNK)
+        for _ in execute(chunks, graph, store, perform):
+            pass
+        return [_video(number, job, loaded, meter, store) for number, job in enumerate(jobs)]
 
 
-def _frames(production: Production, parts: list[Tensor]) -> Tensor:
-    return torch.stack([frame for latents in parts for frame in production.decoder(latents)])
+def _jobs(settings: Settings, seeds: Sequence[int] | None) -> list[Job]:
+    if seeds is None:
+        jobs = [resolve(settings)]
+    else:
+        jobs = [resolve(replace(settings, seed=seed)) for seed in seeds]
+    if not jobs:
+        raise ConfinerError("seeds=[] makes no video", "seeds=[1, 2]")
+    return [job.finite("a video without an end does not fit into memory") for job in jobs]
 
 
-def load(experts: str = "tiny", *overrides: str) -> Confiner:
-    """Load a set of experts by its name, `confiner experts` lists them; overrides are as on the command line.
+def _video(
+    number: int, job: Job, loaded: LoadedPipeline, meter: Meter, store: MemoryStore[Result]
+) -> Video:
+    """The video of sample `number` of a batch."""
+    frames: list[Tensor] = []
+    for chunk in store.of_kind(Kind.CHUNK):
+        assert isinstance(chunk, list)
+        frames += chunk[number]
+    structures = [split(structure)[number] for structure in store.of_kind(Kind.STRUCTURE)]
+    return Video(
+        torch.stack(frames),
+        job,
+        dict(meter.evaluations),
+        dict(meter.passes),
+        loaded.notices,
+        partial(_decoded, loaded, structures),
+    )
+
+
+def _decoded(loaded: LoadedPipeline, structures: Sequence[Result]) -> Tensor:
+    """All frames of a sample's structures."""
+    perform = Performer(loaded, lambda task: Meter().watch, loaded.decoder)
+    frames: list[Tensor] = []
+    for number, structure in enumerate(structures):
+        made = perform(Task(Kind.PREVIEW, number), {Task(Kind.STRUCTURE, number): structure})
+        assert isinstance(made, list)
+        frames += made[0]
+    return torch.stack(frames)
+
+
+def load(
+    experts: str = "tiny",
+    *overrides: str,
+    scheduler: str | None = None,
+    long_video: str | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    memory: str = "auto",
+) -> Confiner:
+    """Load a set of experts; what is missing of it is downloaded.
+
+    Args:
+        experts: the set's name; `confiner experts` lists them.
+        overrides: as on the command line, for every video that is made.
+        scheduler: `confiner_9`, `steady`, ...; None is the set's own.
+        long_video: `confiner_long` for videos that are longer than the experts take at once.
+        device: `cpu`, `cuda`, `cuda:1`, `mps` or `auto`.
+        dtype: `float32`, `float16`, `bfloat16` or `auto`.
+        memory: which networks stay on a GPU: `high`, `balanced`, `low` or `auto`.
 
     Raises:
         ConfinerError: weights that are missing or damaged, or a device that is not there.
     """
-    chosen = tuple(for_hydra((f"experts={experts}", *overrides), multirun=False))
-    settings = settings_of(compose(chosen))
-    chosen_settings = resolved(replace(settings, prompt="-"))
-    fetch(chosen_settings, loaded_roles(chosen_settings))
-    prepare(chosen_settings)
-    return Confiner(chosen, settings)
+    chosen = {"experts": experts, "scheduler": scheduler, "long_video": long_video}
+    chosen |= {"device": device, "dtype": dtype, "memory": memory}
+    stated = {name: value for name, value in chosen.items() if value not in (None, "auto")}
+    words = [f"{name}={value}" for name, value in stated.items()]
+    parsed = parse_overrides([*words, *overrides], multirun=False)
+    confiner = Confiner(parsed, NetworkCache())
+    job = resolve(settings_with(parsed.for_hydra(), recorded_under(parsed)))
+    download_missing(job)
+    try:
+        load_pipeline([job], confiner._networks).load()
+    except BaseException:
+        confiner.close()
+        raise
+    return confiner

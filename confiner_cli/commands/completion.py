@@ -1,4 +1,4 @@
-"""Tab completion: commands and what is ours by ourselves, settings by Hydra. Whatever fails, nothing is printed."""
+"""Tab completion: commands by ourselves, settings by Hydra. Whatever fails, nothing is printed."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import io
 import os
 import re
 import shlex
-import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr, suppress
 
 from confiner_cli.errors import ConfinerError
 
-OURS = ("from=", "prompt_file=", "prompts_file=", "at=")
+SHORTHANDS = ("from=", "prompt_file=", "prompts_file=", "at=")
 SUBCOMMANDS = {"experts": ("export", "convert")}
 _GROUP = re.compile(r"(experts|scheduler|long_video)=\w+")
 _PLAIN = re.compile(r"[\w.@/+-]*(=[\w.@/+-]*)?", re.ASCII)
@@ -20,7 +19,7 @@ _REQUEST = re.compile(r"(query|install|uninstall)=(bash|zsh|fish)")
 
 
 def complete(arguments: list[str], commands: Sequence[str]) -> int:
-    """Answer `confiner -sc query=SHELL` (with COMP_LINE set by the shell), `install=SHELL` and `uninstall=SHELL`.
+    """Answer `confiner -sc query=SHELL` (the shell sets COMP_LINE), `install=` and `uninstall=`.
 
     Raises:
         ConfinerError: a request of another kind.
@@ -32,11 +31,10 @@ def complete(arguments: list[str], commands: Sequence[str]) -> int:
             "confiner -sc install=bash",
         )
     if request[1] != "query":
-        return _hydra(arguments)
-    with (
-        redirect_stderr(io.StringIO()),
-        suppress(Exception),
-    ):  # a person is typing: no place for messages
+        _hydra(arguments)
+        return 0
+    # A person is typing: no place for messages.
+    with redirect_stderr(io.StringIO()), suppress(Exception):
         _query(arguments, commands)
     return 0
 
@@ -49,17 +47,20 @@ def _query(arguments: list[str], commands: Sequence[str]) -> None:
         _offer(commands, current)
     elif words[0] in SUBCOMMANDS and len(words) == 1:
         _offer(SUBCOMMANDS[words[0]], current)
-    elif (
-        words[0] == "generate"
-        and _PLAIN.fullmatch(current)
-        and not current.startswith(("prompt", *OURS))
-    ):
-        _offer(OURS, current, least=1)
-        # Only the chosen groups decide what there is to complete; a prompt would be read as Hydra's grammar.
-        os.environ["COMP_LINE"] = " ".join(["confiner", *filter(_GROUP.fullmatch, words), current])
+    elif words[0] == "generate" and _is_setting(current):
+        _offer(SHORTHANDS, current, least=1)
+        # Only the chosen groups decide what there is to complete; a prompt would be read as
+        # Hydra's grammar.
+        groups = filter(_GROUP.fullmatch, words)
+        os.environ["COMP_LINE"] = " ".join(["confiner", *groups, current])
         _hydra(arguments)
     elif words[0] == "generate" and "=" not in current:
-        _offer((*OURS, "prompt="), current)
+        _offer((*SHORTHANDS, "prompt="), current)
+
+
+def _is_setting(current: str) -> bool:
+    """Whether what is being typed is one of Hydra's settings."""
+    return bool(_PLAIN.fullmatch(current)) and not current.startswith(("prompt", *SHORTHANDS))
 
 
 def _offer(names: Sequence[str], typed: str, least: int = 0) -> None:
@@ -68,16 +69,7 @@ def _offer(names: Sequence[str], typed: str, least: int = 0) -> None:
         print("\n".join(found))
 
 
-def _hydra(arguments: list[str]) -> int:
-    import hydra
+def _hydra(arguments: list[str]) -> None:
+    from confiner_cli.config.hydra import launch
 
-    from confiner_cli.commands.sweep import raising
-    from confiner_cli.config.hydra import config_dir, register
-
-    register()
-    sys.argv = ["confiner", "--shell-completion", *arguments]
-    with raising():
-        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="generate")(
-            lambda config: None
-        )()
-    return 0
+    launch(["--shell-completion", *arguments], lambda config: None)

@@ -1,25 +1,31 @@
-"""`confiner experts`: the sets there are and what is missing of them; fetched, checked, exported, converted."""
+"""`confiner experts`: the sets there are, and what is missing; fetched, checked, exported, converted."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from confiner_cli.config.schema import Settings
 from confiner_cli.errors import ConfinerError
 
-HELP = """\
-usage: confiner experts                   list the sets of experts, with licences, sizes and what is missing
-       confiner experts download SET      fetch what is missing of a set
-       confiner experts check SET         hash its files, hold every tensor's name and shape against its network, and
-                                          ask each network once
-       confiner experts export SET DIR    write DIR/control, DIR/spatial and DIR/temporal: pipeline folders that
-                                          diffusers' AnimateDiffPipeline, StableDiffusionPipeline and
-                                          TextToVideoSDPipeline load with from_pretrained
-       confiner experts convert FILE      write LaVie's checkpoint, a .pt, as .safetensors beside it, which is
-                                          preferred from then on; FILE may be on the hub: YaohuiW/LaVie:lavie_base.pt
+if TYPE_CHECKING:
+    from confiner_cli.config.job import Job
+    from confiner_cli.experts.spec import ExpertSpec
 
-download and check take settings as `confiner generate` does: experts/spatial=epicrealism scheduler=confiner_18
+HELP = """\
+usage: confiner experts                   list the sets of experts, with licences, sizes and what
+                                          is missing
+       confiner experts download SET      fetch what is missing of a set
+       confiner experts check SET         hash its files, hold every tensor's name and shape against
+                                          its network, and ask each network once
+       confiner experts export SET DIR    write DIR/control, DIR/spatial and DIR/temporal: pipeline
+                                          folders that diffusers' AnimateDiffPipeline,
+                                          StableDiffusionPipeline and TextToVideoSDPipeline load
+                                          with from_pretrained
+       confiner experts convert FILE      write LaVie's checkpoint, a .pt, as .safetensors beside
+                                          it, which is preferred from then on; FILE may be on the
+                                          hub: YaohuiW/LaVie:lavie_base.pt
+
+download and check take settings as `confiner generate` does: experts/spatial=epicrealism
 """
 
 
@@ -36,10 +42,7 @@ def main(arguments: list[str]) -> int:
         case ["check", name, *overrides]:
             _check(name, overrides)
         case ["export", name, folder]:
-            from confiner_cli.experts.export import export
-
-            for path in export(name, Path(folder).expanduser().absolute()):
-                print(path)
+            _export(name, Path(folder).expanduser().absolute())
         case ["convert", file]:
             _convert(file)
         case _:
@@ -50,77 +53,80 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _names() -> Iterator[str]:
-    from confiner_cli.config.hydra import config_dir
-
-    yield from sorted(path.stem for path in (config_dir() / "experts").glob("*.yaml"))
-
-
 def _list() -> None:
-    from confiner_cli.config.hydra import compose, settings_of
+    from confiner_cli.config.hydra import settings_with
+    from confiner_cli.config.places import choices
     from confiner_cli.config.schema import ROLES
-    from confiner_cli.weights import hub
-    from confiner_cli.weights.model_ref import needs
 
-    for name in _names():
-        settings = settings_of(compose([f"experts={name}"]))
-        chosen = settings.experts
+    for name in choices("experts"):
+        settings = settings_with([f"experts={name}"])
+        chosen, steps = settings.experts, settings.scheduler.structure.num_inference_steps
+        size = f"{chosen.height}x{chosen.width}"
         print(f"{name:<16}{chosen.description}")
-        print(
-            f"{'':<16}{chosen.height}x{chosen.width}, {chosen.num_frames} frames, {chosen.fps} fps"
-        )
+        print(f"{'':<16}{size}, {chosen.num_frames} frames, {chosen.fps} fps")
         for role in ROLES:
-            expert = settings.expert(role)
-            facts = ", ".join(text for text in (expert.family, expert.licence, expert.size) if text)
-            print(f"{'':<16}{role:<9} {facts}")
-            for _, need in needs(role, expert):
-                place = hub.found(need)
-                named = "" if need.source.path else f"{need.source}: "
-                print(f"{'':<26}{named}{'missing' if place is None else place}")
+            _list_expert(role, chosen.role(role).for_steps(steps))
+
+
+def _list_expert(role: str, expert: ExpertSpec) -> None:
+    from confiner_cli.experts.spec import requirements
+    from confiner_cli.weights import hub
+
+    facts = ", ".join(filter(None, (expert.family, expert.licence, expert.size)))
+    print(f"{'':<16}{role:<9} {facts}")
+    for _, requirement in requirements(role, expert):
+        place = hub.found(requirement)
+        named = "" if requirement.ref.path else f"{requirement.ref}: "
+        print(f"{'':<26}{named}{'missing' if place is None else place}")
 
 
 def _download(name: str, overrides: list[str]) -> None:
-    from confiner_cli.config.roles import loaded_roles
+    from confiner_cli.experts.spec import requirements
+    from confiner_cli.runs.downloads import download_missing
     from confiner_cli.weights import hub
-    from confiner_cli.weights.download import fetch
-    from confiner_cli.weights.model_ref import needs
 
-    settings = _settings(name, overrides)
-    roles = loaded_roles(settings)
-    fetch(settings, roles)
-    for place in dict.fromkeys(
-        hub.cached(need) for role in roles for _, need in needs(role, settings.expert(role))
-    ):
+    job = _job(name, overrides)
+    download_missing(job)
+    places: dict[Path, None] = {}
+    for role, expert in job.experts.items():
+        for _, requirement in requirements(role, expert):
+            places[hub.cached(requirement)] = None
+    for place in places:
         print(place)
 
 
 def _check(name: str, overrides: list[str]) -> None:
-    settings = _settings(name, overrides)
-    from confiner_cli.config.roles import loaded_roles
+    job = _job(name, overrides)
     from confiner_cli.experts.inspection import inspect
 
-    for role in loaded_roles(settings):
-        for line in inspect(role, settings):
+    for role, expert in job.experts.items():
+        for line in inspect(role, expert, job.settings.device, job.settings.dtype):
             print(f"{role:<9} {line}", flush=True)
+
+
+def _export(name: str, folder: Path) -> None:
+    from confiner_cli.config.hydra import settings_with
+    from confiner_cli.config.schema import ROLES
+    from confiner_cli.experts.export import export
+
+    experts = settings_with([f"experts={name}"]).experts
+    for path in export({role: experts.role(role) for role in ROLES}, folder):
+        print(path)
 
 
 def _convert(file: str) -> None:
     from confiner_cli.experts.networks.lavie_checkpoint import convert
     from confiner_cli.weights import hub
-    from confiner_cli.weights.model_ref import Need, source
+    from confiner_cli.weights.model_ref import Requirement, model_ref
 
-    path = hub.cached(Need(source(file), ()))
+    path = hub.cached(Requirement(model_ref(file), ()))
     path = path if path.is_symlink() else path.absolute()
     convert(path, path.with_suffix(".safetensors"))
     print(path.with_suffix(".safetensors"))
 
 
-def _settings(name: str, overrides: list[str]) -> Settings:
-    from dataclasses import replace
+def _job(name: str, overrides: list[str]) -> Job:
+    from confiner_cli.config.resolve import resolve
+    from confiner_cli.runs.provenance import settings_of_words
 
-    from confiner_cli.config.hydra import compose, settings_of
-    from confiner_cli.config.overrides import for_hydra
-    from confiner_cli.config.resolve import resolved
-
-    words = for_hydra([f"experts={name}", *overrides], multirun=False)
-    return resolved(replace(settings_of(compose(words)), prompt="-"))
+    return resolve(settings_of_words([f"experts={name}", *overrides]))

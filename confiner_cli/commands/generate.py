@@ -1,12 +1,19 @@
-"""`confiner generate`: Hydra composes the config, `run` makes the video; every ending is two lines or a path."""
+"""`confiner generate`: Hydra composes the config, a run makes the video; or a sweep makes many."""
 
 from __future__ import annotations
 
-import re
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from confiner_cli.config.places import choices
 from confiner_cli.errors import ConfinerError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from confiner_cli.config.overrides import Overrides
 
 HELP = """\
 usage: confiner generate prompt="..." [key=value ...] [-m]
@@ -23,17 +30,32 @@ usage: confiner generate prompt="..." [key=value ...] [-m]
   resume=true          go on with the run in output.dir, if there is one
 
   -m                   sweep: key=a,b,c   prompt="..." prompt="..."   prompts_file=FILE (one prompt a line)
+  -m seed=1,2,3,4 batch=4   seeds of a sweep in one forward
   --cfg job            print the config and stop            --hydra-help       Hydra's own flags
 """
-_PROMPTED = re.compile(r"\+{0,2}(prompt=|hydra\.sweeper\.params)").match
-FLAGS = {
-    "multirun": "--multirun", "run": "--run", "resolve": "--resolve", "hydra_help": "--hydra-help",
-    "shell_completion": "--shell-completion",
-}  # fmt: skip
+SWITCHES = {
+    "--multirun": "-m",
+    "--run": "-r",
+    "--resolve": None,
+    "--hydra-help": None,
+    "--shell-completion": "-sc",
+}
 VALUED = {
-    "cfg": "--cfg", "package": "--package", "info": "--info", "config_name": "--config-name",
-    "config_dir": "--config-dir",
-}  # fmt: skip
+    "--cfg": "-c",
+    "--package": "-p",
+    "--info": "-i",
+    "--config-name": "-cn",
+    "--config-dir": "-cd",
+}
+REFUSED = {
+    "--experimental-rerun": (None, "reads a pickle", "use from=RUN_DIR"),
+    "--config-path": (
+        "-cp",
+        "would hide confiner's own configs",
+        "use --config-dir, which adds a folder",
+    ),
+}
+"""Flags of Hydra that are not taken: why, and what to use instead."""
 
 
 def main(arguments: list[str]) -> int:
@@ -41,47 +63,97 @@ def main(arguments: list[str]) -> int:
     if "-h" in arguments or "--help" in arguments:
         print(HELP.format(groups="\n".join(_groups())), end="")
         return 0
-    from confiner_cli.commands.sweep import parse, start
-
-    options = parse(arguments)
+    options = _parser().parse_intermixed_args(arguments)
     _refuse(options)
-    sweep = options.multirun
-    from confiner_cli.config.overrides import for_hydra
+    from confiner_cli.config.overrides import parse_overrides
+    from confiner_cli.runs.provenance import recorded_under
 
-    words = for_hydra(options.overrides, sweep)
-    if (
-        sweep
-        and not options.config_dir
-        and not options.config_name
-        and not any(map(_PROMPTED, words))
-    ):
+    overrides = parse_overrides(options.overrides, options.multirun)
+    recorded = recorded_under(overrides)
+    if options.multirun:
+        from confiner_cli.commands.sweep import sweep
+
+        names_own_config = bool(options.config_dir or options.config_name)
+        return sweep(_flags(options), overrides, recorded, names_own_config)
+    _single(_flags(options), overrides, recorded)
+    return 0
+
+
+def _single(flags: list[str], overrides: Overrides, recorded: Mapping[str, Any] | None) -> None:
+    """Run one job and print the path of its video."""
+    from confiner_cli.config.hydra import launch
+
+    failures: list[Exception] = []
+
+    def job(config: DictConfig) -> None:
+        try:
+            print(_video(config), flush=True)
+        except Exception as error:  # Hydra would print it in its own way
+            failures.append(error)
+
+    launch([*flags, *overrides.for_hydra()], job, recorded)
+    for failure in failures:
+        raise failure
+
+
+def _video(config: DictConfig) -> Path:
+    from confiner_cli.commands.jobs import carry_out
+    from confiner_cli.config.hydra import settings_of, snapshots
+    from confiner_cli.config.resolve import require_prompt, resolve
+    from confiner_cli.experts.offload import NetworkCache
+    from confiner_cli.runs.folder import RunFolder
+    from confiner_cli.runs.provenance import with_recorded_seed
+
+    settings = require_prompt(settings_of(config))
+    if settings.batch != 1:
         raise ConfinerError(
-            "prompt is empty", 'say what the videos show: prompt="a red heart rising" prompt="..."'
+            f"batch={settings.batch} is for a sweep over seeds", "-m seed=1,2,3,4 batch=4"
         )
-    flags = [flag for name, flag in FLAGS.items() if getattr(options, name)]
-    for name, flag in VALUED.items():
-        value = getattr(options, name)
-        flags += [] if value is None else [flag, value]
-    return start(flags, words, sweep)
+    job = resolve(with_recorded_seed(settings))
+    place = RunFolder.of("outputs", job.settings.output.dir)
+    with NetworkCache() as networks:
+        return carry_out([job], place, snapshots(config), networks)[0]
 
 
 def _groups() -> list[str]:
-    folder = next(
-        folder for folder in (Path(__file__).parents[2] / "configs", Path(__file__).parents[1] / "configs")
-        if (folder / "generate.yaml").is_file()
-    )  # fmt: skip
-    rows = []
-    for group in ("experts", "scheduler", "long_video"):
-        names = sorted(path.stem for path in (folder / group).glob("*.yaml"))
-        rows.append(f"  {group + '=':<21}{' | '.join(names)}")
-    return rows
+    """A line for each group: its name and what it takes."""
+    groups = ("experts", "scheduler", "long_video")
+    return [f"  {f'{group}=':<21}{' | '.join(choices(group))}" for group in groups]
+
+
+class _Parser(ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfinerError(message, "confiner generate --help")
+
+
+def _parser() -> ArgumentParser:
+    """Hydra's flags, wherever they stand among the overrides (`a=1 -m b=2`)."""
+    parser = _Parser(prog="confiner generate", add_help=False)
+    parser.add_argument("overrides", nargs="*")
+    for flag, short in SWITCHES.items():
+        parser.add_argument(*filter(None, (flag, short)), action="store_true")
+    for flag, short in VALUED.items():
+        optional = {"nargs": "?", "const": "all"} if flag == "--info" else {}
+        parser.add_argument(*filter(None, (flag, short)), **optional)
+    for flag, (short, _, _) in REFUSED.items():
+        parser.add_argument(*filter(None, (flag, short)))
+    return parser
 
 
 def _refuse(options: Namespace) -> None:
-    if options.experimental_rerun:
-        raise ConfinerError("--experimental-rerun reads a pickle", "use from=RUN_DIR")
-    if options.config_path:
-        raise ConfinerError(
-            "--config-path would hide confiner's own configs",
-            "use --config-dir, which adds a folder",
-        )
+    for flag, (_, why, cure) in REFUSED.items():
+        if getattr(options, _attribute(flag)):
+            raise ConfinerError(f"{flag} {why}", cure)
+
+
+def _flags(options: Namespace) -> list[str]:
+    """The flags as Hydra is given them, before the overrides."""
+    flags = [flag for flag in SWITCHES if getattr(options, _attribute(flag))]
+    for flag in VALUED:
+        value = getattr(options, _attribute(flag))
+        flags += [] if value is None else [flag, value]
+    return flags
+
+
+def _attribute(flag: str) -> str:
+    return flag.lstrip("-").replace("-", "_")

@@ -1,10 +1,9 @@
-"""`confiner resume RUN_DIR`: go on with a run that was interrupted or killed, from what it had finished."""
+"""`confiner resume RUN_DIR`: go on with a run that was stopped, from what it had finished."""
 
 from __future__ import annotations
 
 import sys
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 from confiner_cli.errors import ConfinerError
@@ -12,8 +11,9 @@ from confiner_cli.errors import ConfinerError
 HELP = """\
 usage: confiner resume RUN_DIR
 
-Goes on with a run that was interrupted, killed or failed, with its own settings and to the same frames. What it had
-finished is read; a file that is missing or damaged is made again. A finished run is left as it is.
+Goes on with a run that was interrupted, killed or failed, with its own settings and to the same
+frames. What it had finished is read; a file that is missing or damaged is made again. A finished
+run is left as it is.
 """
 
 
@@ -25,30 +25,38 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1 or arguments[0].startswith("-"):
         raise ConfinerError("resume takes one run folder", "confiner resume RUN_DIR")
     folder = Path(arguments[0]).expanduser().absolute()
-    if not (folder / "run.json").is_file():
+    from confiner_cli.runs.folder import RECORD, VIDEO
+
+    if not (folder / RECORD).is_file():
         raise ConfinerError(
-            f"{folder} is not a run folder: there is no run.json in it", "confiner resume RUN_DIR"
+            f"{folder} is not a run folder: there is no {RECORD} in it", "confiner resume RUN_DIR"
         )
-    from confiner_cli.config.hydra import compose, settings_of
-    from confiner_cli.config.overrides import recorded
-    from confiner_cli.config.resolve import resolved
-    from confiner_cli.config.roles import loaded_roles
-    from confiner_cli.runs.execute import run
-    from confiner_cli.runs.lock import locked
-    from confiner_cli.runs.partial import Checkpoints
-    from confiner_cli.runs.record import Place, is_whole, read_run
-    from confiner_cli.weights.download import fetch
+    _resume(folder)
+    print(folder / VIDEO, flush=True)
+    return 0
+
+
+def _resume(folder: Path) -> None:
+    from confiner_cli.commands.jobs import carry_out
+    from confiner_cli.config.resolve import require_prompt, resolve
+    from confiner_cli.experts.offload import NetworkCache
+    from confiner_cli.runs.folder import RunFolder
+    from confiner_cli.runs.provenance import is_whole, recorded_settings
+    from confiner_cli.runs.record import read_run
 
     if is_whole(folder, read_run(folder)):
-        with (
-            suppress(OSError),
-            locked(folder),
-        ):  # a kill in its last moments left its lock, too; read-only is no harm
-            Checkpoints.remove(folder)
+        _sweep_away(folder)
         print(f"already done: {folder}", file=sys.stderr)
-    else:
-        settings = resolved(settings_of(compose(list(recorded(folder, chosen=set(), output=True)))))
-        fetch(settings, loaded_roles(settings))
-        run(replace(settings, resume=True), Place(folder, exact=True), {})
-    print(folder / "video.mp4", flush=True)
-    return 0
+        return
+    job = resolve(require_prompt(recorded_settings(folder)))
+    with NetworkCache() as networks:
+        carry_out([job], RunFolder(folder, exact=True), {}, networks)
+
+
+def _sweep_away(folder: Path) -> None:
+    """Remove what a kill in a run's last moments has left: its lock, too."""
+    from confiner_cli.runs import partial
+    from confiner_cli.runs.lock import locked
+
+    with suppress(OSError), locked(folder):  # a folder that is read-only does no harm
+        partial.remove(folder)

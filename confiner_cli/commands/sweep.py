@@ -1,154 +1,144 @@
-"""Hydra as a guest: started with arguments that it can read, its errors turned into ours, sweeps kept going."""
+"""`confiner generate -m`: a job for each combination of values, kept going after a failure."""
 
 from __future__ import annotations
 
-import json
-import os
 import sys
-from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import hydra
-from hydra._internal.utils import get_args_parser
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from confiner_cli.config.hydra import config_dir, readable_errors, register, settings_of
+from confiner_cli.commands.jobs import carry_out
+from confiner_cli.config.hydra import job_place, launch, settings_of, snapshots, values_of
+from confiner_cli.config.job import Job
+from confiner_cli.config.overrides import Overrides, Word
 from confiner_cli.config.prompts import quoted
-from confiner_cli.config.resolve import resolved
-from confiner_cli.config.roles import loaded_roles
+from confiner_cli.config.resolve import require_prompt, resolve
 from confiner_cli.config.schema import Settings
 from confiner_cli.errors import ConfinerError, named_error
+from confiner_cli.experts.offload import NetworkCache
+from confiner_cli.runs.folder import RECORD, RunFolder
 from confiner_cli.runs.lock import in_use
-from confiner_cli.runs.record import Place, finished, going_on
+from confiner_cli.runs.record import FORMAT, RunRecord, read_run
+
+CLAIM = ".sweep"
+NO_SWEEP = {
+    "resume": (True, "resume one job: confiner resume JOB_DIR"),
+    "num_frames": (float("inf"), "leave out -m"),
+}
+"""Values that go with a single run only, and what to do instead."""
 
 
-def parse(arguments: list[str]) -> Namespace:
-    """Hydra's flags, wherever they stand among the overrides (`a=1 -m b=2`)."""
-    parser = get_args_parser()
-    parser.prog = "confiner generate"
+def sweep(
+    flags: list[str],
+    overrides: Overrides,
+    recorded: Mapping[str, Any] | None,
+    names_own_config: bool,
+) -> int:
+    """Run all jobs; however the sweep ends, there is a table of those that began.
 
-    def refuse(message: str) -> Any:
-        raise ConfinerError(message, "confiner generate --help")
+    Args:
+        flags: Hydra's.
+        overrides: the sweep's words.
+        recorded: values of the record that `from=` names.
+        names_own_config: whether a config of the person's own may bring the prompt.
 
-    parser.error = refuse  # type: ignore[method-assign]
-    return parser.parse_intermixed_args(arguments)
-
-
-def start(flags: list[str], words: list[str], sweep: bool) -> int:
-    """Let Hydra compose, and run the job or the sweep. Returns the exit code."""
-    if sweep:
-        for word, why in (
-            ("resume=true", "resume one job: confiner resume JOB_DIR"),
-            ("num_frames=inf", "leave out -m"),
-        ):
-            if word in words:
-                raise ConfinerError(f"{word} does not go with a sweep", why)
-        return _sweep(flags, words)
-    failures: list[Exception] = []
-    _hydra([*flags, *words], partial(single_job, failures))
-    for failure in failures:
-        raise failure
-    return 0
-
-
-def _sweep(flags: list[str], words: list[str]) -> int:
-    """Run all jobs; however the sweep ends, there is a table of those that began."""
-    with _sweep_root(words) as root:
+    Returns:
+        The exit code: 1 if a job failed.
+    """
+    if not overrides.names_prompt and not names_own_config:
+        raise ConfinerError(
+            "prompt is empty",
+            'say what the videos show: prompt="a red heart rising" prompt="..."',
+        )
+    _refuse(overrides)
+    words = _batched(overrides).for_hydra()
+    with _root(overrides) as root, NetworkCache() as networks:
+        place = f"hydra.sweep.dir={quoted(str(root))}"
         try:
-            _hydra([*flags, *words, f"hydra.sweep.dir={quoted(str(root))}"], sweep_job)
+            launch([*flags, *words, place], partial(sweep_job, networks), recorded)
         finally:
-            failed = _table(root)
+            failed = print_table(root)
     return 1 if failed else 0
 
 
-def _hydra(arguments: list[str], task: Callable[[DictConfig], None]) -> None:
-    register()
-    sys.argv = ["confiner", *arguments]
-    with readable_errors(), raising():
-        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="generate")(
-            task
-        )()
+def _refuse(overrides: Overrides) -> None:
+    """Refuse values that do not go with a sweep, before a folder is made."""
+    for word in overrides.words:
+        if word.key in NO_SWEEP:
+            refused, instead = NO_SWEEP[word.key]
+            if refused in values_of(word.text):
+                raise ConfinerError(f"{word.text} does not go with a sweep", instead)
 
 
-@contextmanager
-def raising() -> Iterator[None]:
-    """Hydra raises its errors instead of printing them; the person's own setting is put back afterwards."""
-    chosen = os.environ.get("HYDRA_FULL_ERROR")
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    try:
-        yield
-    finally:
-        if chosen is None:
-            del os.environ["HYDRA_FULL_ERROR"]
-        else:
-            os.environ["HYDRA_FULL_ERROR"] = chosen
+def _batched(overrides: Overrides) -> Overrides:
+    """With `batch=4`, the seeds of the sweep as lists of four: one job makes the runs of a list."""
+    sizes = [values_of(word.text) for word in overrides.words if word.key == "batch"]
+    if not sizes or sizes == [[1]]:
+        return overrides
+    seeds = [word for word in overrides.words if word.key == "seed"]
+    (size, *others) = sizes[0]
+    if others or type(size) is not int or size < 1:
+        raise ConfinerError("batch= takes one whole number, 1 or more", "batch=4 seed=1,2,3,4")
+    values = values_of(seeds[0].text) if seeds else []
+    if not values or not all(type(value) is int for value in values):
+        raise ConfinerError(
+            f"batch={size} is for a sweep over seeds, and there are none", "seed=1,2,3,4"
+        )
+    lists = [values[start : start + size] for start in range(0, len(values), size)]
+    text = ",".join(f"[{','.join(map(str, each))}]" for each in lists)
+    word = Word(f"seeds={text}", "", "seeds", text)
+    words = [word if each.key == "seed" else each for each in overrides.words]
+    return Overrides(tuple(words), overrides.multirun)
 
 
-def single_job(failures: list[Exception], config: DictConfig) -> None:
-    """One run; prints the path of its video. An error is put into `failures`: Hydra would print it in its own way."""
-    try:
-        print(_video(config, lambda settings: Place.of("outputs", settings.output.dir)), flush=True)
-    except Exception as error:
-        failures.append(error)
-
-
-def sweep_job(config: DictConfig) -> None:
+def sweep_job(networks: NetworkCache, config: DictConfig) -> None:
     """One job of a sweep: its failure is written down and the sweep goes on."""
-    job = HydraConfig.get()
-    root, number = Path(job.sweep.dir), str(job.job.num)
+    root, number = job_place()
+    place = RunFolder(Path(root), prefix=str(number))
     try:
-        print(_video(config, lambda _: Place(root, number)), flush=True)
+        jobs = _jobs(settings_of(config))
+        for video in carry_out(jobs, place, snapshots(config), networks):
+            print(video, flush=True)
     except Exception as error:
         named = named_error(error)
         print(f"job {number}: {named.lines()}", file=sys.stderr, flush=True)
-        if not any(root.glob(f"{number}-*/run.json")):
-            facts = {
-                "status": "failed",
-                "prompt": str(config.prompt),
-                "error": str(named),
-                "hint": named.hint,
-            }
-            folder = Place(root, number).make("failed")
-            (folder / "run.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
+        if not any(Path(root).glob(f"{number}-*/{RECORD}")):
+            _write_down_refusal(place, str(config.prompt), named)
 
 
-def _video(config: DictConfig, place: Callable[[Settings], Place]) -> Path:
-    settings = resolved(going_on(settings_of(config)))
-    # Slow to import: wrong values are told before.
-    from confiner_cli.experts.device import device_of
-    from confiner_cli.runs.execute import run
-    from confiner_cli.weights.download import fetch
-
-    chosen = place(settings)
-    if settings.resume and chosen.exact and finished(chosen.root, settings):
-        return run(settings, chosen, {})  # says so
-    device_of(settings.device)
-    fetch(settings, loaded_roles(settings))
-    return run(settings, chosen, _snapshots(config))
+def _jobs(settings: Settings) -> list[Job]:
+    """The job of these settings, or one for each of several seeds."""
+    if settings.resume:  # a config of the person's own may say so
+        raise ConfinerError("resume=true does not go with a sweep", NO_SWEEP["resume"][1])
+    require_prompt(settings)
+    if not settings.seeds:
+        return [resolve(settings)]
+    return [resolve(replace(settings, seed=seed, seeds=[])) for seed in settings.seeds]
 
 
-def _snapshots(config: DictConfig) -> dict[str, str]:
-    job = HydraConfig.get()
-    return {
-        "config.yaml": OmegaConf.to_yaml(config),
-        "hydra.yaml": OmegaConf.to_yaml(OmegaConf.create({"hydra": job})),
-        "overrides.yaml": OmegaConf.to_yaml(job.overrides.task),
-    }
+def _write_down_refusal(place: RunFolder, prompt: str, error: ConfinerError) -> None:
+    """A folder with a record for a job that was refused before it had one."""
+    record = RunRecord(
+        format=FORMAT, status="failed", prompt=prompt, error=str(error), hint=error.hint
+    )
+    (place.create("failed") / RECORD).write_text(record.as_json(), encoding="utf-8")
 
 
 @contextmanager
-def _sweep_root(words: list[str]) -> Iterator[Path]:
-    """The sweep's folder: `output.dir`, or a new one with the time for a name. It goes if no job has begun in it."""
-    place = Place.of("multirun", _chosen_root(words))
+def _root(overrides: Overrides) -> Iterator[Path]:
+    """The sweep's folder: `output.dir`, or a new one with the time for a name.
+
+    It goes if no job has begun in it.
+    """
+    place = RunFolder.of("multirun", _chosen_root(overrides))
     new = [folder for folder in (place.root, *place.root.parents) if not folder.exists()]
-    root = place.make()
-    claim = root / ".sweep"
+    root = place.create()
+    claim = root / CLAIM
     try:
         claim.touch(exist_ok=False)
     except FileExistsError as error:
@@ -157,53 +147,57 @@ def _sweep_root(words: list[str]) -> Iterator[Path]:
         yield root
     finally:
         claim.unlink(missing_ok=True)
-        if not any(root.glob("*/run.json")):
+        if not any(root.glob(f"*/{RECORD}")):
             (root / "multirun.yaml").unlink(missing_ok=True)  # Hydra's
             with suppress(OSError):
                 for folder in new if place.exact else [root, *new]:
                     folder.rmdir()
 
 
-def _chosen_root(words: list[str]) -> str | None:
-    word = next((word for word in words if word.startswith("output.dir=")), "output.dir=null")
-    with readable_errors():
-        override = OverridesParser.create().parse_override(word)
-    if override.is_sweep_override():
+def _chosen_root(overrides: Overrides) -> str | None:
+    words = Overrides(
+        tuple(word for word in overrides.words if word.key == "output.dir"), overrides.multirun
+    ).for_hydra()
+    if not words:
+        return None
+    values = values_of(words[0])
+    if len(values) > 1:
         raise ConfinerError(
-            f"{word} names several folders",
+            f"{words[0]} names several folders",
             "one folder for the sweep: every job has its own inside",
         )
-    value = override.value()
-    return None if value is None else str(value)
+    return None if values[0] is None else str(values[0])
 
 
-def _table(root: Path) -> int:
+def print_table(root: Path) -> int:
     """Print how the jobs of a sweep ended, on stderr. Returns how many did not end well."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("job", "status", "prompt", "seconds", "folder", box=box.SIMPLE)
-    jobs = sorted(root.glob("*/run.json"), key=lambda path: int(path.parent.name.partition("-")[0]))
-    if not jobs:
+    folders = sorted((path.parent for path in root.glob(f"*/{RECORD}")), key=_in_order)
+    if not folders:
         return 0
+    table = Table("job", "status", "prompt", "seconds", "folder", box=box.SIMPLE)
     failed = 0
-    for path in jobs:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        failed += facts["status"] != "done"
-        seconds = facts.get("seconds", {}).get("total")
-        shown = facts["status"] + (f": {facts['error']}" if "error" in facts else "")
-        number = path.parent.name.partition("-")[0]
-        table.add_row(
-            number,
-            shown,
-            " ".join(facts["prompt"].split()),
-            "" if seconds is None else f"{seconds:.1f}",
-            path.parent.name,
-        )
-    console = Console(
-        stderr=True, markup=False, highlight=False, width=None if sys.stderr.isatty() else 160
-    )
+    for folder in folders:
+        record = read_run(folder)
+        failed += record.status != "done"
+        table.add_row(*_row(folder, record))
+    width = None if sys.stderr.isatty() else 160
+    console = Console(stderr=True, markup=False, highlight=False, width=width)
     console.print(table)
-    console.print(f"{len(jobs) - failed} of {len(jobs)} done in {root}", soft_wrap=True)
+    console.print(f"{len(folders) - failed} of {len(folders)} done in {root}", soft_wrap=True)
     return failed
+
+
+def _in_order(folder: Path) -> tuple[int, str]:
+    return int(folder.name.partition("-")[0]), folder.name
+
+
+def _row(folder: Path, record: RunRecord) -> tuple[str, str, str, str, str]:
+    number = folder.name.partition("-")[0]
+    status = f"{record.status}: {record.error}" if record.error else record.status
+    total = record.seconds.get("total")
+    seconds = "" if total is None else f"{total:.1f}"
+    return number, status, " ".join(record.prompt.split()), seconds, folder.name

@@ -1,36 +1,34 @@
-"""The one door from Hydra: where configs live, the schema they are held to, and plain frozen values behind it.
+"""The one door from Hydra: configs are composed here and leave as plain frozen values.
 
 Nothing below this module sees a DictConfig. Imports no torch, so that `--cfg job` is quick.
 """
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, cast
 
+import hydra
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from confiner_cli.config.bounds import did_you_mean
+from confiner_cli.config.places import config_dir
 from confiner_cli.config.schema import Settings
 from confiner_cli.errors import ConfinerError
 
+VERSION_BASE = "1.3"
+RECORDED = "+recorded=run"
+"""The override that puts recorded values over the configs' own and under the command line's."""
 _HINT = "confiner generate --cfg job prints all settings and their values"
-
-
-def config_dir() -> Path:
-    """The absolute folder of the YAML files: beside the package in a checkout, inside it in a wheel."""
-    package = Path(__file__).resolve().parents[1]
-    # The checkout first: an editable install has a copy inside the package that goes stale.
-    for folder in (package.parent / "configs", package / "configs"):
-        if (folder / "generate.yaml").is_file():
-            return folder
-    raise FileNotFoundError(f"no configs beside or inside {package}")
 
 
 def schema() -> DictConfig:
@@ -44,14 +42,19 @@ def _unlock(node: DictConfig) -> None:
     # Frozen dataclasses make read-only nodes; Hydra still has to compose them.
     OmegaConf.set_readonly(node, None)
     for key in node:
-        child = node._get_node(key)
-        if isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
-            _unlock(child)
+        if not OmegaConf.is_missing(node, key) and isinstance(node[key], DictConfig):
+            _unlock(node[key])
 
 
-def register() -> None:
-    """Make the schema known to Hydra as `schema`."""
-    ConfigStore.instance().store(name="schema", node=schema(), provider="confiner")
+def _register(recorded: Mapping[str, Any] | None) -> list[str]:
+    """Make the schema known to Hydra, and recorded values if there are some; the words they take."""
+    store = ConfigStore.instance()
+    store.store(name="schema", node=schema(), provider="confiner")
+    if recorded is None:
+        return []
+    node = OmegaConf.create(dict(recorded))
+    store.store(group="recorded", name="run", node=node, package="_global_", provider="confiner")
+    return [RECORDED]
 
 
 @contextmanager
@@ -96,20 +99,108 @@ def settings_of(config: DictConfig) -> Settings:
 
 
 @readable_errors()
-def compose(overrides: Sequence[str] = (), config_name: str = "generate") -> DictConfig:
-    """Compose a config as the command line would, without touching Hydra's global state.
+def settings_from(recorded: Mapping[str, Any]) -> Settings:
+    """Settings of recorded values alone: what they do not say is the schema's default.
 
     Raises:
-        ConfinerError: an override that cannot be read, or that the schema or the groups do not have.
+        ConfinerError: a key or type that the schema does not have.
     """
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
-    from hydra._internal.utils import create_config_search_path
-    from hydra.types import RunMode
+    return settings_of(OmegaConf.create(dict(recorded)))
 
-    register()
-    loader = ConfigLoaderImpl(config_search_path=create_config_search_path(str(config_dir())))
-    config = loader.load_configuration(config_name, list(overrides), run_mode=RunMode.RUN)
-    plain: dict[Any, Any] = {
-        key: value for key, value in config.items_ex(resolve=False) if key != "hydra"
+
+@readable_errors()
+def compose(
+    overrides: Sequence[str] = (), recorded: Mapping[str, Any] | None = None
+) -> DictConfig:
+    """Compose a config as the command line would; Hydra's global state is as it was afterwards.
+
+    Args:
+        overrides: as Hydra reads them.
+        recorded: values of a record, over the configs' own and under the overrides.
+
+    Raises:
+        ConfinerError: an override that cannot be read, or that the schema or the groups do not
+            have.
+    """
+    words = [*_register(recorded), *overrides]
+    with hydra.initialize_config_dir(str(config_dir()), version_base=VERSION_BASE):
+        return hydra.compose("generate", words)
+
+
+def settings_with(overrides: Sequence[str], recorded: Mapping[str, Any] | None = None) -> Settings:
+    """The settings that overrides, as Hydra reads them, come to. Raises as `compose`."""
+    return settings_of(compose(overrides, recorded))
+
+
+def launch(
+    arguments: Sequence[str],
+    task: Callable[[DictConfig], Any],
+    recorded: Mapping[str, Any] | None = None,
+) -> None:
+    """Let Hydra run a task as its command line would: once, or for each job of a sweep.
+
+    Args:
+        arguments: Hydra's flags, then overrides.
+        task: gets the composed config. It pickles where a launcher sends it elsewhere.
+        recorded: as in `compose`.
+
+    Raises:
+        ConfinerError: what Hydra has to say about the arguments.
+    """
+    words = [*arguments, *_register(recorded)]
+    main = hydra.main(
+        version_base=VERSION_BASE, config_path=str(config_dir()), config_name="generate"
+    )
+    with readable_errors(), _as_arguments(words), _raising():
+        main(task)()
+
+
+@contextmanager
+def _as_arguments(words: Sequence[str]) -> Iterator[None]:
+    """Hydra reads `sys.argv`; it is put back afterwards."""
+    before, sys.argv = sys.argv, ["confiner", *words]
+    try:
+        yield
+    finally:
+        sys.argv = before
+
+
+@contextmanager
+def _raising() -> Iterator[None]:
+    """Hydra raises its errors instead of printing them; the person's own setting is put back."""
+    chosen = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    finally:
+        if chosen is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = chosen
+
+
+@readable_errors()
+def values_of(word: str) -> list[Any]:
+    """The values that an override, as Hydra reads it, gives its key: several in a sweep.
+
+    Raises:
+        ConfinerError: it cannot be read.
+    """
+    override = OverridesParser.create().parse_override(word)
+    return list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
+
+
+def snapshots(config: DictConfig) -> dict[str, str]:
+    """What Hydra knows of the job that runs, as the files of `.hydra/`."""
+    job = HydraConfig.get()
+    return {
+        "config.yaml": OmegaConf.to_yaml(config),
+        "hydra.yaml": OmegaConf.to_yaml(OmegaConf.create({"hydra": job})),
+        "overrides.yaml": OmegaConf.to_yaml(job.overrides.task),
     }
-    return OmegaConf.create(plain)
+
+
+def job_place() -> tuple[str, int]:
+    """The sweep's folder and the number of the job that runs."""
+    job = HydraConfig.get()
+    return str(job.sweep.dir), int(job.job.num)

@@ -1,4 +1,4 @@
-"""Prompt text, verbatim: what is refused, how it passes through Hydra unchanged, and how it becomes a file name."""
+"""Prompt text, verbatim: what is refused, how it passes through Hydra, what a file name has of it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ SLUG_LENGTH = 40
 
 
 def verbatim(text: str, name: str = "prompt", empty: bool = False) -> str:
-    """The text with outer white space stripped and CRLF turned into LF; everything else is left as it is.
+    """The text with outer white space stripped and CRLF turned into LF, else as it is.
 
     Raises:
-        ConfinerError: it is empty (unless `empty`), longer than 2,000 characters, or has control characters in it.
+        ConfinerError: it is empty (unless `empty`), longer than 2,000 characters, or has control
+            characters in it.
     """
     if not isinstance(text, str):  # Python callers meet no schema
         raise ConfinerError(f"{name}={text!r} is not a text", f'{name}="..."')
@@ -61,15 +62,19 @@ def _read(path: str, key: str) -> str:
         ) from error
 
 
+def literal(text: str) -> str:
+    """The text as a config's value that OmegaConf reads back as exactly this text."""
+    # Backslashes before an interpolation are its escapes, so they count double.
+    escaped = re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + r"\${", text)
+    # This alone would read as a value that is missing; outer white space is stripped again.
+    return "??? " if escaped == "???" else escaped
+
+
 def quoted(text: str) -> str:
     """The text as a Hydra override value that reads back as exactly this text, in sweeps too."""
     from hydra.core.override_parser.types import Quote, QuotedString
 
-    # Backslashes before an interpolation are its escapes, so they count double; `???` would read as missing.
-    escaped = re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + r"\${", text)
-    if escaped == "???":
-        escaped = "??? "
-    return str(QuotedString(text=escaped, quote=Quote.double).with_quotes())
+    return str(QuotedString(text=literal(text), quote=Quote.double).with_quotes())
 
 
 def slug(text: str) -> str:

@@ -1,103 +1,127 @@
-"""Values checked before any weight is read: settings in, settings with every null resolved out, or a two-line error."""
+"""From what was asked for to what is decided, before any weight is read: `Settings` in, a `Job` out.
+
+The only place that fills in what a person has left open, and that refuses what they cannot have.
+"""
 
 from __future__ import annotations
 
 import math
 import secrets
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from confiner_cli.config.bounds import in_range, one_of
+from confiner_cli.config.experts import check_experts, checked_places
+from confiner_cli.config.job import Job, in_order
 from confiner_cli.config.prompts import verbatim
-from confiner_cli.config.roles import loaded_roles, used_roles
-from confiner_cli.config.schema import (
-    ROLES,
-    ExpertSettings,
-    RefinementSettings,
-    Settings,
-    StructureSettings,
+from confiner_cli.config.scheduler import (
+    guidance_of,
+    refining_roles,
+    scheduler_options,
+    structure_roles,
 )
-from confiner_cli.config.segments import with_segments
-from confiner_cli.config.vocabulary import read_knowledge
+from confiner_cli.config.schema import Settings
+from confiner_cli.config.segments import long_video_options, with_segments
 from confiner_cli.errors import ConfinerError
-from confiner_cli.experts.families import FAMILIES
+from confiner_cli.experts.device import DTYPES
+from confiner_cli.experts.offload import POLICIES
 from confiner_cli.files import sha256
-from confiner_cli.media.source_video import footage_of
-from confiner_cli.method.refinement import HOP_NOISE, PATTERNS, patterns
-from confiner_cli.weights.model_ref import needs
+from confiner_cli.media.source_video import SourceVideo, probe
 
 PIXELS_PER_LATENT = 8
-DTYPES = ("auto", "bf16", "fp16", "fp32", "bfloat16", "float16", "float32")
-MEMORIES = ("auto", "high", "balanced", "low")
+"""Sizes are multiples of this: the factor in space of every latent space there is so far."""
 LARGEST_SEED = 2**63 - 1
 
 
-def resolved(settings: Settings) -> Settings:
-    """The settings with the prompt cleaned, the expert set's values for nulls, and a seed drawn if there is none.
+def resolve(settings: Settings) -> Job:
+    """Decide all that is left open: the experts' own sizes, a seed, the length of a segment.
+
+    A prompt may be missing: a plan, or experts that are loaded, need none. `require_prompt` is for
+    those who do.
 
     Raises:
         ConfinerError: a value that cannot be used, named with its key.
     """
-    prompt, prompts = _schedule(settings)
-    settings = _with_footage(settings)
-    chosen = replace(
-        settings,
-        prompt=prompt,
-        prompts=prompts,
-        negative_prompt=verbatim(settings.negative_prompt, "negative_prompt", empty=True),
-        seed=secrets.randbelow(2**32) if settings.seed is None else settings.seed,
-        num_frames=_or(settings.num_frames, settings.experts.num_frames),
-        height=_or(settings.height, settings.experts.height),
-        width=_or(settings.width, settings.experts.width),
-        fps=_or(settings.fps, settings.experts.fps),
+    if settings.seeds:
+        raise ConfinerError("seeds= is what batch= makes of a sweep's", "-m seed=1,2,3,4 batch=4")
+    settings = _with_prompts(settings)
+    settings, source_videos = _with_source_video(settings)
+    seed = secrets.randbelow(2**32) if settings.seed is None else settings.seed
+    video = _video_of(settings)
+    settings = replace(settings, seed=seed, **asdict(video))
+    _check_values(settings, video)
+    check_experts(settings.experts)
+    structure, refinement = scheduler_options(settings)
+    asked = in_order(structure_roles(settings) | refining_roles(settings))
+    experts = checked_places(settings, loaded=in_order({*asked, "spatial"}))
+    settings, timeline = with_segments(settings, video.num_frames)
+    return Job(
+        settings=settings,
+        prompts={0: settings.prompt, **settings.prompts},
+        negative_prompt=settings.negative_prompt,
+        seed=seed,
+        size=(video.height, video.width),
+        fps=video.fps,
+        experts=experts,
+        asked=asked,
+        guidance={role: guidance_of(settings.scheduler, experts[role]) for role in asked},
+        structure=structure,
+        refinement=refinement,
+        long_video=long_video_options(settings.long_video),
+        timeline=timeline,
+        source_videos=source_videos,
     )
-    _check_sizes(chosen)
-    one_of("dtype", chosen.dtype, DTYPES)
-    one_of("memory", chosen.memory, MEMORIES)
-    if chosen.frame_batch is not None:
-        in_range("frame_batch", chosen.frame_batch, 1, math.inf)
-    for role in ROLES:
-        _check_expert(f"experts.{role}", chosen.experts.role(role))
-    _check_scheduler(chosen)
-    _check_latent_space(chosen)
-    _check_places(chosen)
-    return with_segments(chosen)
 
 
-def _schedule(settings: Settings) -> tuple[str, dict[int, str]]:
-    """The prompt of the start, and those that take over later by frame, in order."""
-    strange = [frame for frame in settings.prompts if type(frame) is not int]
-    if strange:
-        raise ConfinerError(
-            f"prompts has a key {strange[0]!r} that is no frame",
-            'prompts={48: "a blue star rising"}',
-        )
-    prompts = {
-        frame: verbatim(text, f"prompts.{frame}")
-        for frame, text in sorted(settings.prompts.items())
-    }
-    if prompts and min(prompts) < 0:
-        raise ConfinerError(f"prompts has a frame {min(prompts)}", "frames are counted from 0")
-    first = prompts.pop(0, None)
-    if first is None:
-        return verbatim(settings.prompt), prompts
-    if settings.prompt and verbatim(settings.prompt) != first:
-        raise ConfinerError(
-            "prompt and prompts.0 are two prompts for frame 0", "leave one of them out"
-        )
-    return first, prompts
+def require_prompt(settings: Settings) -> Settings:
+    """These settings, where they have a prompt for the video's start.
+
+    Raises:
+        ConfinerError: they have none.
+    """
+    if 0 not in settings.prompts:
+        verbatim(settings.prompt)
+    return settings
 
 
-def _with_footage(settings: Settings) -> Settings:
+def _with_prompts(settings: Settings) -> Settings:
+    """With the prompt of the start in `prompt`, and those that take over later in order."""
+    later = _later_prompts(settings.prompts)
+    first = later.pop(0, None)
+    prompt = verbatim(settings.prompt, empty=True)
+    if first is not None:
+        if prompt and prompt != first:
+            raise ConfinerError(
+                "prompt and prompts.0 are two prompts for frame 0", "leave one of them out"
+            )
+        prompt = first
+    negative_prompt = verbatim(settings.negative_prompt, "negative_prompt", empty=True)
+    return replace(settings, prompt=prompt, prompts=later, negative_prompt=negative_prompt)
+
+
+def _later_prompts(prompts: Mapping[Any, str]) -> dict[int, str]:
+    for frame in prompts:
+        if type(frame) is not int:
+            raise ConfinerError(
+                f"prompts has a key {frame!r} that is no frame",
+                'prompts={48: "a blue star rising"}',
+            )
+        if frame < 0:
+            raise ConfinerError(f"prompts has a frame {frame}", "frames are counted from 0")
+    return {frame: verbatim(text, f"prompts.{frame}") for frame, text in sorted(prompts.items())}
+
+
+def _with_source_video(settings: Settings) -> tuple[Settings, tuple[SourceVideo, ...]]:
     """With the length and the rate of the video that is given, if one is and they are not set."""
     if settings.structure.video is None:
-        return settings
+        return settings, ()
     path = Path(settings.structure.video).expanduser().absolute()  # a record is read elsewhere, too
-    footage = footage_of(path)
-    if settings.num_frames is not None and settings.num_frames > footage.num_frames:
+    video = probe(path)
+    if settings.num_frames is not None and settings.num_frames > video.num_frames:
         raise ConfinerError(
-            f"num_frames={settings.num_frames} is more than {footage.path} has: {footage.num_frames}",
+            f"num_frames={settings.num_frames} is more than {path} has: {video.num_frames}",
             "leave num_frames= out to take all of it",
         )
     digest = sha256(path)
@@ -105,146 +129,87 @@ def _with_footage(settings: Settings) -> Settings:
         raise ConfinerError(
             f"{path} is not the video it was when its run began", "put the old file back"
         )
-    return replace(
+    given = replace(settings.structure, video=str(path), sha256=digest)
+    whole_rate = int(video.fps)
+    known = replace(
         settings,
-        structure=replace(settings.structure, video=str(path), sha256=digest),
-        num_frames=_or(settings.num_frames, footage.num_frames),
-        fps=_or(settings.fps, int(footage.fps) if footage.fps == int(footage.fps) else footage.fps),
+        structure=given,
+        num_frames=_or(settings.num_frames, video.num_frames),
+        fps=_or(settings.fps, whole_rate if video.fps == whole_rate else video.fps),
+    )
+    return known, (video,)
+
+
+@dataclass(frozen=True)
+class _Video:
+    """What is made: frames, their size in pixels, and how many a second."""
+
+    num_frames: float
+    height: int
+    width: int
+    fps: float
+
+
+def _video_of(settings: Settings) -> _Video:
+    """What is asked for, with the expert set's own values in the place of nulls."""
+    own = settings.experts
+    return _Video(
+        num_frames=_or(settings.num_frames, own.num_frames),
+        height=_or(settings.height, own.height),
+        width=_or(settings.width, own.width),
+        fps=_or(settings.fps, own.fps),
     )
 
 
-def _or(chosen: float | None, native: float) -> Any:
-    return native if chosen is None else chosen
+def _or(chosen: float | None, own: float) -> Any:
+    return own if chosen is None else chosen
 
 
-def _check_sizes(settings: Settings) -> None:
-    if not isinstance(settings.device, str):  # Python callers meet no schema
+def _check_values(settings: Settings, video: _Video) -> None:
+    """All that is neither the experts', the scheduler's nor the long video's."""
+    _check_types(settings, video)
+    if video.num_frames != math.inf:
+        in_range("num_frames", video.num_frames, 1, math.inf)
+    in_range("fps", video.fps, 1, 240)
+    in_range("seed", settings.seed, 0, LARGEST_SEED)
+    _check_side("height", video.height)
+    _check_side("width", video.width)
+    for frame in settings.prompts:
+        if frame >= video.num_frames:
+            raise ConfinerError(
+                f"the prompt at {frame} begins after the video's end, frame {video.num_frames}",
+                f"num_frames={frame + 1} or more",
+            )
+    one_of("dtype", settings.dtype, ("auto", *DTYPES))
+    one_of("memory", settings.memory, ("auto", *POLICIES))
+    if settings.frame_batch is not None:
+        in_range("frame_batch", settings.frame_batch, 1, math.inf)
+
+
+def _check_types(settings: Settings, video: _Video) -> None:
+    """What the schema holds those to who come from a config, and nobody those from Python."""
+    if not isinstance(settings.device, str):
         raise ConfinerError(
             f"device={settings.device!r} is no name of a device", "device='cpu' or device='cuda'"
         )
-    for name in ("num_frames", "seed", "height", "width"):
-        value = getattr(settings, name)
-        if type(value) is not int and not (name == "num_frames" and value == math.inf):
+    whole = {"seed": settings.seed, "height": video.height, "width": video.width}
+    if video.num_frames != math.inf:
+        whole = {"num_frames": video.num_frames, **whole}
+    for name, value in whole.items():
+        if type(value) is not int:
             also = ", or inf: until Ctrl-C" if name == "num_frames" else ""
             raise ConfinerError(
                 f"{name}={value!r} is not a whole number", f"{name}= takes a whole number{also}"
             )
-    if isinstance(settings.fps, bool) or not isinstance(settings.fps, (int, float)):
-        raise ConfinerError(f"fps={settings.fps!r} is not a number", "fps= takes frames a second")
-    if settings.num_frames != math.inf:
-        in_range("num_frames", settings.num_frames, 1, math.inf)
-    late = [frame for frame in settings.prompts if frame >= settings.length]
-    if late:
-        raise ConfinerError(
-            f"the prompt at {late[0]} begins after the video's end, frame {settings.num_frames}",
-            f"num_frames={late[0] + 1} or more",
-        )
-    in_range("fps", settings.fps, 1, 240)
-    in_range("seed", settings.seed, 0, LARGEST_SEED)
-    for name in ("height", "width"):
-        value = getattr(settings, name)
-        in_range(name, value, PIXELS_PER_LATENT, 4096)
-        if value % PIXELS_PER_LATENT:
-            near = max(PIXELS_PER_LATENT, round(value / PIXELS_PER_LATENT) * PIXELS_PER_LATENT)
-            raise ConfinerError(
-                f"{name}={value} is not a multiple of {PIXELS_PER_LATENT}", f"{name}={near}"
-            )
+    if isinstance(video.fps, bool) or not isinstance(video.fps, (int, float)):
+        raise ConfinerError(f"fps={video.fps!r} is not a number", "fps= takes frames a second")
 
 
-def _check_latent_space(settings: Settings) -> None:
-    spaces = {role: settings.experts.role(role).latent_space for role in loaded_roles(settings)}
-    others = [role for role, space in spaces.items() if space != spaces["spatial"]]
-    if others:
+def _check_side(name: str, value: Any) -> None:
+    in_range(name, value, PIXELS_PER_LATENT, 4096)
+    if value % PIXELS_PER_LATENT:
+        near = max(PIXELS_PER_LATENT, round(value / PIXELS_PER_LATENT) * PIXELS_PER_LATENT)
         raise ConfinerError(
-            f"experts.{others[0]} works in the latents of {spaces[others[0]]}, and experts.spatial, which brings the "
-            f"VAE, in those of {spaces['spatial']}",
-            "all experts of a set must share one latent space: choose others",
+            f"{name}={value} is not a multiple of {PIXELS_PER_LATENT}", f"{name}={near}"
         )
 
-
-def _check_places(settings: Settings) -> None:
-    if settings.experts.knows is not None:
-        read_knowledge(settings.experts.knows)
-    for role in loaded_roles(settings):
-        for name, need in needs(role, settings.expert(role)):
-            place = need.source.path
-            if place is not None and not place.exists():
-                raise ConfinerError(
-                    f"experts.{role}.{name}: there is no {place.absolute()}",
-                    "name a folder in diffusers' layout, a file, or owner/name[@revision] on the hub",
-                )
-
-
-def _check_expert(key: str, expert: ExpertSettings) -> None:
-    one_of(f"{key}.family", expert.family, FAMILIES)
-    one_of(f"{key}.beta_schedule", expert.beta_schedule, ("linear", "scaled_linear"))
-    one_of(f"{key}.prediction_type", expert.prediction_type, ("epsilon", "v_prediction", "sample"))
-    in_range(f"{key}.guidance_scale", expert.guidance_scale, 0, 100)
-    in_range(f"{key}.max_frames", expert.max_frames, 1, math.inf)
-    in_range(f"{key}.num_train_timesteps", expert.num_train_timesteps, 2, 100_000)
-    if not 0 < expert.beta_start <= expert.beta_end < 1:
-        raise ConfinerError(
-            f"{key}.beta_start={expert.beta_start} and beta_end={expert.beta_end} are no noise schedule",
-            "0 < beta_start <= beta_end < 1",
-        )
-
-
-def _check_scheduler(settings: Settings) -> None:
-    scheduler = settings.scheduler
-    if not used_roles(settings):
-        raise ConfinerError(
-            f"scheduler={scheduler.name} has no refinement, and structure.video= leaves out all else",
-            "scheduler=confiner_9",
-        )
-    one_of("scheduler.structure.expert", scheduler.structure.expert, ROLES)
-    last = min(settings.experts.role(role).num_train_timesteps for role in used_roles(settings)) - 1
-    _check_structure(scheduler.structure, last)
-    _check_distilled(scheduler.structure, settings.experts.role(scheduler.structure.expert))
-    _check_refinement(scheduler.refinement, last)
-    interval = scheduler.guidance_interval
-    if len(interval) != 2 or not 0 <= interval[0] <= interval[1] <= 1:
-        raise ConfinerError(
-            f"scheduler.guidance_interval={interval} is not an interval of noise levels",
-            "two numbers from 0 (clean) to 1 (noise): scheduler.guidance_interval=[0.35,1.0]",
-        )
-
-
-def _check_structure(structure: StructureSettings, last: int) -> None:
-    key = "scheduler.structure"
-    in_range(f"{key}.num_inference_steps", structure.num_inference_steps, 1, last)
-    one_of(f"{key}.timestep_spacing", structure.timestep_spacing, ("trailing", "leading"))
-
-
-def _check_distilled(structure: StructureSettings, expert: ExpertSettings) -> None:
-    steps, made_for = structure.num_inference_steps, expert.distilled_steps
-    if made_for and steps not in made_for:
-        nearest = min(made_for, key=lambda count: abs(count - steps))
-        raise ConfinerError(
-            f"scheduler.structure.num_inference_steps={steps}: the {structure.expert} expert was distilled for "
-            f"{', '.join(map(str, made_for))} steps only",
-            f"scheduler.structure.num_inference_steps={nearest}",
-        )
-
-
-def _check_refinement(refinement: RefinementSettings, last: int) -> None:
-    key = "scheduler.refinement"
-    steps = refinement.num_inference_steps
-    in_range(f"{key}.num_inference_steps", steps, 0, last)
-    if not steps:
-        return
-    in_range(f"{key}.te", refinement.te, steps, last)
-    one_of(f"{key}.timestep_matching", refinement.timestep_matching, ("same", "snr"))
-    one_of(f"{key}.frame_noise", refinement.frame_noise, ("own", "shared"))
-    hop_noise, pattern = refinement.hop_noise, refinement.pattern
-    if isinstance(hop_noise, (int, float)) and not isinstance(hop_noise, bool):
-        in_range(f"{key}.hop_noise", hop_noise, 0, 1)
-    else:
-        one_of(f"{key}.hop_noise", hop_noise, HOP_NOISE, "or a number from 0 to 1")
-    names = patterns(pattern, steps) if isinstance(pattern, (str, list)) else [pattern]
-    for name in names:
-        one_of(f"{key}.pattern", name, PATTERNS)
-    if len(names) != steps:
-        raise ConfinerError(
-            f"{key}.pattern lists {len(names)} patterns for {steps} steps",
-            "name one pattern for all steps, or one a step",
-        )

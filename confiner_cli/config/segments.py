@@ -1,87 +1,118 @@
-"""How long a segment of a long video is, and whether the experts take it: resolved and checked like all settings."""
+"""How long a segment of a long video is, and whether the experts take it."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 
 from confiner_cli.config.bounds import in_range, one_of
-from confiner_cli.config.roles import refining_roles, structure_roles
-from confiner_cli.config.schema import ALIGNMENTS, NOISE_KEYS, SHUFFLES, LongVideoSettings, Settings
+from confiner_cli.config.schema import LongVideoSettings, Settings
+from confiner_cli.config.scheduler import refining_roles, structure_roles
 from confiner_cli.errors import ConfinerError
+from confiner_cli.method.long.timeline import Timeline
+from confiner_cli.method.options import ALIGNMENTS, NOISE_KEYS, SHUFFLES, LongVideoOptions
+
+OVERLAP = "long_video.window_overlap"
+SEGMENT = "long_video.segment_frames"
 
 
-def with_segments(settings: Settings) -> Settings:
-    """With the length of a segment: the whole video where the experts take it at once, else their own length.
+def with_segments(settings: Settings, num_frames: float) -> tuple[Settings, Timeline]:
+    """With the length of a segment, the overlap of windows and whether segments turn; the timeline.
+
+    A segment is the whole video where the experts take it at once, else their own length.
 
     Raises:
-        ConfinerError: a value of `long_video` that cannot be used, or more frames at once than the experts take.
+        ConfinerError: a value of `long_video` that cannot be used, or more frames at once than the
+            experts take.
     """
     _check(settings.long_video)
-    length, overlap = _length(settings), settings.long_video.window_overlap
-    one = settings.length <= length
-    if overlap is None:
-        overlap = 0 if one else _overlap(settings, length)
-    most = _limit(settings, 0 if one else overlap)
+    length = _segment_frames(settings, num_frames)
+    is_one = num_frames <= length
+    overlap = _overlap(settings, length, is_one)
+    most = _most_frames(settings, 0 if is_one else overlap)
     if length > most:
         raise ConfinerError(
-            f"long_video.segment_frames={length} with window_overlap={overlap} is more than {settings.experts.name} "
-            "takes at once",
-            f"long_video.segment_frames={most:.0f} or less",
+            f"{SEGMENT}={length} with window_overlap={overlap} is more than "
+            f"{settings.experts.name} takes at once",
+            f"{SEGMENT}={most:.0f} or less",
         )
-    if not one and overlap > length // 2:
+    if not is_one and overlap > length // 2:
         raise ConfinerError(
-            f"long_video.window_overlap={overlap} is more than half a segment of {length} frames",
-            f"long_video.window_overlap={length // 2} or less",
+            f"{OVERLAP}={overlap} is more than half a segment of {length} frames",
+            f"{OVERLAP}={length // 2} or less",
         )
-    turn = settings.experts.turn if settings.long_video.turn is None else settings.long_video.turn
-    chosen = replace(settings.long_video, segment_frames=length, window_overlap=overlap, turn=turn)
-    return replace(settings, long_video=chosen)
+    turn = settings.long_video.turn
+    decided = replace(
+        settings.long_video,
+        segment_frames=length,
+        window_overlap=overlap,
+        turn=settings.experts.turn if turn is None else turn,
+    )
+    timeline = Timeline(num_frames, length, 0 if is_one else overlap, decided.staggered)
+    return replace(settings, long_video=decided), timeline
 
 
-def _length(settings: Settings) -> int:
-    long_video, at_once = settings.long_video, _limit(settings, 0)
-    if settings.length > at_once and long_video.name == "none":
+def long_video_options(long_video: LongVideoSettings) -> LongVideoOptions:
+    """The method's options, of settings that `with_segments` has decided."""
+    return LongVideoOptions(
+        consistency=long_video.consistency,
+        shuffle=long_video.shuffle,
+        coherence=long_video.coherence,
+        align=long_video.align,
+        noise_by=long_video.noise_by,
+        turn=bool(long_video.turn),
+    )
+
+
+def _segment_frames(settings: Settings, num_frames: float) -> int:
+    long_video, at_once = settings.long_video, _most_frames(settings, overlap=0)
+    if num_frames > at_once and long_video.name == "none":
         raise ConfinerError(
-            f"num_frames={settings.num_frames} is more than {settings.experts.name} takes at once: {at_once:.0f}",
+            f"num_frames={num_frames} is more than {settings.experts.name} takes at once: "
+            f"{at_once:.0f}",
             f"add long_video=confiner_long, or num_frames={at_once:.0f} or less",
         )
     if long_video.segment_frames is not None:
         return long_video.segment_frames
-    if settings.length <= at_once:
-        return int(settings.length)
-    own = settings.experts.num_frames
-    if long_video.window_overlap is not None:
-        in_range("long_video.window_overlap", long_video.window_overlap, 0, own // 2)
-    overlap = own // 4 if long_video.window_overlap is None else long_video.window_overlap
-    return int(min(own, _limit(settings, overlap)))
+    if num_frames <= at_once:
+        return int(num_frames)
+    own, overlap = settings.experts.num_frames, long_video.window_overlap
+    if overlap is None:
+        overlap = own // 4
+    in_range(OVERLAP, overlap, 0, own // 2)
+    return int(min(own, _most_frames(settings, overlap)))
 
 
-def _overlap(settings: Settings, length: int) -> int:
-    """Half a segment, or what the refining experts take beside a segment, but a quarter at least."""
-    refined = min(
-        (settings.experts.role(role).max_frames for role in refining_roles(settings)),
-        default=length,
-    )
-    return max(length // 4, min(length // 2, refined - length))
+def _overlap(settings: Settings, length: int, is_one: bool) -> int:
+    """Half a segment, or what the experts take beside a segment, but a quarter at least."""
+    if settings.long_video.window_overlap is not None:
+        return settings.long_video.window_overlap
+    if is_one:
+        return 0
+    at_once = min(_max_frames(settings, refining_roles(settings)), default=length)
+    return max(length // 4, min(length // 2, at_once - length))
 
 
-def _limit(settings: Settings, overlap: int) -> float:
+def _most_frames(settings: Settings, overlap: int) -> float:
     """The most frames of a segment, whose refinement window has `overlap` more."""
-    structure = [settings.experts.role(role).max_frames for role in structure_roles(settings)]
-    refined = [
-        settings.experts.role(role).max_frames - overlap for role in refining_roles(settings)
-    ]
-    return min((*structure, *refined), default=settings.experts.num_frames)
+    drafted = _max_frames(settings, structure_roles(settings))
+    refined = _max_frames(settings, refining_roles(settings))
+    most = [*drafted, *(frames - overlap for frames in refined)]
+    return min(most, default=settings.experts.num_frames)
+
+
+def _max_frames(settings: Settings, roles: Iterable[str]) -> list[int]:
+    return [settings.experts.role(role).max_frames for role in roles]
 
 
 def _check(long_video: LongVideoSettings) -> None:
     if long_video.segment_frames is not None:
-        in_range("long_video.segment_frames", long_video.segment_frames, 1, math.inf)
+        in_range(SEGMENT, long_video.segment_frames, 1, math.inf)
     in_range("long_video.consistency", long_video.consistency, 0, 1)
     in_range("long_video.coherence", long_video.coherence, 0, 0.5)
     if long_video.window_overlap is not None:
-        in_range("long_video.window_overlap", long_video.window_overlap, 0, math.inf)
+        in_range(OVERLAP, long_video.window_overlap, 0, math.inf)
     one_of("long_video.shuffle", long_video.shuffle, SHUFFLES)
     one_of("long_video.align", long_video.align, ALIGNMENTS)
     one_of("long_video.noise_by", long_video.noise_by, NOISE_KEYS)

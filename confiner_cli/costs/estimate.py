@@ -1,20 +1,20 @@
-"""What a run would do and cost, known before anything is loaded: visits, passes, operations, memory. No torch."""
+"""What a run would do and cost, known before anything is loaded: visits, passes, operations.
+
+The visits are those of the run: the same functions list them, from the same schedules, and the same
+guidance says how many passes each takes. No torch.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import accumulate
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from confiner_cli.config.schema import ExpertSettings, Settings
+from confiner_cli.config.job import Job
 from confiner_cli.costs.table import companions, costs
-from confiner_cli.errors import ConfinerError
-from confiner_cli.method.level import Level
-from confiner_cli.method.long.timeline import timeline_of
-from confiner_cli.method.refinement import HOP_NOISE, Pair, patterns, visits
-from confiner_cli.method.structure import SPACINGS
+from confiner_cli.method.refinement import refinement_visits
+from confiner_cli.method.schedule import Schedule
+from confiner_cli.method.structure import structure_visits
 from confiner_cli.method.walk import Visit
 
 
@@ -30,128 +30,91 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Levels:
-    """A noise schedule without tensors: what the method's lists of visits need of one, to six digits."""
+class PlannedExpert:
+    """All that a list of visits asks of an expert: which schedule it is on."""
 
-    signal: Sequence[float]
+    schedule: Schedule
 
-    @classmethod
-    def of(cls, expert: ExpertSettings) -> Levels:
-        """The schedule that an expert states."""
-        count, power = (
-            expert.num_train_timesteps,
-            2 if expert.beta_schedule == "scaled_linear" else 1,
-        )
-        low, high = expert.beta_start ** (1 / power), expert.beta_end ** (1 / power)
-        betas = ((low + (high - low) * step / (count - 1)) ** power for step in range(count))
-        return cls(
-            [
-                math.sqrt(abar)
-                for abar in accumulate((1 - beta for beta in betas), lambda a, b: a * b)
-            ]
-        )
-
-    def __len__(self) -> int:
-        return len(self.signal)
-
-    def level(self, t: int) -> Level:
-        """The level at timestep `t`."""
-        return Level(self.signal[t], math.sqrt(1 - self.signal[t] ** 2))
-
-    def matching(self, level: Level) -> int:
-        """The timestep whose noise-to-signal ratio is nearest to that of a level."""
-        wanted = math.log(level.noise / level.signal)
-        return min(
-            range(len(self)),
-            key=lambda t: abs(math.log(self.level(t).noise / self.level(t).signal) - wanted),
-        )
+    def read_on(self, schedule: Schedule) -> PlannedExpert:
+        """The same expert, its output read on another schedule (eq. 7)."""
+        return replace(self, schedule=schedule)
 
 
 @dataclass(frozen=True)
-class Named:
-    """A denoiser that is only talked about."""
+class Walk:
+    """One walk of a stage: how many frames, and how many prompts take part (each is a pass)."""
 
-    schedule: Any
-
-    def on(self, schedule: Any) -> Named:
-        """The same on another schedule."""
-        return Named(schedule)
+    num_frames: int
+    prompts: int = 1
 
 
-def rows(settings: Settings) -> Iterator[Row]:
+def rows(job: Job) -> Iterator[Row]:
     """What each role does in each stage, and the VAE's decoding.
 
-    A guided visit inside the guidance interval is two passes; a window is passed once more for each prompt that begins
-    inside it.
+    A visit that guidance applies to is two passes; a window is passed once more for each prompt
+    that begins inside it.
 
     Raises:
         ConfinerError: the video has no end.
     """
-    if math.isinf(settings.length):
-        raise ConfinerError(
-            "a video without an end costs without an end", "num_frames= takes a number here"
-        )
-    timeline = timeline_of(settings)
-    refined = [timeline.refines(number) for number in range(int(timeline.window_count))]
-    windows = [
-        (len(span), 1 + sum(span.start < frame < span.stop for frame in settings.prompts))
-        for span in refined
+    job = job.finite("a video without an end costs without an end")
+    timeline = job.timeline
+    windows = [timeline.refines(number) for number in range(int(timeline.window_count))]
+    refined = [
+        Walk(len(span), 1 + sum(span.start < frame < span.stop for frame in job.prompts))
+        for span in windows
     ]
-    sampled = [] if settings.structure.video else _structure(settings)
-    for stage, stops, walks in (
-        ("structure", sampled, [(timeline.length, 1)] * len(timeline.structures)),
-        ("refinement", _refinement(settings), windows),
-    ):
-        for role, visits_of in _by_role(stops).items():
-            passes = sum(_passes(settings, visit) for visit in visits_of)
-            flops = [_flops(settings, role, passes * prompts, frames) for frames, prompts in walks]
-            total = None if None in flops else sum(value for value in flops if value is not None)
-            yield Row(
-                stage,
-                role,
-                len(visits_of) * len(walks),
-                passes * sum(prompts for _, prompts in walks),
-                total,
-            )
-    _, vae = companions(settings.expert("spatial").architecture or "")
-    frames = int(settings.length)
-    yield Row(
-        "decode", "vae", 2 * frames, 2 * frames, 2 * costs()[vae].flops(frames, *settings.size)
-    )  # shown, too
+    drafted = [Walk(timeline.length)] * len(timeline.structures)
+    yield from _stage(job, "structure", _structure_visits(job), drafted)
+    yield from _stage(job, "refinement", _refinement_visits(job), refined)
+    yield _decoding(job)
 
 
-def _by_role(stops: Sequence[Visit]) -> dict[str, list[Visit]]:
-    return {
-        role: [visit for visit in stops if visit.role == role]
-        for role in dict.fromkeys(v.role for v in stops)
-    }
+def _stage(
+    job: Job, stage: str, visits: Sequence[Visit[Any]], walks: Sequence[Walk]
+) -> Iterator[Row]:
+    for role in dict.fromkeys(visit.role for visit in visits):
+        own = [visit for visit in visits if visit.role == role]
+        passes = sum(job.guidance[role].passes(visit.level) for visit in own)
+        yield Row(
+            stage,
+            role,
+            evaluations=len(own) * len(walks),
+            passes=passes * sum(walk.prompts for walk in walks),
+            flops=_flops(job, role, passes, walks),
+        )
 
 
-def _structure(settings: Settings) -> list[Visit]:
-    structure = settings.scheduler.structure
-    denoiser: Any = Named(Levels.of(settings.expert(structure.expert)))
-    grid = SPACINGS[structure.timestep_spacing](denoiser.schedule, structure.num_inference_steps)
-    return [Visit(structure.expert, denoiser, t) for t in grid.timesteps]
-
-
-def _refinement(settings: Settings) -> list[Visit]:
-    refinement = settings.scheduler.refinement
-    steps = refinement.num_inference_steps
-    if not steps:
+def _structure_visits(job: Job) -> list[Visit[Any]]:
+    if not job.samples_structures:
         return []
-    spatial: Any = Named(Levels.of(settings.expert("spatial")))
-    temporal: Any = Named(Levels.of(settings.expert("temporal")))
-    hop_noise = HOP_NOISE.get(refinement.hop_noise, refinement.hop_noise)
-    pair = Pair(spatial, temporal, hop_noise, refinement.timestep_matching == "snr")
-    return visits(pair, refinement.te, patterns(refinement.pattern, steps))
+    expert = planned_experts(job)[job.structure.expert]
+    return structure_visits(job.structure, expert)
 
 
-def _passes(settings: Settings, visit: Visit) -> int:
-    low, high = settings.scheduler.guidance_interval
-    guided = settings.expert(visit.role).guidance_scale != 1 and low <= visit.level.noise <= high
-    return 2 if guided else 1
+def _refinement_visits(job: Job) -> list[Visit[Any]]:
+    if not job.refinement.num_inference_steps:
+        return []
+    experts = planned_experts(job)
+    return refinement_visits(job.refinement, experts["spatial"], experts["temporal"])
 
 
-def _flops(settings: Settings, role: str, passes: int, frames: int) -> float | None:
-    cost = costs().get(settings.expert(role).architecture or "")
-    return None if cost is None else passes * cost.flops(frames, *settings.size)
+def planned_experts(job: Job) -> Mapping[str, PlannedExpert]:
+    """The experts that are asked, by role."""
+    return {role: PlannedExpert(job.experts[role].schedule) for role in job.asked}
+
+
+def _flops(job: Job, role: str, passes: int, walks: Sequence[Walk]) -> float | None:
+    cost = costs().get(job.experts[role].architecture or "")
+    if cost is None:
+        return None
+    return sum(
+        passes * walk.prompts * cost.flops(walk.num_frames, *job.size) for walk in walks
+    )
+
+
+def _decoding(job: Job) -> Row:
+    """The VAE decodes the drafts, which are shown, and the result."""
+    _, vae = companions(job.experts["spatial"].architecture or "")
+    frames = 2 * int(job.num_frames)
+    return Row("decode", "vae", frames, frames, costs()[vae].flops(frames, *job.size))

@@ -1,57 +1,73 @@
-"""How much device memory a run needs with each memory setting, and which of them `memory=auto` means. No torch."""
+"""How much device memory a job needs with each memory setting, and which of them `auto` means.
+
+No torch: `confiner plan` says it before anything is loaded.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from confiner_cli.config.roles import used_roles
-from confiner_cli.config.schema import Settings
+from confiner_cli.config.job import Job
 from confiner_cli.costs.table import Cost, companions, costs
-from confiner_cli.experts.offload import MEMORY, STAGE, Memory
-from confiner_cli.method.long.timeline import timeline_of
+from confiner_cli.experts.offload import POLICIES, STAGE, OffloadPolicy
 
 SPARE = 1.15
 """What the allocator and the kernels' workspaces take on top of what was counted."""
 
 
-def memory_of(settings: Settings, free: int | None, bytes_a_number: int = 2) -> Memory:
-    """What `memory=` and `frame_batch=` mean, with so many bytes free; None where there is nothing to be saved.
+def policy_of(
+    job: Job, free: int | None, bytes_a_number: int = 2, batch: int = 1
+) -> OffloadPolicy:
+    """What `memory=` and `frame_batch=` mean.
 
-    `auto` is the first of high, balanced and low that fits, low where none does, high where the need is not known.
+    `auto` is the first of high, balanced and low that fits; low where none does, and high where the
+    need is not known.
+
+    Args:
+        job: what is to be made.
+        free: bytes that the device has; None where there is nothing to be saved.
+        bytes_a_number: of the precision that networks compute in.
+        batch: how many samples go through the networks at once.
     """
-    name = settings.memory
+    name = job.settings.memory
     if name == "auto":
-        name = "high"
-        if free is not None:
-            needs = {option: needed(settings, option, bytes_a_number) for option in MEMORY}
-            name = next(
-                (option for option, need in needs.items() if need is None or need <= free), "low"
-            )
-    memory = MEMORY[name]
-    return (
-        memory
-        if settings.frame_batch is None
-        else replace(memory, frame_batch=settings.frame_batch)
-    )
+        name = "high" if free is None else _first_that_fits(job, free, bytes_a_number, batch)
+    policy = POLICIES[name]
+    frame_batch = job.settings.frame_batch
+    return policy if frame_batch is None else replace(policy, frame_batch=frame_batch)
 
 
-def needed(settings: Settings, name: str, bytes_a_number: int = 2) -> float | None:
-    """Bytes that a run holds on the device at its peak; None where an expert's network is not a known one."""
-    roles, table = used_roles(settings), costs()
-    architectures = {role: settings.expert(role).architecture or "" for role in roles}
+def _first_that_fits(job: Job, free: int, bytes_a_number: int, batch: int) -> str:
+    for name in POLICIES:
+        need = peak_bytes(job, name, bytes_a_number, batch)
+        if need is None or need <= free:
+            return name
+    return "low"
+
+
+def peak_bytes(job: Job, name: str, bytes_a_number: int = 2, batch: int = 1) -> float | None:
+    """Bytes that a job holds on the device at its peak with the memory setting `name`.
+
+    None where an expert's network is not a known one. Arguments as in `policy_of`.
+    """
+    table = costs()
+    architectures = {role: job.experts[role].architecture or "" for role in job.asked}
     if not set(architectures.values()) <= set(table):
         return None
-    beside = {row for architecture in architectures.values() for row in companions(architecture)}
     networks = {role: table[architecture] for role, architecture in architectures.items()}
+    beside: set[str] = set()
+    for architecture in architectures.values():
+        beside.update(companions(architecture))
+    others = [table[row].parameters for row in beside]
     sizes = {role: cost.parameters for role, cost in networks.items()}
-    resident = _resident(sizes, [table[row].parameters for row in beside], name) * bytes_a_number
-    vae = table[companions(settings.expert("spatial").architecture or "")[1]]
-    working = max(_working(settings, networks, vae, MEMORY[name])) * bytes_a_number / 2
-    return SPARE * (resident + working)
+    vae = table[companions(job.experts["spatial"].architecture or "")[1]]
+    working = max(_activation_bytes(job, networks, vae, POLICIES[name], batch))
+    resident = _resident_parameters(sizes, others, name)
+    return SPARE * bytes_a_number * (resident + working / 2)
 
 
-def _resident(networks: dict[str, int], others: list[int], name: str) -> int:
+def _resident_parameters(networks: Mapping[str, int], others: Sequence[int], name: str) -> int:
     """Parameters that are on the device at once; `others` are text encoders and the VAE."""
     if name == "low":
         return max(*networks.values(), *others)
@@ -63,18 +79,18 @@ def _resident(networks: dict[str, int], others: list[int], name: str) -> int:
     return max(stages.values()) + sum(others)
 
 
-def _working(
-    settings: Settings, networks: dict[str, Cost], vae: Cost, memory: Memory
+def _activation_bytes(
+    job: Job, networks: Mapping[str, Cost], vae: Cost, policy: OffloadPolicy, batch: int
 ) -> Iterator[float]:
     """Bytes of a pass of each network, in 16 bits."""
-    timeline = timeline_of(settings)
-    window = max(
-        len(timeline.refines(number)) for number in range(int(min(timeline.window_count, 3)))
-    )
+    timeline = job.timeline
+    first = range(int(min(timeline.window_count, 3)))  # all others are as long as one of these
+    window = max(len(timeline.refines(number)) for number in first)
     for role, cost in networks.items():
-        passed = window if STAGE[role] == "refinement" else timeline.length
-        batch = memory.frame_batch if role == "spatial" and memory.frame_batch else passed
-        together = settings.expert(role).guidance_scale != 1 and memory.guidance_together
-        frames = min(passed, batch) * (2 if together else 1)
-        yield cost.activation_bytes(frames, *settings.size)
-    yield vae.activation_bytes(min(window, memory.decode_batch), *settings.size)
+        frames = window if STAGE[role] == "refinement" else timeline.length
+        if role == "spatial" and policy.frame_batch:
+            frames = min(frames, policy.frame_batch)
+        guided = job.guidance[role].scale != 1 and policy.guidance_batched
+        samples = batch * (2 if guided else 1)
+        yield cost.activation_bytes(frames * samples, *job.size)
+    yield vae.activation_bytes(min(window, policy.decode_batch), *job.size)

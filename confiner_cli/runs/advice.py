@@ -1,55 +1,78 @@
-"""What a person should know before a run, a line each: what of their words has no effect, what is too little."""
+"""What a person should know before a run, a line each: words without effect, too few steps."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from confiner_cli.config.schema import Settings
-from confiner_cli.config.vocabulary import read_knowledge
+from confiner_cli.config.job import Job
+from confiner_cli.config.vocabulary import read_vocabulary
 from confiner_cli.experts.expert import Expert
-from confiner_cli.method.long.timeline import timeline_of
 
 
-def notices(settings: Settings, experts: Mapping[str, Expert]) -> Iterator[str]:
-    """Remarks about the prompts and the steps."""
-    prompts = {"prompt": settings.prompt} | {
-        f"prompt at {at}": text for at, text in settings.prompts.items()
-    }
-    if settings.experts.knows is not None:
-        knowledge = read_knowledge(settings.experts.knows)
-        for text in dict.fromkeys(prompts.values()):
-            yield from knowledge.notices(settings.experts.name, text)
-    for name, text in (prompts | {"negative prompt": settings.negative_prompt}).items():
-        for unread in sorted({expert.text.unread(text) for expert in experts.values()} - {""}):
-            yield f"the text encoder does not read the end of the {name}: {unread!r}"
-    yield from _without_effect(settings, experts)
-    if not settings.structure.video:
-        yield from _late(settings)
-        yield from _too_few_steps(settings)
+def advice(job: Job, experts: Mapping[str, Expert]) -> Iterator[str]:
+    """Remarks about the prompts and the steps of a job.
+
+    Args:
+        job: what is to be made.
+        experts: by role, those that are asked.
+    """
+    yield from _unlearnt_words(job)
+    yield from _truncated_texts(job, experts)
+    yield from _without_effect(job)
+    if job.samples_structures:
+        yield from _late_prompts(job)
+        yield from _too_few_steps(job)
 
 
-def _late(settings: Settings) -> Iterator[str]:
-    """Prompts that the structures take over later than asked: each has the prompt of its start."""
-    length = timeline_of(settings).length
-    for frame in settings.prompts:
-        start = -(-frame // length) * length
-        if start >= settings.length:
-            yield f"the prompt at {frame} comes after the last structure's start: it takes part in the refinement only"
-        elif start != frame:
-            yield f"the prompt at {frame} decides the structure from frame {start} on, where the next segment starts"
+def _unlearnt_words(job: Job) -> Iterator[str]:
+    place = job.settings.experts.knows
+    if place is not None:
+        vocabulary = read_vocabulary(place)
+        for text in dict.fromkeys(job.prompts.values()):
+            yield from vocabulary.advice(job.settings.experts.name, text)
 
 
-def _without_effect(settings: Settings, experts: Mapping[str, Expert]) -> Iterator[str]:
-    deaf = [role for role, expert in experts.items() if expert.guidance_scale == 1.0]
-    if settings.negative_prompt and deaf:
-        yield f"the negative prompt has no effect on the {' and the '.join(deaf)} expert: guidance_scale is 1"
+def _truncated_texts(job: Job, experts: Mapping[str, Expert]) -> Iterator[str]:
+    texts = {"prompt": job.prompt}
+    texts |= {f"prompt at {frame}": text for frame, text in job.prompts.items() if frame}
+    texts["negative prompt"] = job.negative_prompt
+    for name, text in texts.items():
+        ends = {expert.text.truncated(text) for expert in experts.values()}
+        for end in sorted(ends - {""}):
+            yield f"the text encoder does not read the end of the {name}: {end!r}"
 
 
-def _too_few_steps(settings: Settings) -> Iterator[str]:
-    structure = settings.scheduler.structure
-    least = settings.experts.role(structure.expert).least_steps
-    if structure.num_inference_steps < least:
+def _without_effect(job: Job) -> Iterator[str]:
+    unguided = [role for role in job.asked if job.guidance[role].scale == 1.0]
+    if job.negative_prompt and unguided:
         yield (
-            f"the {structure.expert} expert needs {least} steps or more: "
-            f"scheduler.structure.num_inference_steps={structure.num_inference_steps} is too few"
+            f"the negative prompt has no effect on the {' and the '.join(unguided)} expert: "
+            "guidance_scale is 1"
+        )
+
+
+def _late_prompts(job: Job) -> Iterator[str]:
+    """Prompts that structures take over later than asked: each has the prompt of its start."""
+    length = job.timeline.length
+    for frame in job.prompts:
+        start = -(-frame // length) * length
+        if start >= job.num_frames:
+            yield (
+                f"the prompt at {frame} comes after the last structure's start: it takes part in "
+                "the refinement only"
+            )
+        elif start != frame:
+            yield (
+                f"the prompt at {frame} decides the structure from frame {start} on, where the "
+                "next segment starts"
+            )
+
+
+def _too_few_steps(job: Job) -> Iterator[str]:
+    role, steps = job.structure.expert, job.structure.num_inference_steps
+    least = job.experts[role].least_steps
+    if steps < least:
+        yield (
+            f"the {role} expert needs {least} steps or more: "
+            f"scheduler.structure.num_inference_steps={steps} is too few"
         )

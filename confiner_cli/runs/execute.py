@@ -1,9 +1,9 @@
-"""One run on disk: settings in, a run folder with the video and everything known about it out."""
+"""Jobs carried out on disk: a run folder for each, with the video and everything known about it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -11,169 +11,174 @@ from time import monotonic
 import torch
 
 from confiner_cli import progress
+from confiner_cli.config.job import Job
 from confiner_cli.config.prompts import slug
-from confiner_cli.config.roles import loaded_roles
-from confiner_cli.config.schema import Settings
 from confiner_cli.errors import ConfinerError, Terminated, named_error
 from confiner_cli.experts.device import device_of
-from confiner_cli.media.contact_sheet import columns, write_contact_sheet
-from confiner_cli.media.video import read_frames
-from confiner_cli.runs.loading import Production, prepare
+from confiner_cli.experts.offload import NetworkCache
+from confiner_cli.experts.spec import requirements
+from confiner_cli.media.contact_sheet import write_contact_sheet
+from confiner_cli.runs import partial
+from confiner_cli.runs.folder import VIDEO, RunFolder, resume_command
+from confiner_cli.runs.loaded_pipeline import LoadedPipeline, load_pipeline
 from confiner_cli.runs.lock import locked
 from confiner_cli.runs.meter import Meter
-from confiner_cli.runs.partial import Checkpoints
-from confiner_cli.runs.record import (
-    PROMPTING,
-    Place,
-    Record,
-    finished,
-    plain,
-    read_run,
-    resume_command,
-    versions,
-)
-from confiner_cli.runs.render import Work, evaluations_left, produce, write_latents
+from confiner_cli.runs.open_run import OpenRun, open_run
+from confiner_cli.runs.provenance import is_finished, plain
+from confiner_cli.runs.render import Renderer, evaluations_left
 from confiner_cli.runs.signals import unmasked
 from confiner_cli.weights import hub
-from confiner_cli.weights.model_ref import needs
 
 
-def run(settings: Settings, place: Place, snapshots: Mapping[str, str]) -> Path:
-    """Make the folder and the video in it, or go on with a run there. Returns the absolute path of video.mp4.
+def execute_jobs(
+    jobs: Sequence[Job],
+    place: RunFolder,
+    snapshots: Mapping[str, str],
+    networks: NetworkCache,
+) -> list[Path]:
+    """Make a folder and the video in it for each job, or go on with the runs there.
 
     Args:
-        settings: checked, with their nulls resolved.
-        place: where the folder goes, or is.
+        jobs: one, or several that differ in their seeds alone: they are sampled in one forward.
+        place: where the folders go, or the one folder is.
         snapshots: files for `.hydra/`, by name.
+        networks: where networks stay from job to job.
+
+    Returns:
+        The absolute paths of each video.mp4.
 
     Raises:
         ConfinerError: with the status `failed` in run.json, or before there is a folder.
         KeyboardInterrupt, Terminated: with the status `interrupted`.
     """
-    device = device_of(settings.device)
+    device = device_of(jobs[0].settings.device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)  # a sweep's jobs share the process
-    folder = place.make(f"{slug(settings.prompt)}-s{settings.seed}", going_on=settings.resume)
-    with locked(folder):
-        if settings.resume and finished(folder, settings):
-            Checkpoints.remove(folder)
-            progress.say(f"already done: {folder}")
-            return folder / "video.mp4"
-        record, meter = _record(folder, settings, snapshots, device), Meter(device=device)
-        meter.go_on_from(record.known)
-        with _ending(record, meter):
-            started = monotonic()
-            production = prepare(settings)
-            meter.add("load", monotonic() - started)
-            _notice(record, production)
-            record.update(memory=production.memory, models=_models(settings))
-            checkpoints = Checkpoints.of(
-                folder, production.plan.timeline, settings.output.save_latents
-            )
-            _make(settings, production, meter, record, checkpoints)
-        Checkpoints.remove(folder)
-        _summary(record)
-    return folder / "video.mp4"
+    meter = Meter(device=device)
+    folders = [_created(job, place) for job in jobs]
+    with ExitStack() as locks:
+        for folder in folders:
+            locks.enter_context(locked(folder))
+        left = [
+            (job, folder)
+            for job, folder in zip(jobs, folders, strict=True)
+            if not _is_done(job, folder)
+        ]
+        if left:
+            name = _name_of(device)
+            batch = len(left) if len(left) > 1 else 0
+            runs = [open_run(job, at, snapshots, meter, name, batch) for job, at in left]
+            with _ending(runs, meter):
+                _make(runs, meter, networks)
+            for run in runs:
+                partial.remove(run.folder)
+                _summarise(run)
+    return [folder / VIDEO for folder in folders]
 
 
-def _record(
-    folder: Path, settings: Settings, snapshots: Mapping[str, str], device: torch.device
-) -> Record:
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
-    if not (settings.resume and (folder / "run.json").exists()):
-        record = Record.new(folder, settings, snapshots, device=name)
-        record.event("started")
-        return record
-    record = Record(
-        folder,
-        {key: value for key, value in read_run(folder).items() if key not in ("error", "hint")},
-    )
-    before = record.known.get("versions", {})
-    changed = [
-        f"{package} {before.get(package)} is now {now}"
-        for package, now in versions().items()
-        if before.get(package) != now
-    ]
-    chosen = plain(settings)
-    record.update(config=chosen, **{key: chosen[key] for key in PROMPTING})
-    record.update(status="running", resumed=record.known.get("resumed", 0) + 1, versions=versions())
-    record.event("resumed")
-    for line in changed:
-        progress.say(f"notice: {line}: what is made from here on may differ in its last bits")
-    return record
+def _created(job: Job, place: RunFolder) -> Path:
+    return place.create(f"{slug(job.prompt)}-s{job.seed}", resume=job.settings.resume)
 
 
-def _make(
-    settings: Settings,
-    production: Production,
-    meter: Meter,
-    record: Record,
-    checkpoints: Checkpoints,
-) -> None:
-    """The videos, then what is made of them: the contact sheet, and the latents if they are wanted."""
-    with progress.evaluations(evaluations_left(production, checkpoints)) as shown:
-        work = Work(settings, production, checkpoints, meter, record, shown)
-        num_frames = produce(work)
-    if num_frames != settings.num_frames:
-        ended = replace(settings, num_frames=num_frames)
-        record.update(config=plain(ended), stopped_at=num_frames)
-    rows = {
-        row: read_frames(record.folder / f"{name}.mp4", columns(num_frames))
-        for row, name in (("structure", "structure"), ("result", "video"))
-    }
-    write_contact_sheet(record.folder / "contact_sheet.png", settings.prompt, rows)
-    if settings.output.save_latents:
-        write_latents(work, record.folder / "latents.safetensors")
+def _is_done(job: Job, folder: Path) -> bool:
+    """Whether there is nothing to do; what a kill in the last moments has left is swept away."""
+    if not (job.settings.resume and is_finished(folder, job.settings)):
+        return False
+    partial.remove(folder)
+    progress.say(f"already done: {folder}")
+    return True
+
+
+def _make(runs: Sequence[OpenRun], meter: Meter, networks: NetworkCache) -> None:
+    """The videos, then what is made of them: contact sheets, and the latents if wanted."""
+    started = monotonic()
+    loaded = load_pipeline([run.job for run in runs], networks)
+    meter.add("load", monotonic() - started)
+    _notice(runs, loaded)
+    with progress.evaluations(evaluations_left(runs, loaded)) as tell:
+        renderer = Renderer(runs, loaded, meter, tell)
+        renderer.render()
+    for run in runs:
+        _write_down_length(run)
+        rows = {"structure": run.shown["structure"], "result": run.shown["video"]}
+        write_contact_sheet(run.folder / "contact_sheet.png", run.job.prompt, rows)
+    if runs[0].job.settings.output.save_latents:
+        renderer.write_latents()
+
+
+def _write_down_length(run: OpenRun) -> None:
+    """A video without an end has one now."""
+    if run.num_frames != run.job.num_frames:
+        ended = replace(run.job.settings, num_frames=run.num_frames)
+        run.logbook.update(config=plain(ended), stopped_at=run.num_frames)
 
 
 @contextmanager
-def _ending(record: Record, meter: Meter) -> Iterator[None]:
-    """However the run ends, run.json says how and what it has cost; errors that have a cure are given it."""
+def _ending(runs: Sequence[OpenRun], meter: Meter) -> Iterator[None]:
+    """However runs end, run.json says how and what they have cost; errors are given their cure."""
     try:
         with unmasked():
             yield
-        record.end("done", **meter.costs())
+        for run in runs:
+            run.logbook.end("done", **meter.costs_after(run.earlier))
     except (KeyboardInterrupt, Terminated):
-        with suppress(OSError):
-            record.end("interrupted", **meter.costs())
-        progress.say(f"to go on: {resume_command(record.folder)}")
+        for run in runs:
+            with suppress(OSError):
+                run.logbook.end("interrupted", **meter.costs_after(run.earlier))
+            progress.say(f"to go on: {resume_command(run.folder)}")
         raise
     except Exception as error:
-        named = named_error(
-            error, meter.stage, record.known.get("memory") or record.known["config"]["memory"]
-        )
-        with suppress(OSError):  # a full disk may have no room for this either
-            record.end("failed", error=str(named), hint=named.hint, **meter.costs())
-            record.log(named.lines())
-        if Checkpoints.there(record.folder) and named.exit_code == ConfinerError.exit_code:
-            progress.say(
-                f"what is finished is kept; to go on afterwards: {resume_command(record.folder)}"
-            )
+        memory = runs[0].logbook.record.memory or runs[0].job.settings.memory
+        named = named_error(error, meter.stage, memory)
+        for run in runs:
+            _write_down_failure(run, named, meter)
         if named is error:
             raise
         raise named from error
 
 
-def _notice(record: Record, production: Production) -> None:
-    for notice in production.notices:
+def _write_down_failure(run: OpenRun, error: ConfinerError, meter: Meter) -> None:
+    costs = meter.costs_after(run.earlier)
+    with suppress(OSError):  # a full disk may have no room for this either
+        run.logbook.end("failed", error=str(error), hint=error.hint, **costs)
+        run.logbook.log(error.lines())
+    if partial.has_latents(run.folder) and error.exit_code == ConfinerError.exit_code:
+        progress.say(
+            f"what is finished is kept; to go on afterwards: {resume_command(run.folder)}"
+        )
+
+
+def _notice(runs: Sequence[OpenRun], loaded: LoadedPipeline) -> None:
+    for notice in loaded.notices:
         progress.say(f"notice: {notice}")
-        record.log(notice)
-    record.update(notices=list(production.notices))
+    for run in runs:
+        for notice in loaded.notices:
+            run.logbook.log(notice)
+        run.logbook.update(
+            notices=loaded.notices, memory=loaded.policy.name, models=_models(run.job)
+        )
 
 
-def _models(settings: Settings) -> dict[str, str]:
+def _models(job: Job) -> dict[str, str]:
     """The commits of the models that came from the hub: `main` is another one tomorrow."""
-    used = [
-        need for role in loaded_roles(settings) for _, need in needs(role, settings.expert(role))
-    ]
-    places = {str(need.source): hub.commit_of(need, hub.cached(need)) for need in used}
-    return {source: commit for source, commit in places.items() if commit}
+    commits: dict[str, str] = {}
+    for role, expert in job.experts.items():
+        for _, requirement in requirements(role, expert):
+            commit = hub.commit_of(requirement, hub.cached(requirement))
+            if commit:
+                commits[str(requirement.ref)] = commit
+    return commits
 
 
-def _summary(record: Record) -> None:
-    facts = record.known
-    seconds = ", ".join(f"{stage} {value:.1f} s" for stage, value in facts["seconds"].items())
-    calls = ", ".join(f"{role} {count}" for role, count in facts["evaluations"].items() if count)
-    line = f"done: {seconds}; evaluations: {calls}; peak memory {facts['peak_memory_bytes'] / 2**20:.0f} MiB"
+def _name_of(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+
+
+def _summarise(run: OpenRun) -> None:
+    record = run.logbook.record
+    seconds = ", ".join(f"{stage} {value:.1f} s" for stage, value in record.seconds.items())
+    calls = ", ".join(f"{role} {count}" for role, count in record.evaluations.items() if count)
+    memory = f"{record.peak_memory_bytes / 2**20:.0f} MiB"
+    line = f"done: {seconds}; evaluations: {calls}; peak memory {memory}"
     progress.say(line)
-    record.log(line)
+    run.logbook.log(line)

@@ -5,26 +5,32 @@ from __future__ import annotations
 import resource
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from threading import Lock
 from time import monotonic
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
 
 from confiner_cli.config.schema import ROLES
 from confiner_cli.method.walk import Step
+from confiner_cli.runs.record import RunRecord
 
 Item = TypeVar("Item")
 
 
 @dataclass
 class Meter:
-    """What a run has cost so far: evaluations (denoiser calls), passes through networks, seconds a stage.
+    """What this process has spent so far. Threads may add to it.
 
-    `stage` is what it is doing. `encode` goes on beside the others; `wait` is what was waited for it.
+    Attributes:
+        evaluations: denoiser calls by role.
+        passes: what they cost, in passes through networks: a guided call is two.
+        seconds: by stage. `encode` goes on beside the others; `wait` is what was waited for it.
+        stage: what is being done.
+        device: whose memory counts.
+        started: when, by the monotonic clock.
     """
 
     evaluations: Counter[str] = field(default_factory=Counter)
@@ -34,14 +40,6 @@ class Meter:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     started: float = field(default_factory=monotonic)
     _lock: Lock = field(default_factory=Lock, repr=False)
-
-    def go_on_from(self, known: Mapping[str, Any]) -> None:
-        """Begin with what an earlier process has recorded."""
-        self.evaluations.update(known.get("evaluations", {}))
-        self.passes.update(known.get("passes", {}))
-        for stage, seconds in known.get("seconds", {}).items():
-            self.seconds[stage] += seconds
-        self.started -= self.seconds["total"]
 
     def add(self, stage: str, seconds: float) -> None:
         """Add to a stage's seconds, from whichever thread."""
@@ -54,36 +52,39 @@ class Meter:
         call(*arguments)
         self.add("wait", monotonic() - started)
 
-    def watch(self, stage: str, steps: Iterable[Step]) -> Iterator[Step]:
-        """Pass the steps on and count them."""
-        for step in self._timed(stage, steps):
+    def watch(self, stage: str, steps: Iterable[Step], total: int) -> Iterator[Step]:
+        """Pass the steps of a walk on and count them (a `Watch`)."""
+        for step in self.timed(stage, steps):
             self.evaluations[step.visit.role] += 1
             self.passes[step.visit.role] += step.estimate.passes
             yield step
 
-    def decode(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Pass decoded frames on and count the seconds that decoding takes."""
-        return self._timed("decode", frames)
-
-    def _timed(self, stage: str, items: Iterable[Item]) -> Iterator[Item]:
+    def timed(self, stage: str, items: Iterable[Item]) -> Iterator[Item]:
+        """Pass items on and count the seconds that they take to come."""
         started, self.stage = monotonic(), stage
         for item in items:
             self.add(stage, monotonic() - started)
             yield item
             started, self.stage = monotonic(), stage
 
-    def costs(self) -> dict[str, Any]:
-        """All of it, as run.json has it."""
+    def costs_after(self, earlier: RunRecord) -> dict[str, Any]:
+        """All of it, with what earlier processes have spent on a run, as its record has it."""
         with self._lock:
-            self.seconds.pop("total", None)  # the last of them
-            self.seconds["total"] = monotonic() - self.started
-            seconds = {stage: round(value, 3) for stage, value in self.seconds.items()}
+            seconds = Counter(self.seconds)
+        seconds["total"] = monotonic() - self.started
+        seconds.update(earlier.seconds)
+        total = seconds.pop("total")  # the last of them
+        rounded = {stage: round(value, 3) for stage, value in (*seconds.items(), ("total", total))}
         return {
-            "evaluations": {role: self.evaluations[role] for role in ROLES},
-            "passes": {role: self.passes[role] for role in ROLES},
-            "seconds": seconds,
+            "evaluations": _summed(self.evaluations, earlier.evaluations),
+            "passes": _summed(self.passes, earlier.passes),
+            "seconds": rounded,
             "peak_memory_bytes": peak_memory(self.device),
         }
+
+
+def _summed(counts: Counter[str], earlier: Any) -> dict[str, int]:
+    return {role: counts[role] + earlier.get(role, 0) for role in ROLES}
 
 
 def peak_memory(device: torch.device) -> int:

@@ -1,234 +1,190 @@
-"""A run's way to its videos: whatever is finished already is read, the rest is made, written down and encoded."""
+"""A run's way to its videos: tasks done one after another, encoders beside them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from time import monotonic
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from confiner_cli.config.schema import Settings
-from confiner_cli.media.background import Feed, beside
-from confiner_cli.media.video import join_videos, temporary_beside, write_video
-from confiner_cli.method.long.timeline import Timeline, numbers
-from confiner_cli.method.pipeline import Watch, decided, draft, structure, window
+from confiner_cli.files import atomic_write
+from confiner_cli.media.background import consume_in_background
+from confiner_cli.method.long.timeline import count_up
+from confiner_cli.method.pipeline import Structure, Watch
 from confiner_cli.method.walk import Step
-from confiner_cli.runs.loading import Production
+from confiner_cli.runs.batch import BatchStore
+from confiner_cli.runs.executor import execute
+from confiner_cli.runs.loaded_pipeline import LoadedPipeline
 from confiner_cli.runs.meter import Meter
-from confiner_cli.runs.partial import Checkpoints
-from confiner_cli.runs.record import Record, recipe
+from confiner_cli.runs.open_run import OpenRun
+from confiner_cli.runs.perform import Performer, Result, graph_of
+from confiner_cli.runs.tasks import LATENTS, Kind, Task
 
-Part = tuple[int, list[Tensor]]
-"""A part's number and its frames, uint8 `(height, width, 3)`."""
 WAITING = 2
-"""How many parts may wait for their encoder."""
+"""How many chunks may wait for their encoder."""
 
 
-@dataclass(frozen=True)
-class Work:
-    """A run at work: what decides it, what it has finished, and whom it tells of each step.
+class Renderer:
+    """Makes the videos of runs that are sampled together, most often of one.
 
-    `check` raises what an encoder has failed of.
+    Args:
+        runs: at work, in the order of the pipeline's samples.
+        loaded: the experts, conditioned on the runs' prompts.
+        meter: what the process spends.
+        tell: is told the stage after each evaluation.
     """
 
-    settings: Settings
-    production: Production
-    checkpoints: Checkpoints
-    meter: Meter
-    record: Record
-    shown: Callable[[str], None]
-    check: Callable[[], None] = lambda: None
+    def __init__(
+        self,
+        runs: Sequence[OpenRun],
+        loaded: LoadedPipeline,
+        meter: Meter,
+        tell: Callable[[str], None],
+    ) -> None:
+        self.runs = runs
+        self.loaded = loaded
+        self.meter = meter
+        self.tell = tell
+        self.graph = graph_of(loaded)
+        self.store = BatchStore([run.partial for run in runs])
+        self.performer = Performer(loaded, self._watch, self._decode)
 
-    @property
-    def timeline(self) -> Timeline:
-        """Where structures and windows lie."""
-        return self.production.plan.timeline
+    def render(self) -> None:
+        """Make structure.mp4 and video.mp4 of every run.
+
+        Raises:
+            KeyboardInterrupt: it was interrupted, unless the video has no end and a frame is
+                finished: this is how such a video is given its end.
+        """
+        endless = math.isinf(self.graph.timeline.num_frames)
+        with ExitStack() as encoders:
+            self._start(encoders)
+            try:
+                self._bring_about()
+            except KeyboardInterrupt:
+                if not endless:
+                    raise
+            self._end(Kind.CHUNK)
+            if endless:
+                self._end(Kind.PREVIEW)  # only now is it known how long it is
+            for run in self.runs:
+                self.meter.wait(run.streams[Kind.PREVIEW].wait)
+        if not self.runs[0].num_frames:
+            raise KeyboardInterrupt
+
+    def write_latents(self) -> None:
+        """Write base noise, structures and refined windows of every run, cut to its length."""
+        timeline = self.graph.timeline
+        structures = [Task(Kind.STRUCTURE, n) for n in count_up(timeline.structure_count)]
+        windows = [Task(Kind.WINDOW, n) for n in count_up(timeline.window_count)]
+        for _ in execute([*structures, *windows], self.graph, self.store, self._perform):
+            pass  # whatever is damaged is made again
+        noise = self.loaded.pipeline.initial_noise(0)
+        for run, base_noise in zip(self.runs, noise.split(1), strict=True):
+            drafts = [_latents(run.partial.get(task)) for task in structures]
+            refined = [_latents(run.partial.get(task)) for task in windows]
+            _write(run, {"structure": drafts, "refined": self._faded(refined)}, base_noise)
+
+    def _start(self, encoders: ExitStack) -> None:
+        for run in self.runs:
+            for kind in (Kind.PREVIEW, Kind.CHUNK):
+                consume = partial(run.encoded, kind)
+                stream = encoders.enter_context(consume_in_background(consume, WAITING))
+                run.streams[kind] = stream
+
+    def _bring_about(self) -> None:
+        last = Task(Kind.PREVIEW, int(min(self.graph.timeline.structure_count, 2**62)) - 1)
+        goals = self.graph.goals()
+        for goal in execute(goals, self.graph, self.store, self._perform):
+            if goal == last:
+                self._end(Kind.PREVIEW)  # structure.mp4 is joined while the refinement goes on
+
+    def _end(self, kind: Kind) -> None:
+        for run in self.runs:
+            self.meter.wait(run.streams[kind].end)
+            if kind is Kind.CHUNK:
+                self.meter.wait(run.streams[kind].wait)
+
+    def _perform(self, task: Task, needed: Mapping[Task, Result]) -> Result:
+        """Do a task and write down that it is done."""
+        result = self.performer(task, needed)
+        if task.kind in LATENTS:
+            for number, run in enumerate(self.runs):
+                if isinstance(result, Structure):
+                    turned = result.backwards[number]
+                    run.logbook.event("structure", index=task.number, backwards=turned)
+                run.write_down_costs()
+        return result
+
+    def _watch(self, task: Task) -> Watch:
+        """Count, show and record the steps of a task; stop early where nothing can be written."""
+
+        def watch(stage: str, steps: Iterator[Step], total: int) -> Iterable[Step]:
+            self._record("stage", stage=stage, index=task.number, evaluations=total)
+            for number, step in enumerate(self.meter.watch(stage, steps, total), start=1):
+                self.tell(stage)
+                visit = step.visit
+                self._record(
+                    "visit",
+                    stage=stage,
+                    index=task.number,
+                    number=number,
+                    role=visit.role,
+                    t=visit.t,
+                )
+                for run in self.runs:
+                    run.check()
+                yield step
+
+        return watch
+
+    def _record(self, event: str, **facts: object) -> None:
+        for run in self.runs:
+            run.logbook.event(event, **facts)
+
+    def _decode(self, latents: Tensor) -> Iterator[Tensor]:
+        return self.meter.timed("decode", self.loaded.decoder(latents))
+
+    def _faded(self, refined: list[Tensor]) -> list[Tensor]:
+        """What each window decides, of all that each has refined."""
+        befores = [None, *refined[:-1]]
+        return [
+            self.performer.faded(number, window, before)
+            for number, (window, before) in enumerate(zip(refined, befores, strict=True))
+        ]
 
 
-def evaluations_left(production: Production, checkpoints: Checkpoints) -> float:
+def evaluations_left(runs: Sequence[OpenRun], loaded: LoadedPipeline) -> float:
     """How many evaluations there are to do; `math.inf` for a video without an end."""
-    plan, timeline = production.plan, production.plan.timeline
+    pipeline, timeline = loaded.pipeline, loaded.pipeline.timeline
     if math.isinf(timeline.num_frames):
         return math.inf
-    drafts = sum(
-        not checkpoints.has_part("structure", number)
-        for number in numbers(timeline.structure_count)
+    store = BatchStore([run.partial for run in runs])
+    previews = [Task(Kind.PREVIEW, n) for n in count_up(timeline.structure_count)]
+    chunks = [Task(Kind.CHUNK, n) for n in count_up(timeline.window_count)]
+    structures = sum(not store.has(task) for task in previews)
+    windows = sum(not store.has(task) for task in chunks)
+    return (
+        structures * pipeline.structure_evaluations + windows * pipeline.refinement_evaluations
     )
-    windows = sum(
-        not checkpoints.has_part("video", number) for number in numbers(timeline.window_count)
-    )
-    return drafts * plan.structure_evaluations + windows * len(plan.visits(timeline.refines(0)))
 
 
-def produce(work: Work) -> int:
-    """Make structure.mp4 and video.mp4; returns the number of frames, which of a video without an end Ctrl-C decides.
-
-    Raises:
-        KeyboardInterrupt: a video that has an end was interrupted, or no frame of one without was finished.
-    """
-    endless = math.isinf(work.timeline.num_frames)
-    with (
-        beside(_writer(work, "structure"), WAITING) as preview,
-        beside(_writer(work, "video"), WAITING) as video,
-    ):
-
-        def check() -> None:
-            preview.check()
-            video.check()
-
-        work = replace(work, check=check)
-        try:
-            for number in numbers(work.timeline.window_count):
-                _preview(work, number, preview)
-                _window(work, number, video)
-        except KeyboardInterrupt:
-            if not endless:
-                raise
-        video.end()
-        work.meter.wait(video.wait)
-        if endless:
-            preview.end()  # only now is it known how long it is
-        work.meter.wait(preview.wait)
-    frames = _frames(work)
-    if not frames:
-        raise KeyboardInterrupt
-    return frames
+def _latents(result: Result) -> Tensor:
+    if isinstance(result, Structure):
+        return result.latents
+    assert isinstance(result, Tensor)
+    return result
 
 
-def _preview(work: Work, number: int, preview: Feed[Part]) -> None:
-    """Show the structures that window `number` is the first to need; with the last one, structure.mp4 is finished."""
-    timeline = work.timeline
-    before = timeline.structures_of(timeline.refines(number - 1)).stop if number else 0
-    for needed in range(before, timeline.structures_of(timeline.refines(number)).stop):
-        if not work.checkpoints.has_part("structure", needed):
-            latents = _structure(work, needed)
-            inside = min(timeline.num_frames - timeline.structure(needed).start, timeline.length)
-            frames = islice(work.meter.decode(work.production.decoder(latents)), int(inside))
-            work.meter.wait(preview.add, (needed, list(frames)))
-        if needed + 1 == timeline.structure_count:
-            preview.end()
-
-
-def _window(work: Work, number: int, video: Feed[Part]) -> None:
-    """Refine window `number` and hand its frames to the encoder."""
-    if work.checkpoints.has_part("video", number):
-        return
-    before = _refined(work, number - 1) if number and work.timeline.overlap else None
-    refined = _refined(work, number)
-    work.checkpoints.tidy(number)
-    frames = list(
-        work.meter.decode(work.production.decoder(decided(work.timeline, number, refined, before)))
-    )
-    work.meter.wait(video.add, (number, frames))
-
-
-def _structure(work: Work, number: int) -> Tensor:
-    """The latents of structure `number`: read, or made from the nearest one before it that can be gone on from."""
-    kept = work.checkpoints.structure(number)
-    if kept is not None:
-        return kept
-    first, made = number, None
-    while work.production.plan.follows and first and made is None:
-        made = work.checkpoints.newest(first - 1)
-        first -= made is None
-    for each in range(first, number + 1):
-        made = structure(work.production.plan, each, made, _watch(work, each))
-        work.record.event("structure", index=each, backwards=made.backwards)
-        work.record.update(**work.meter.costs())
-        work.checkpoints.keep_structure(made)
-    assert made is not None
-    return made.latents
-
-
-def _refined(work: Work, number: int) -> Tensor:
-    """All that window `number` refines: read, or refined from its structures."""
-    kept = work.checkpoints.window(number)
-    if kept is not None:
-        return kept
-    span = work.timeline.refines(number)
-    parts = {needed: _structure(work, needed) for needed in work.timeline.structures_of(span)}
-    refined = window(
-        work.production.plan, number, draft(work.timeline, span, parts), _watch(work, number)
-    )
-    work.record.update(**work.meter.costs())
-    work.checkpoints.keep_window(number, refined)
-    return refined
-
-
-def _watch(work: Work, index: int) -> Watch:
-    """Count, show and record the steps of structure or window `index`; stop early where a part cannot be written."""
-
-    def watch(stage: str, steps: Iterator[Step], total: int) -> Iterable[Step]:
-        work.record.event("stage", stage=stage, index=index, evaluations=total)
-        for number, step in enumerate(work.meter.watch(stage, steps), start=1):
-            work.shown(stage)
-            work.check()
-            work.record.event(
-                "visit",
-                stage=stage,
-                index=index,
-                number=number,
-                role=step.visit.role,
-                t=step.visit.t,
-            )
-            yield step
-
-    return watch
-
-
-def _writer(work: Work, name: str) -> Callable[[Iterator[Part]], None]:
-    """Encodes each part as it comes, by an encoder of its own; after the last it joins them."""
-    settings, checkpoints = work.settings, work.checkpoints
-    assert settings.fps is not None
-    size, fps = settings.size, settings.fps
-
-    def write(parts: Iterator[Part]) -> None:
-        for number, frames in parts:
-            started = monotonic()
-            write_video(checkpoints.part(name, number), frames, size, fps)
-            checkpoints.journal.add(checkpoints.part(name, number))
-            work.record.event(
-                "wrote", file=f"{checkpoints.folder.name}/{checkpoints.part(name, number).name}"
-            )
-            work.meter.add("encode", monotonic() - started)
-        count = _frames(work)
-        if not count:
-            return  # stopped before the first part
-        told = name == "video" and settings.output.metadata
-        comment = recipe(replace(settings, num_frames=count)) if told else None
-        join_videos(
-            work.record.folder / f"{name}.mp4", checkpoints.parts(name), count, size, comment
-        )
-        work.record.event("wrote", file=f"{name}.mp4")
-
-    return write
-
-
-def _frames(work: Work) -> int:
-    """The video's length; of one without an end, as far as it is finished."""
-    if math.isfinite(work.timeline.num_frames):
-        return int(work.timeline.num_frames)
-    finished = len(work.checkpoints.parts("video"))
-    return work.timeline.window(finished - 1).stop if finished else 0
-
-
-def write_latents(work: Work, path: Path) -> None:
-    """Write base noise, structures and refined windows, each joined along the frames and cut to the video's length."""
-    plan, timeline, num_frames = work.production.plan, work.timeline, _frames(work)
-    drafts = [_structure(work, number) for number in range(math.ceil(num_frames / timeline.length))]
-    windows = range(len(work.checkpoints.parts("video")))
-    whole = [_refined(work, number) for number in windows]
-    finished = [
-        decided(timeline, number, whole[number], whole[number - 1] if number else None)
-        for number in windows
-    ]
-    tensors = {"structure": torch.cat(drafts, dim=2), "refined": torch.cat(finished, dim=2)}
-    tensors = {name: latents[:, :, :num_frames].contiguous() for name, latents in tensors.items()}
-    with temporary_beside(path) as temporary:
-        save_file(tensors | {"base_noise": plan.initial_noise(0)}, temporary)
+def _write(run: OpenRun, parts: Mapping[str, list[Tensor]], base_noise: Tensor) -> None:
+    path: Path = run.folder / "latents.safetensors"
+    tensors = {"base_noise": base_noise}
+    for name, latents in parts.items():
+        tensors[name] = torch.cat(latents, dim=2)[:, :, : run.num_frames].contiguous()
+    with atomic_write(path) as temporary:
+        save_file(tensors, temporary)

@@ -13,12 +13,18 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from support.nasty_prompts import NASTY
 
-from confiner_cli.config.hydra import compose, settings_of
-from confiner_cli.config.overrides import for_hydra, recorded
+from confiner_cli.config.hydra import compose, settings_of, settings_with
+from confiner_cli.config.overrides import parse_overrides
 from confiner_cli.config.prompts import verbatim
-from confiner_cli.config.resolve import resolved
-from confiner_cli.config.schema import LoraSettings, OutputSettings
+from confiner_cli.config.resolve import resolve
+from confiner_cli.config.schema import OutputSettings
 from confiner_cli.errors import ConfinerError
+from confiner_cli.experts.spec import LoraSpec
+from confiner_cli.runs.provenance import recorded_settings, settings_of_words
+
+
+def for_hydra(words, multirun):
+    return parse_overrides(words, multirun).for_hydra()
 
 
 def random_texts(count: int, seed: int) -> list[str]:
@@ -111,39 +117,35 @@ def record(tmp_path):
         "prompt=${a}, (b)", "seed=7", "num_frames=4", "output.dir=x", "experts.spatial.guidance_scale=1e-05",
         "scheduler=confiner_18", "scheduler.refinement.te=50", "scheduler.refinement.pattern=[naive,standard]",
     )  # fmt: skip
-    settings = settings_of(compose(for_hydra(words, multirun=False)))
+    settings = settings_of_words(words)
     (tmp_path / "run.json").write_text(json.dumps({"config": asdict(settings)}))
     return tmp_path, settings
 
 
 def test_a_record_gives_the_same_settings_but_for_the_folder(record):
     folder, settings = record
-    again = settings_of(compose(list(recorded(folder, set()))))
+    again = settings_of_words([f"from={folder}"])
     assert settings.prompt == "${a}, (b)"
     assert again == replace(settings, output=OutputSettings())
 
 
 def test_what_is_chosen_anew_replaces_the_record(record):
     folder, settings = record
-    again = settings_of(
-        compose(for_hydra([f"from={folder}", "scheduler=confiner_9", "seed=8"], multirun=False))
-    )
+    again = settings_of_words([f"from={folder}", "scheduler=confiner_9", "seed=8"])
     assert (again.seed, again.prompt, again.experts) == (8, settings.prompt, settings.experts)
-    assert again.scheduler == settings_of(compose(["scheduler=confiner_9"])).scheduler
-    deeper = settings_of(
-        compose(for_hydra([f"from={folder}", "scheduler.refinement.te=60"], multirun=False))
-    )
+    assert again.scheduler == settings_with(["scheduler=confiner_9"]).scheduler
+    deeper = settings_of_words([f"from={folder}", "scheduler.refinement.te=60"])
     assert (deeper.scheduler.name, deeper.scheduler.refinement.te) == ("confiner_18", 60)
-    sized = settings_of(compose(for_hydra([f"from={folder}", "experts=tiny"], multirun=False)))
-    assert (sized.num_frames, sized.experts) == (None, settings_of(compose()).experts)
+    sized = settings_of_words([f"from={folder}", "experts=tiny"])
+    assert (sized.num_frames, sized.experts) == (None, settings_with([]).experts)
 
 
 def test_what_an_older_record_does_not_say_of_the_scheduler_is_not_what_is_chosen_today(tmp_path):
-    settings = settings_of(compose(["scheduler=confiner_9", "prompt=a heart"]))
+    settings = settings_with(["scheduler=confiner_9", "prompt=a heart"])
     config = asdict(settings)
     del config["scheduler"]["refinement"]["frame_noise"], config["scheduler"]["guidance_interval"]
     (tmp_path / "run.json").write_text(json.dumps({"config": config}))
-    assert settings_of(compose(list(recorded(tmp_path, set())))).scheduler == settings.scheduler
+    assert settings_of_words([f"from={tmp_path}"]).scheduler == settings.scheduler
 
 
 @pytest.mark.parametrize(
@@ -161,7 +163,7 @@ def test_what_an_older_record_does_not_say_of_the_scheduler_is_not_what_is_chose
     ids=str,
 )
 def test_experts_choose_the_scheduler_also_of_a_long_video_unless_the_user_does(words, name):
-    assert settings_of(compose(words)).scheduler.name == name
+    assert settings_with(words).scheduler.name == name
 
 
 def write_record(folder, settings, **changes):
@@ -179,15 +181,15 @@ def write_record(folder, settings, **changes):
 
 
 def again(folder, *words):
-    return settings_of(compose(for_hydra([f"from={folder}", *words], multirun=False)))
+    return settings_of_words([f"from={folder}", *words])
 
 
 def test_a_record_with_loras_is_read_back_as_it_was(tmp_path):
     loras = [
-        LoraSettings("a b/it's {x}.safetensors", 0.25),
-        LoraSettings("owner/name:file.safetensors", 1.0),
+        LoraSpec("a b/it's {x}.safetensors", 0.25),
+        LoraSpec("owner/name:file.safetensors", 1.0),
     ]
-    made = settings_of(compose(["prompt=x"]))
+    made = settings_with(["prompt=x"])
     made = replace(
         made, experts=replace(made.experts, spatial=replace(made.experts.spatial, loras=loras))
     )
@@ -196,7 +198,7 @@ def test_a_record_with_loras_is_read_back_as_it_was(tmp_path):
 
 
 def test_what_an_older_record_does_not_say_of_an_expert_is_not_taken_from_todays_default(tmp_path):
-    made = settings_of(compose(["prompt=x", "experts=lavie_sd"]))
+    made = settings_with(["prompt=x", "experts=lavie_sd"])
     write_record(tmp_path / "run", made, architecture=None, pickles=None)
     found = again(tmp_path / "run").experts.spatial
     assert (
@@ -207,7 +209,7 @@ def test_what_an_older_record_does_not_say_of_an_expert_is_not_taken_from_todays
 
 
 def test_a_role_chosen_anew_replaces_that_roles_record_and_no_other(tmp_path):
-    made = settings_of(compose(["prompt=x", "experts=lavie_sd"]))
+    made = settings_with(["prompt=x", "experts=lavie_sd"])
     write_record(tmp_path / "run", made)
     found = again(tmp_path / "run", "experts/spatial=epicrealism").experts
     assert (
@@ -218,6 +220,24 @@ def test_a_role_chosen_anew_replaces_that_roles_record_and_no_other(tmp_path):
 
 
 def test_experts_of_two_latent_spaces_are_refused_before_anything_is_loaded():
-    mixed = settings_of(compose(["prompt=x", "experts=lavie_sd", "experts/control=tiny"]))
+    mixed = settings_with(["prompt=x", "experts=lavie_sd", "experts/control=tiny"])
     with pytest.raises(ConfinerError, match=r"experts\.control works in the latents of tiny"):
-        resolved(mixed)
+        resolve(mixed)
+
+
+def test_to_go_on_with_a_run_its_own_settings_are_read_whatever_the_configs_say_now(record):
+    folder, settings = record
+    again = recorded_settings(folder)
+    here = replace(settings.output, dir=str(folder))
+    assert again == replace(settings, resume=True, output=here)
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_any_text_comes_back_out_of_a_record(tmp_path, text):
+    made = replace(
+        settings_with([]), prompt=text, prompts={8: text}, negative_prompt=text, seed=1
+    )
+    (tmp_path / "run.json").write_text(json.dumps({"config": asdict(made)}))
+    for again in (settings_of_words([f"from={tmp_path}"]), recorded_settings(tmp_path)):
+        texts = (again.prompt, again.negative_prompt, again.prompts[8])
+        assert {verbatim(each) for each in texts} == {verbatim(text)}

@@ -1,72 +1,127 @@
-"""A plan says what a run then does: the same visits and passes, from tables, before anything is loaded."""
+"""A plan says what a run then does: the same visits and passes, before anything is loaded."""
 
 from __future__ import annotations
 
+import random
+from collections import Counter
+
 import pytest
 from support.command_line import confiner
+from support.toy_experts import Networked
 
-from confiner_cli.config.hydra import compose, settings_of
-from confiner_cli.config.resolve import resolved
-from confiner_cli.costs.estimate import Levels, rows
-from confiner_cli.method.pipeline import refined, structures
-from confiner_cli.method.schedule import BETA_SCHEDULES
-from confiner_cli.runs.loading import prepare
+from confiner_cli.config.resolve import resolve
+from confiner_cli.costs.estimate import rows
+from confiner_cli.method.guidance import Guided
+from confiner_cli.method.pipeline import Pipeline
+from confiner_cli.method.refinement import PATTERNS
+from confiner_cli.runs.executor import execute
+from confiner_cli.runs.memory_store import MemoryStore
 from confiner_cli.runs.meter import Meter
+from confiner_cli.runs.perform import Performer
+from confiner_cli.runs.provenance import settings_of_words
+from confiner_cli.runs.tasks import LATENTS, TaskGraph
 
 SMALL = ("num_frames=1", "prompt=a red heart", "seed=1")
+RANDOM_JOBS = 200
 
 
-def settings(*overrides: str):
-    return resolved(settings_of(compose([*SMALL, *overrides])))
+def job_of(*words: str):
+    return resolve(settings_of_words([*SMALL, *words]))
 
 
-@pytest.mark.parametrize(
-    "overrides",
-    [
-        (),
-        ("scheduler=confiner_9",),
-        ("scheduler=confiner_18",),
-        ("scheduler=temporal_alone", "scheduler.structure.num_inference_steps=5"),
-        ("scheduler.guidance_interval=[0.3,1.0]", "experts.control.guidance_scale=2"),
-        ("scheduler.refinement.pattern=interleaved", "scheduler.refinement.te=200"),
-        (
-            "scheduler=confiner_9",
-            "scheduler.refinement.pattern=[coordinated,standard,two_visits,naive,temporal_first]",
-        ),
-        ("scheduler.refinement.timestep_matching=snr", "scheduler.guidance_interval=[0.25,0.4]"),
-    ],
-    ids=" ".join,
-)
-def test_a_plan_counts_what_the_run_then_counts(overrides):
-    chosen, meter = settings(*overrides), Meter()
-
-    def watch(stage, steps, total):
-        return meter.watch(stage, steps)
-
-    production = prepare(chosen)
-    list(refined(production.plan, structures(production.plan, watch), watch))
-    planned = [row for row in rows(chosen) if row.role != "vae"]
-    for counted, name in ((meter.evaluations, "evaluations"), (meter.passes, "passes")):
-        sums = {
-            role: sum(getattr(row, name) for row in planned if row.role == role) for role in counted
-        }
-        assert sums == dict(counted)
-    assert {row.role for row in planned} == set(meter.evaluations)
+def toy_pipeline(job) -> Pipeline:
+    """The run's own pipeline, with toys in the place of the networks."""
+    denoisers = {}
+    for role in job.asked:
+        plain = Networked(job.experts[role].schedule, "v_prediction")
+        guidance = job.guidance[role]
+        guided = plain if guidance.scale == 1 else Guided(plain, plain, guidance)
+        denoisers[role] = dict.fromkeys(job.prompts, guided)
+    return Pipeline(
+        denoisers=denoisers,
+        structure=job.structure,
+        refinement=job.refinement,
+        timeline=job.timeline,
+        shape=(4, 1, 1),
+        seeds=(job.seed,),
+        long_video=job.long_video,
+    )
 
 
-@pytest.mark.parametrize("role", ["control", "spatial", "temporal"])
-def test_levels_without_tensors_are_the_schedules(role):
-    expert = settings("experts=lavie_sd").experts.role(role)
-    exact = BETA_SCHEDULES[expert.beta_schedule](expert.beta_start, expert.beta_end)
-    plain = Levels.of(expert)
-    assert len(plain) == len(exact)
-    for t in (0, 20, 100, 500, 999):
-        assert plain.level(t) == pytest.approx(exact.level(t), abs=2e-6)
-        assert abs(plain.matching(exact.level(t)) - t) <= 1
+def counted(job) -> Meter:
+    """What a run of the job does."""
+    pipeline, meter = toy_pipeline(job), Meter()
+    loaded = type("Loaded", (), {"pipeline": pipeline})()
+    perform = Performer(loaded, lambda task: meter.watch, decode=lambda latents: [])
+    graph = TaskGraph(pipeline.timeline, pipeline.follows)
+    for _ in execute(graph.goals(), graph, MemoryStore(keep=LATENTS), perform):
+        pass
+    return meter
+
+
+def random_words(seed: int) -> list[str]:
+    """Settings drawn at random; guidance often begins or ends exactly at a level that is visited."""
+    draw = random.Random(seed)
+    frames = draw.choice([1, 7, 16, 17, 40])
+    words = [f"num_frames={frames}", "prompt=a red heart", "seed=1"]
+    if frames > 16 or draw.random() < 0.3:
+        words.append("long_video=confiner_long")
+        words.append(f"long_video.coherence={draw.choice([0, 0.1])}")
+        words.append(f"long_video.staggered={draw.choice(['true', 'false'])}")
+    words.append(f"experts={draw.choice(['tiny', 'lavie_sd', 'modelscope_sd'])}")
+    if "experts=tiny" not in words:
+        words += ["height=64", "width=64"]
+    words.append(f"scheduler={draw.choice(['confiner_9', 'confiner_18', 'steady'])}")
+    steps = draw.randint(1, 5)
+    te = draw.choice([steps * 20, draw.randint(steps, 900)])
+    words += [f"scheduler.refinement.num_inference_steps={steps}", f"scheduler.refinement.te={te}"]
+    pattern = draw.choices(list(PATTERNS), k=steps)
+    words.append(f"scheduler.refinement.pattern=[{','.join(pattern)}]")
+    words.append(f"scheduler.refinement.timestep_matching={draw.choice(['same', 'snr'])}")
+    for role in ("control", "spatial", "temporal"):
+        words.append(f"experts.{role}.guidance_scale={draw.choice([1, 2, 7.5])}")
+    low, high = sorted(draw.choices(visited_levels(words), k=2))
+    words.append(f"scheduler.guidance_interval=[{low!r},{high!r}]")
+    if frames > 8 and draw.random() < 0.3:
+        words.append("prompts={5: a blue star}")
+    return words
+
+
+def visited_levels(words: list[str]) -> list[float]:
+    """Noise of the levels at which a job's experts are asked, and two that are none of these."""
+    job = resolve(settings_of_words(words))
+    schedules = [job.experts[role].schedule for role in job.asked]
+    steps = job.refinement.num_inference_steps
+    uniform = [round(job.refinement.te * (steps - i) / steps) for i in range(steps)]
+    levels = [schedule.level(t).noise for schedule in schedules for t in uniform]
+    return [0.0, 0.3, 1.0, *levels]
+
+
+@pytest.mark.parametrize("seed", range(RANDOM_JOBS))
+def test_a_plan_counts_what_the_run_then_counts(seed, monkeypatch):
+    job = job_of_words(random_words(seed))
+    meter = counted(job)
+    planned = [row for row in rows(job) if row.role != "vae"]
+    for name in ("evaluations", "passes"):
+        sums = Counter()
+        for row in planned:
+            sums[row.role] += getattr(row, name)
+        assert sums == getattr(meter, name)
+
+
+def job_of_words(words):
+    return resolve(settings_of_words(words))
+
+
+def test_a_plan_needs_no_prompt_and_takes_those_that_come_later():
+    ending = confiner("plan", "prompts={5: a blue star}")
+    assert ending.code == 0, ending.err
+    alone = confiner("plan").out
+    assert alone and ending.out != alone, "a window with two prompts is passed twice"
 
 
 def test_the_papers_presets_cost_what_the_published_networks_cost():
-    by_role = {row.role: row.flops for row in rows(settings("experts=lavie_sd", "num_frames=16"))}
+    by_role = {row.role: row.flops for row in rows(job_of("experts=lavie_sd", "num_frames=16"))}
     assert by_role["control"] == pytest.approx(4 * 10651.7e9, rel=0.01)
     assert by_role["spatial"] == pytest.approx(20 * 7591.4e9, rel=0.01)
     assert by_role["temporal"] == pytest.approx(10 * 8109.7e9, rel=0.01)
@@ -97,7 +152,7 @@ def test_a_plan_refuses_what_a_run_refuses():
 def test_an_unknown_network_leaves_its_operations_open():
     assert [
         row.flops
-        for row in rows(settings("experts.temporal.architecture=null"))
+        for row in rows(job_of("experts.temporal.architecture=null"))
         if row.role == "temporal"
     ] == [None]
     assert "unknown" in confiner("plan", "experts.temporal.architecture=null").out

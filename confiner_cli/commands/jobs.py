@@ -1,0 +1,33 @@
+"""Jobs that a command carries out: what is missing of their experts is downloaded first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from confiner_cli.config.job import Job
+from confiner_cli.experts.offload import NetworkCache
+from confiner_cli.runs.folder import RunFolder
+from confiner_cli.runs.provenance import is_finished
+
+
+def carry_out(
+    jobs: Sequence[Job],
+    place: RunFolder,
+    snapshots: Mapping[str, str],
+    networks: NetworkCache,
+) -> list[Path]:
+    """Make the videos of jobs that differ in their seeds alone.
+
+    Args, returns and raises as `runs.execute.execute_jobs`.
+    """
+    # Slow to import: wrong values were told before.
+    from confiner_cli.experts.device import device_of
+    from confiner_cli.runs.downloads import download_missing
+    from confiner_cli.runs.execute import execute_jobs
+
+    settings = jobs[0].settings
+    if not (settings.resume and place.exact and is_finished(place.root, settings)):
+        device_of(settings.device)
+        download_missing(jobs[0])
+    return execute_jobs(jobs, place, snapshots, networks)

@@ -1,0 +1,77 @@
+"""The experts' settings held to what there is: families, schedules, latent spaces, files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from confiner_cli.config.bounds import in_range, one_of
+from confiner_cli.config.schema import ROLES, ExpertSetSettings, Settings
+from confiner_cli.config.vocabulary import read_vocabulary
+from confiner_cli.errors import ConfinerError
+from confiner_cli.experts.families import FAMILIES
+from confiner_cli.experts.spec import ExpertSpec, requirements
+from confiner_cli.method.estimate import PREDICTION_TYPES
+from confiner_cli.method.schedule import BETA_SCHEDULES
+
+
+def check_experts(experts: ExpertSetSettings) -> None:
+    """Refuse experts that no code of ours could be.
+
+    Raises:
+        ConfinerError: a value that cannot be used, named with its key.
+    """
+    for role in ROLES:
+        _check_expert(f"experts.{role}", experts.role(role))
+
+
+def checked_places(settings: Settings, loaded: Sequence[str]) -> Mapping[str, ExpertSpec]:
+    """The experts of these roles, where they go together and what is named of them exists here.
+
+    Raises:
+        ConfinerError: they work in different latent spaces, or a path is not there.
+    """
+    if settings.experts.knows is not None:
+        read_vocabulary(settings.experts.knows)
+    steps = settings.scheduler.structure.num_inference_steps
+    experts = {role: settings.experts.role(role).for_steps(steps) for role in loaded}
+    _check_latent_space(experts)
+    for role, expert in experts.items():
+        _check_paths(role, expert)
+    return experts
+
+
+def _check_expert(key: str, expert: ExpertSpec) -> None:
+    one_of(f"{key}.family", expert.family, FAMILIES)
+    one_of(f"{key}.beta_schedule", expert.beta_schedule, BETA_SCHEDULES)
+    one_of(f"{key}.prediction_type", expert.prediction_type, PREDICTION_TYPES)
+    in_range(f"{key}.guidance_scale", expert.guidance_scale, 0, 100)
+    in_range(f"{key}.max_frames", expert.max_frames, 1, math.inf)
+    in_range(f"{key}.num_train_timesteps", expert.num_train_timesteps, 2, 100_000)
+    if not 0 < expert.beta_start <= expert.beta_end < 1:
+        raise ConfinerError(
+            f"{key}.beta_start={expert.beta_start} and beta_end={expert.beta_end} are no noise "
+            "schedule",
+            "0 < beta_start <= beta_end < 1",
+        )
+
+
+def _check_latent_space(experts: Mapping[str, ExpertSpec]) -> None:
+    shared = experts["spatial"].latent_space
+    for role, expert in experts.items():
+        if expert.latent_space != shared:
+            raise ConfinerError(
+                f"experts.{role} works in the latents of {expert.latent_space}, and "
+                f"experts.spatial, which brings the VAE, in those of {shared}",
+                "all experts of a set must share one latent space: choose others",
+            )
+
+
+def _check_paths(role: str, expert: ExpertSpec) -> None:
+    for name, requirement in requirements(role, expert):
+        path = requirement.ref.path
+        if path is not None and not path.exists():
+            raise ConfinerError(
+                f"experts.{role}.{name}: there is no {path.absolute()}",
+                "name a folder in diffusers' layout, a file, or owner/name[@revision] on the hub",
+            )

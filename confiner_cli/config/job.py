@@ -1,0 +1,84 @@
+"""A job: a run that is decided. What a person asked for is `Settings`; `resolve` makes this of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from confiner_cli.config.schema import ROLES, Settings
+from confiner_cli.errors import ConfinerError
+from confiner_cli.experts.spec import ExpertSpec
+from confiner_cli.media.source_video import SourceVideo
+from confiner_cli.method.long.timeline import Timeline
+from confiner_cli.method.options import (
+    GuidanceOptions,
+    LongVideoOptions,
+    RefinementOptions,
+    StructureOptions,
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that decides a video, checked, nothing of it left open. Plain values: it pickles.
+
+    Attributes:
+        settings: what was asked, made whole: what run.json and the MP4 record.
+        prompts: by the frame from which on each holds; frame 0 is among them. A plan may have "".
+        negative_prompt: "" where there is none.
+        seed: in [0, 2**63).
+        size: `(height, width)` in pixels.
+        fps: frames a second.
+        experts: by role, control first: those of which something is loaded.
+        asked: the roles among them that are asked for estimates.
+        guidance: by role that is asked.
+        structure, refinement, long_video: the method's own options.
+        timeline: where structures and windows lie; the number of frames is its.
+        source_videos: the video in the structure's place, if one is given; else empty.
+    """
+
+    settings: Settings
+    prompts: Mapping[int, str]
+    negative_prompt: str
+    seed: int
+    size: tuple[int, int]
+    fps: float
+    experts: Mapping[str, ExpertSpec]
+    asked: tuple[str, ...]
+    guidance: Mapping[str, GuidanceOptions]
+    structure: StructureOptions
+    refinement: RefinementOptions
+    long_video: LongVideoOptions
+    timeline: Timeline
+    source_videos: tuple[SourceVideo, ...] = ()
+
+    @property
+    def num_frames(self) -> float:
+        """The video's length; `math.inf` until Ctrl-C."""
+        return self.timeline.num_frames
+
+    @property
+    def prompt(self) -> str:
+        """The prompt of the start."""
+        return self.prompts[0]
+
+    @property
+    def samples_structures(self) -> bool:
+        """Whether structures are sampled, and not read from a video."""
+        return not self.source_videos
+
+    def finite(self, why: str) -> Job:
+        """This job, where its video has an end.
+
+        Raises:
+            ConfinerError: it has none; `why` says why it must.
+        """
+        if math.isinf(self.num_frames):
+            raise ConfinerError(why, "num_frames= takes a number here")
+        return self
+
+
+def in_order(roles: set[str]) -> tuple[str, ...]:
+    """These roles, control first."""
+    return tuple(role for role in ROLES if role in roles)

@@ -1,0 +1,90 @@
+"""Run folders: made once, uniquely, wherever and however many runs begin at the same instant."""
+
+from __future__ import annotations
+
+import shlex
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+
+from confiner_cli.errors import ConfinerError
+from confiner_cli.runs.lock import NAME as LOCK
+
+RECORD = "run.json"
+VIDEO = "video.mp4"
+LEFT_BY_A_KILL = (LOCK, f".{Path(RECORD).stem}.")
+"""What names begin with that a process may leave which is killed before it has a record."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where a run's folder goes.
+
+    Attributes:
+        root: the folder itself where it is `exact`, else the one that it is made in.
+        prefix: what its name begins with; empty is the time.
+        exact: whether a person has named it.
+    """
+
+    root: Path
+    prefix: str = ""
+    exact: bool = False
+
+    @classmethod
+    def of(cls, kind: str, chosen: str | None) -> RunFolder:
+        """The folder that is chosen, else one in `<kind>/<date>`: `outputs` or `multirun`."""
+        if chosen:
+            return cls(Path(chosen).expanduser().absolute(), exact=True)
+        return cls(Path(kind).absolute() / datetime.now().strftime("%Y-%m-%d"))
+
+    def create(self, name: str = "", resume: bool = False) -> Path:
+        """Make the folder and return its absolute path.
+
+        Args:
+            name: what its name ends with, where it is not exact.
+            resume: whether an exact folder may have a run in it, to go on with.
+
+        Raises:
+            ConfinerError: an exact folder is not empty, or it cannot be made.
+        """
+        if resume and not self.exact:
+            raise ConfinerError(
+                "resume=true does not know which run to go on with", "name it: output.dir=RUN_DIR"
+            )
+        try:
+            return self._exact(resume) if self.exact else self._named(name)
+        except OSError as error:
+            raise ConfinerError(
+                f"cannot make a run folder in {self.root}: {error.strerror}",
+                "set output.dir= to a folder you can write to",
+            ) from error
+
+    def _exact(self, resume: bool) -> Path:
+        self.root.mkdir(parents=True, exist_ok=True)
+        names = [path.name for path in self.root.iterdir()]
+        is_empty = all(name.startswith(LEFT_BY_A_KILL) for name in names)
+        has_run = (self.root / RECORD).is_file()
+        if is_empty or (resume and has_run):
+            return self.root
+        cure = "name a new folder"
+        if has_run:
+            cure += f", or go on with its run: {resume_command(self.root)}"
+        raise ConfinerError(f"output.dir={self.root} exists and is not empty", cure)
+
+    def _named(self, name: str) -> Path:
+        self.root.mkdir(parents=True, exist_ok=True)
+        prefix = self.prefix or datetime.now().strftime("%H-%M-%S")
+        for attempt in count(1):
+            number = "" if attempt == 1 else str(attempt)
+            folder = self.root / "-".join(filter(None, (prefix, name, number)))
+            with suppress(FileExistsError):
+                folder.mkdir()
+                return folder
+        raise AssertionError("there is always another number")
+
+
+def resume_command(folder: Path) -> str:
+    """What to type to go on with a run."""
+    return f"confiner resume {shlex.quote(str(folder))}"

@@ -1,0 +1,121 @@
+"""Jobs made ready: experts loaded and given the prompts. What the command line and Python share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from confiner_cli.config.job import Job
+from confiner_cli.costs.memory import policy_of
+from confiner_cli.errors import ConfinerError
+from confiner_cli.experts.device import device_of, dtype_of, free_memory
+from confiner_cli.experts.expert import Expert
+from confiner_cli.experts.loading import load_decoder, load_encoder, load_expert
+from confiner_cli.experts.offload import NetworkCache, OffloadPolicy
+from confiner_cli.experts.vae import Decoder
+from confiner_cli.method.long.timeline import Span
+from confiner_cli.method.pipeline import Pipeline
+from confiner_cli.method.walk import Denoiser
+from confiner_cli.runs.advice import advice
+from confiner_cli.runs.source_latents import SourceLatents
+
+
+@dataclass(frozen=True)
+class LoadedPipeline:
+    """All that is needed to make the videos of jobs that differ in their seeds alone.
+
+    Attributes:
+        pipeline: what decides the latents, a sample for each job.
+        decoder: turns latents into frames.
+        experts: by role, those that are asked.
+        device: where the networks compute.
+        policy: which of them stay there.
+        notices: one-line remarks about the prompts and the steps.
+    """
+
+    pipeline: Pipeline
+    decoder: Decoder
+    experts: Mapping[str, Expert]
+    device: torch.device
+    policy: OffloadPolicy
+    notices: tuple[str, ...]
+
+    def load(self) -> None:
+        """Load every network now, and not when it is first called.
+
+        Raises:
+            ConfinerError: weights that are damaged or those of another network.
+        """
+        for expert in self.experts.values():
+            expert.load()
+        self.decoder.load()
+
+
+def load_pipeline(jobs: Sequence[Job], networks: NetworkCache) -> LoadedPipeline:
+    """Make ready the experts that jobs need and give them the prompts.
+
+    Args:
+        jobs: one, or several that differ in their seeds alone.
+        networks: what has been loaded before, and where the networks stay that are loaded now.
+
+    Raises:
+        ConfinerError: a device that is not there, weights that are missing, or a size that the VAE
+            cannot make.
+    """
+    job = jobs[0]
+    device = device_of(job.settings.device)
+    dtype = dtype_of(job.settings.dtype, device)
+    policy = policy_of(job, free_memory(device), dtype.itemsize, batch=len(jobs))
+    experts = {
+        role: load_expert(role, job.experts[role], device, dtype, policy, networks)
+        for role in job.asked
+    }
+    decoder = load_decoder(job.experts["spatial"], device, dtype, policy, networks)
+    pipeline = Pipeline(
+        denoisers={role: _conditioned(job, role, expert) for role, expert in experts.items()},
+        structure=job.structure,
+        refinement=job.refinement,
+        timeline=job.timeline,
+        shape=_latent_shape(job.size, decoder),
+        seeds=tuple(each.seed for each in jobs),
+        long_video=job.long_video,
+        source_latents=_source_latents(job, device, dtype, policy, networks),
+    )
+    notices = tuple(advice(job, experts))
+    return LoadedPipeline(pipeline, decoder, experts, device, policy, notices)
+
+
+def _conditioned(job: Job, role: str, expert: Expert) -> dict[int, Denoiser]:
+    """An expert's denoisers by the frame from which on each prompt holds."""
+    return {
+        frame: expert.condition(text, job.negative_prompt, job.guidance[role])
+        for frame, text in job.prompts.items()
+    }
+
+
+def _source_latents(
+    job: Job,
+    device: torch.device,
+    dtype: torch.dtype,
+    policy: OffloadPolicy,
+    networks: NetworkCache,
+) -> Callable[[Span], Tensor] | None:
+    if not job.source_videos:
+        return None
+    encoder = load_encoder(job.experts["spatial"], device, dtype, policy, networks)
+    return SourceLatents(job.source_videos[0], job.size, encoder)
+
+
+def _latent_shape(size: tuple[int, int], decoder: Decoder) -> tuple[int, int, int]:
+    """`(channel, height, width)` of one frame's latents."""
+    for name, value in zip(("height", "width"), size, strict=True):
+        if value % decoder.factor:
+            raise ConfinerError(
+                f"{name}={value} is not a multiple of {decoder.factor}, the VAE's factor",
+                f"{name}={value // decoder.factor * decoder.factor}",
+            )
+    height, width = size
+    return decoder.channels, height // decoder.factor, width // decoder.factor

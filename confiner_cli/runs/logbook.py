@@ -1,0 +1,102 @@
+"""What a run writes down as it goes: run.json, replaced whole; events.jsonl and run.log, appended to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from confiner_cli.files import atomic_write, sha256
+from confiner_cli.runs.folder import RECORD
+from confiner_cli.runs.lock import in_use
+from confiner_cli.runs.record import RunRecord
+
+BLOCK = 512
+"""Bytes of the unit that `st_blocks` counts in."""
+ARTEFACTS = (".mp4", ".png", ".safetensors")
+
+
+class Logbook:
+    """The record of a run folder, and all that is told of the run while it goes on.
+
+    Attributes:
+        folder: the run's.
+        record: what is known so far; run.json says the same.
+    """
+
+    def __init__(self, folder: Path, record: RunRecord) -> None:
+        """Take over a folder and what is known of its run."""
+        self.folder = folder
+        self.record = record
+
+    @classmethod
+    def begin(cls, folder: Path, record: RunRecord, snapshots: Mapping[str, str]) -> Logbook:
+        """Claim a folder with a first run.json, and put files into its `.hydra/`.
+
+        Raises:
+            ConfinerError: another run has claimed it first.
+        """
+        if (folder / RECORD).exists():
+            raise in_use(folder)
+        logbook = cls(folder, record)
+        logbook.update(started=now())
+        for name, text in snapshots.items():
+            (folder / ".hydra").mkdir(exist_ok=True)
+            (folder / ".hydra" / name).write_text(text, encoding="utf-8")
+        logbook.event("started")
+        return logbook
+
+    def update(self, **facts: Any) -> None:
+        """Replace run.json, whole, with these facts of the record changed."""
+        self.record = replace(self.record, **facts)
+        path, content = self.folder / RECORD, self.record.as_json().encode()
+        try:
+            with atomic_write(path) as temporary:
+                temporary.write_bytes(content)
+        except OSError:
+            # A full disk has no room for a second file; the blocks of the first are ours already.
+            if not path.exists() or _room_of(path) < len(content):
+                raise
+            with path.open("r+b") as file:
+                file.write(content)
+                file.truncate()
+
+    def end(self, status: str, **facts: Any) -> None:
+        """The last update and event: how the run ended, and the files that are finished."""
+        self.update(status=status, **facts, files=self.files())
+        self.event(status)
+        if status != "done":
+            self.log(status)
+
+    def event(self, event: str, **facts: Any) -> None:
+        """Append one line to events.jsonl."""
+        with (self.folder / "events.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"time": now(), "event": event, **facts}) + "\n")
+
+    def log(self, line: str) -> None:
+        """Append one line to run.log."""
+        with (self.folder / "run.log").open("a", encoding="utf-8") as file:
+            file.write(f"{now()} {line}\n")
+
+    def files(self) -> dict[str, str]:
+        """SHA-256 of the finished artefacts, by name."""
+        finished = [
+            path
+            for path in sorted(self.folder.iterdir())
+            if path.suffix in ARTEFACTS and not path.name.startswith(".")
+        ]
+        return {path.name: sha256(path) for path in finished}
+
+
+def _room_of(path: Path) -> int:
+    """Bytes that a file may have without another block; some file systems count none for small ones."""
+    status = path.stat()
+    return max(status.st_size, status.st_blocks * BLOCK)
+
+
+def now() -> str:
+    """The time, in ISO 8601 with its zone, to the millisecond."""
+    return datetime.now().astimezone().isoformat(timespec="milliseconds")

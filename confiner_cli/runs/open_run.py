@@ -1,0 +1,151 @@
+"""A run at work in its folder: the job, what is written down of it, and its two videos."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import monotonic
+
+from torch import Tensor
+
+from confiner_cli import progress
+from confiner_cli.config.job import Job
+from confiner_cli.media.background import Stream
+from confiner_cli.media.contact_sheet import columns
+from confiner_cli.media.video import encode_chunk, join_chunks
+from confiner_cli.runs.folder import VIDEO
+from confiner_cli.runs.logbook import Logbook
+from confiner_cli.runs.meter import Meter
+from confiner_cli.runs.partial import CHUNK_OF, PartialRun, opened
+from confiner_cli.runs.provenance import begun, plain, prompting, recipe, versions
+from confiner_cli.runs.record import RunRecord, read_run
+from confiner_cli.runs.tasks import Kind, Task
+
+Chunk = tuple[Task, list[Tensor]]
+"""A task and its frames, uint8 `(height, width, 3)`."""
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """One run that is being made.
+
+    Attributes:
+        job: what decides it.
+        logbook: what is written down of it.
+        earlier: its record as an earlier process has left it; an empty one where there is none.
+        partial: the results that it has so far.
+        streams: by kind of frames, the encoder that they are handed to.
+        shown: by video, the frames for the contact sheet, once it is joined.
+        meter: what the process spends.
+    """
+
+    job: Job
+    logbook: Logbook
+    earlier: RunRecord
+    partial: PartialRun
+    streams: dict[Kind, Stream[Chunk]]
+    shown: dict[str, list[Tensor]]
+    meter: Meter
+
+    @property
+    def folder(self) -> Path:
+        """The run's."""
+        return self.logbook.folder
+
+    @property
+    def num_frames(self) -> int:
+        """The video's length; of one without an end, as far as it is finished."""
+        timeline = self.job.timeline
+        if math.isfinite(timeline.num_frames):
+            return int(timeline.num_frames)
+        finished = len(self.partial.chunks(Kind.CHUNK))
+        return timeline.window(finished - 1).stop if finished else 0
+
+    def check(self) -> None:
+        """Raise what an encoder has failed of."""
+        for stream in self.streams.values():
+            stream.check()
+
+    def write_down_costs(self) -> None:
+        """Bring run.json up to date."""
+        self.logbook.update(**self.meter.costs_after(self.earlier))
+
+    def encoded(self, kind: Kind, chunks: Iterator[Chunk]) -> None:
+        """Encode the chunks of a video as they come; after the last one, join them."""
+        name = CHUNK_OF[kind]
+        for task, frames in chunks:
+            started = monotonic()
+            path = self.partial.path(task)
+            encode_chunk(path, frames, self.job.size, self.job.fps)
+            self.partial.journal.add(path)
+            self.logbook.event("wrote", file=f"{path.parent.name}/{path.name}")
+            self.meter.add("encode", monotonic() - started)
+        count = self.num_frames
+        if count:  # else it was stopped before the first chunk
+            self.shown[name] = join_chunks(
+                self.folder / f"{name}.mp4",
+                self.partial.chunks(kind),
+                count,
+                self.job.size,
+                comment=self._comment(name, count),
+                pick=columns(count),
+            )
+            self.logbook.event("wrote", file=f"{name}.mp4")
+
+    def _comment(self, name: str, num_frames: int) -> str | None:
+        settings = self.job.settings
+        if f"{name}.mp4" != VIDEO or not settings.output.metadata:
+            return None
+        return recipe(replace(settings, num_frames=num_frames))
+
+
+def open_run(
+    job: Job, folder: Path, snapshots: Mapping[str, str], meter: Meter, device: str, batch: int
+) -> OpenRun:
+    """Begin a run in its folder, or go on with the one that is there.
+
+    Args:
+        job: what decides it.
+        folder: made, and locked by this process.
+        snapshots: files for `.hydra/`, by name.
+        meter: what the process spends.
+        device: the name of what it runs on.
+        batch: how many runs are sampled together; 0 where it is alone.
+    """
+    earlier = RunRecord()
+    if job.settings.resume and (folder / "run.json").exists():
+        earlier = read_run(folder)
+        logbook = _resumed(folder, job, earlier)
+    else:
+        logbook = Logbook.begin(folder, begun(job.settings, device, batch), snapshots)
+    streams: dict[Kind, Stream[Chunk]] = {}
+
+    def encode(task: Task, frames: list[Tensor]) -> None:
+        meter.wait(streams[task.kind].add, (task, frames))
+
+    place, journal = opened(folder)
+    partial = PartialRun(place, journal, encode, keep=job.settings.output.save_latents)
+    return OpenRun(job, logbook, earlier, partial, streams, {}, meter)
+
+
+def _resumed(folder: Path, job: Job, earlier: RunRecord) -> Logbook:
+    logbook = Logbook(folder, replace(earlier, error="", hint=""))
+    config = plain(job.settings)
+    logbook.update(
+        config=config,
+        **prompting(config),
+        status="running",
+        resumed=earlier.resumed + 1,
+        versions=versions(),
+    )
+    logbook.event("resumed")
+    for package, version in versions().items():
+        before = earlier.versions.get(package)
+        if before != version:
+            progress.say(
+                f"notice: {package} {before} is now {version}: what is made from here on may "
+                "differ in its last bits"
+            )
+    return logbook

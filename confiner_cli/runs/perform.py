@@ -1,0 +1,103 @@
+"""One task done: of the results that it needs, on experts that are loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from torch import Tensor
+
+from confiner_cli.method.pipeline import (
+    Structure,
+    Watch,
+    cross_fade,
+    cut_draft,
+    refine_window,
+    sample_structure,
+)
+from confiner_cli.runs.loaded_pipeline import LoadedPipeline
+from confiner_cli.runs.tasks import Kind, Task, TaskGraph
+
+Frames: TypeAlias = list[list[Tensor]]
+"""For each sample of a batch its frames, uint8 `(height, width, 3)`."""
+Result: TypeAlias = Structure | Tensor | Frames
+"""Of a structure, of a window (latents `(sample, channel, frame, height, width)`), or of frames."""
+
+
+def graph_of(loaded: LoadedPipeline) -> TaskGraph:
+    """The tasks of a run on these experts."""
+    return TaskGraph(loaded.pipeline.timeline, loaded.pipeline.follows)
+
+
+@dataclass(frozen=True)
+class Performer:
+    """Does tasks with loaded experts.
+
+    Attributes:
+        loaded: the experts.
+        watch: by task, who sees the steps of its walk.
+        decode: latents `(1, channel, frame, height, width)` to frames.
+    """
+
+    loaded: LoadedPipeline
+    watch: Callable[[Task], Watch]
+    decode: Callable[[Tensor], Iterable[Tensor]]
+
+    def __call__(self, task: Task, needed: Mapping[Task, Result]) -> Result:
+        """The result of a task.
+
+        Args:
+            task: what to do.
+            needed: the results of `TaskGraph.needs(task)`.
+        """
+        match task.kind:
+            case Kind.STRUCTURE:
+                return self._structure(task, needed)
+            case Kind.WINDOW:
+                return self._window(task, needed)
+            case Kind.PREVIEW:
+                return self._preview(task, needed)
+            case Kind.CHUNK:
+                return self._chunk(task, needed)
+
+    def _structure(self, task: Task, needed: Mapping[Task, Result]) -> Structure:
+        previous = needed.get(Task(Kind.STRUCTURE, task.number - 1))
+        assert previous is None or isinstance(previous, Structure)
+        return sample_structure(self.loaded.pipeline, task.number, previous, self.watch(task))
+
+    def _window(self, task: Task, needed: Mapping[Task, Result]) -> Tensor:
+        pipeline = self.loaded.pipeline
+        structures = {need.number: _structure_in(result) for need, result in needed.items()}
+        latents = {number: structure.latents for number, structure in structures.items()}
+        draft = cut_draft(pipeline.timeline, pipeline.timeline.refines(task.number), latents)
+        return refine_window(pipeline, task.number, draft, self.watch(task))
+
+    def _preview(self, task: Task, needed: Mapping[Task, Result]) -> Frames:
+        structure = _structure_in(needed[Task(Kind.STRUCTURE, task.number)])
+        return self._frames(structure.latents, task)
+
+    def _chunk(self, task: Task, needed: Mapping[Task, Result]) -> Frames:
+        refined = _latents_in(needed[Task(Kind.WINDOW, task.number)])
+        before = needed.get(Task(Kind.WINDOW, task.number - 1))
+        faded = self.faded(task.number, refined, None if before is None else _latents_in(before))
+        return self._frames(faded, task)
+
+    def faded(self, number: int, refined: Tensor, before: Tensor | None) -> Tensor:
+        """The frames that window `number` decides, cross-faded with those of the one before it."""
+        return cross_fade(self.loaded.pipeline.timeline, number, refined, before)
+
+    def _frames(self, latents: Tensor, task: Task) -> Frames:
+        """Decode what the video shows of these latents, each sample by itself."""
+        shown = len(graph_of(self.loaded).span(task))
+        return [list(self.decode(sample[None, :, :shown])) for sample in latents]
+
+
+def _structure_in(result: Result) -> Structure:
+    assert isinstance(result, Structure)
+    return result
+
+
+def _latents_in(result: Result) -> Tensor:
+    assert isinstance(result, Tensor)
+    return result
