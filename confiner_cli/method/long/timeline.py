@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 
-from confiner_cli.config.schema import Settings
 
 
 @dataclass(frozen=True)
@@ -114,12 +113,12 @@ class Timeline:
     @property
     def structures(self) -> tuple[Span, ...]:
         """All structures' spans, of a video that ends."""
-        return tuple(self.structure(number) for number in numbers(self.structure_count))
+        return tuple(self.structure(number) for number in count_up(self.structure_count))
 
     @property
     def windows(self) -> tuple[Span, ...]:
         """What all windows decide, of a video that ends: they tile it."""
-        return tuple(self.window(number) for number in numbers(self.window_count))
+        return tuple(self.window(number) for number in count_up(self.window_count))
 
     def _cut(self, number: int) -> int:
         """Where windows `number - 1` and `number` meet: in the middle of what they share."""
@@ -130,14 +129,6 @@ class Timeline:
         return self._cut(number) - self.overlap // 2 if number else 0
 
 
-def timeline_of(settings: Settings) -> Timeline:
-    """Where the structures and windows of a run lie, whose settings are resolved."""
-    long_video = settings.long_video
-    assert long_video.segment_frames is not None and long_video.window_overlap is not None
-    overlap = 0 if settings.length <= long_video.segment_frames else long_video.window_overlap
-    return Timeline(settings.length, long_video.segment_frames, overlap, long_video.staggered)
-
-
-def numbers(how_many: float) -> Iterator[int]:
+def count_up(how_many: float) -> Iterator[int]:
     """0, 1, ... as many as there are; without end for `math.inf`."""
     return iter(range(int(how_many))) if math.isfinite(how_many) else count()
