@@ -17,7 +17,7 @@ from torch import Tensor
 from confiner_cli.config.hydra import compose, settings_of
 from confiner_cli.config.overrides import for_hydra
 from confiner_cli.config.resolve import resolved
-from confiner_cli.config.roles import loaded_roles
+from confiner_cli.config.roles import required_models
 from confiner_cli.config.schema import Settings
 from confiner_cli.errors import ConfinerError
 from confiner_cli.media.video import write_video
@@ -112,7 +112,7 @@ class Confiner:
             raise ConfinerError(
                 "a video without an end does not fit into memory", "num_frames= takes a number here"
             )
-        fetch(chosen, loaded_roles(chosen))
+        fetch(required_models(chosen))
         production, meter = prepare(chosen), Meter()
 
         def watch(stage: str, steps: Any, total: int) -> Any:
@@ -153,6 +153,6 @@ def load(experts: str = "tiny", *overrides: str) -> Confiner:
     chosen = tuple(for_hydra((f"experts={experts}", *overrides), multirun=False))
     settings = settings_of(compose(chosen))
     chosen_settings = resolved(replace(settings, prompt="-"))
-    fetch(chosen_settings, loaded_roles(chosen_settings))
+    fetch(required_models(chosen_settings))
     prepare(chosen_settings)
     return Confiner(chosen, settings)

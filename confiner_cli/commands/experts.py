@@ -36,10 +36,7 @@ def main(arguments: list[str]) -> int:
         case ["check", name, *overrides]:
             _check(name, overrides)
         case ["export", name, folder]:
-            from confiner_cli.experts.export import export
-
-            for path in export(name, Path(folder).expanduser().absolute()):
-                print(path)
+            _export(name, Path(folder).expanduser().absolute())
         case ["convert", file]:
             _convert(file)
         case _:
@@ -59,8 +56,8 @@ def _names() -> Iterator[str]:
 def _list() -> None:
     from confiner_cli.config.hydra import compose, settings_of
     from confiner_cli.config.schema import ROLES
+    from confiner_cli.experts.spec import requirements
     from confiner_cli.weights import hub
-    from confiner_cli.weights.model_ref import needs
 
     for name in _names():
         settings = settings_of(compose([f"experts={name}"]))
@@ -73,43 +70,51 @@ def _list() -> None:
             expert = settings.expert(role)
             facts = ", ".join(text for text in (expert.family, expert.licence, expert.size) if text)
             print(f"{'':<16}{role:<9} {facts}")
-            for _, need in needs(role, expert):
-                place = hub.found(need)
-                named = "" if need.source.path else f"{need.source}: "
+            for _, requirement in requirements(role, expert):
+                place = hub.found(requirement)
+                named = "" if requirement.ref.path else f"{requirement.ref}: "
                 print(f"{'':<26}{named}{'missing' if place is None else place}")
 
 
 def _download(name: str, overrides: list[str]) -> None:
-    from confiner_cli.config.roles import loaded_roles
+    from confiner_cli.config.roles import required_models
     from confiner_cli.weights import hub
     from confiner_cli.weights.download import fetch
-    from confiner_cli.weights.model_ref import needs
 
-    settings = _settings(name, overrides)
-    roles = loaded_roles(settings)
-    fetch(settings, roles)
-    for place in dict.fromkeys(
-        hub.cached(need) for role in roles for _, need in needs(role, settings.expert(role))
-    ):
+    required = list(required_models(_settings(name, overrides)))
+    fetch(required)
+    for place in dict.fromkeys(hub.cached(requirement) for requirement, _ in required):
         print(place)
 
 
 def _check(name: str, overrides: list[str]) -> None:
     settings = _settings(name, overrides)
     from confiner_cli.config.roles import loaded_roles
+    from confiner_cli.experts.device import device_of, dtype_of
     from confiner_cli.experts.inspection import inspect
 
+    device = device_of(settings.device)
+    dtype = dtype_of(settings.dtype, device)
     for role in loaded_roles(settings):
-        for line in inspect(role, settings):
+        for line in inspect(role, settings.expert(role), device, dtype):
             print(f"{role:<9} {line}", flush=True)
+
+
+def _export(name: str, folder: Path) -> None:
+    from confiner_cli.config.hydra import compose, settings_of
+    from confiner_cli.experts.export import export
+
+    experts = settings_of(compose([f"experts={name}"])).experts
+    for path in export(experts.by_role(), folder):
+        print(path)
 
 
 def _convert(file: str) -> None:
     from confiner_cli.experts.networks.lavie_checkpoint import convert
     from confiner_cli.weights import hub
-    from confiner_cli.weights.model_ref import Need, source
+    from confiner_cli.weights.model_ref import Requirement, model_ref
 
-    path = hub.cached(Need(source(file), ()))
+    path = hub.cached(Requirement(model_ref(file)))
     path = path if path.is_symlink() else path.absolute()
     convert(path, path.with_suffix(".safetensors"))
     print(path.with_suffix(".safetensors"))

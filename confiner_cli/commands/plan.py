@@ -68,9 +68,9 @@ def _costs(settings: Settings) -> Iterator[str]:
 
 def _memory(settings: Settings) -> Iterator[str]:
     from confiner_cli.costs.memory import needed
-    from confiner_cli.experts.offload import MEMORY
+    from confiner_cli.experts.offload import POLICIES
 
-    needs = {name: needed(settings, name) for name in MEMORY}
+    needs = {name: needed(settings, name) for name in POLICIES}
     shown = ", ".join(
         f"{name} unknown" if need is None else f"{name} {need / GB:.3g} GB"
         for name, need in needs.items()
@@ -80,12 +80,12 @@ def _memory(settings: Settings) -> Iterator[str]:
 
 def _files(settings: Settings) -> Iterator[str]:
     from confiner_cli.config.roles import loaded_roles
+    from confiner_cli.experts.spec import requirements
     from confiner_cli.weights import hub
-    from confiner_cli.weights.model_ref import needs
 
     for role in loaded_roles(settings):
         expert = settings.expert(role)
         yield f"{role:<10}{', '.join(text for text in (expert.licence, expert.size) if text)}"
-        for _, need in needs(role, expert):
-            place = hub.found(need)
-            yield f"{'':<10}{'missing' if place is None else 'present':<9}{need.source}"
+        for _, requirement in requirements(role, expert):
+            state = "missing" if hub.found(requirement) is None else "present"
+            yield f"{'':<10}{state:<9}{requirement.ref}"

@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
     from confiner_cli.config.hydra import compose, settings_of
     from confiner_cli.config.overrides import recorded
     from confiner_cli.config.resolve import resolved
-    from confiner_cli.config.roles import loaded_roles
+    from confiner_cli.config.roles import required_models
     from confiner_cli.runs.execute import run
     from confiner_cli.runs.lock import locked
     from confiner_cli.runs.partial import Checkpoints
@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> int:
         print(f"already done: {folder}", file=sys.stderr)
     else:
         settings = resolved(settings_of(compose(list(recorded(folder, chosen=set(), output=True)))))
-        fetch(settings, loaded_roles(settings))
+        fetch(required_models(settings))
         run(replace(settings, resume=True), Place(folder, exact=True), {})
     print(folder / "video.mp4", flush=True)
     return 0

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from confiner_cli.config.hydra import config_dir, readable_errors, register, settings_of
 from confiner_cli.config.prompts import quoted
 from confiner_cli.config.resolve import resolved
-from confiner_cli.config.roles import loaded_roles
+from confiner_cli.config.roles import required_models
 from confiner_cli.config.schema import Settings
 from confiner_cli.errors import ConfinerError, named_error
 from confiner_cli.runs.lock import in_use
@@ -129,7 +129,7 @@ def _video(config: DictConfig, place: Callable[[Settings], Place]) -> Path:
     if settings.resume and chosen.exact and finished(chosen.root, settings):
         return run(settings, chosen, {})  # says so
     device_of(settings.device)
-    fetch(settings, loaded_roles(settings))
+    fetch(required_models(settings))
     return run(settings, chosen, _snapshots(config))
 
 

@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 
 from confiner_cli.config.bounds import did_you_mean
 from confiner_cli.config.prompts import quoted, read_prompt, read_prompts, verbatim
-from confiner_cli.config.schema import MISSING, ROLES, ExpertSettings, SchedulerSettings, Settings
+from confiner_cli.config.schema import MISSING, ROLES, SchedulerSettings, Settings, unstated
 from confiner_cli.errors import ConfinerError
 
 GROUPS = (
@@ -262,7 +262,7 @@ def _unrecorded(config: dict[str, Any]) -> dict[str, Any]:
     ]
     return scheduler | turn | {
         f"experts.{role}.{key}": value
-        for role in recorded_roles for key, value in asdict(ExpertSettings()).items() if value != MISSING
+        for role in recorded_roles for key, value in asdict(unstated()).items() if value != MISSING
     }  # fmt: skip
 
 

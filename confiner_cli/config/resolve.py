@@ -13,7 +13,6 @@ from confiner_cli.config.prompts import verbatim
 from confiner_cli.config.roles import loaded_roles, used_roles
 from confiner_cli.config.schema import (
     ROLES,
-    ExpertSettings,
     RefinementSettings,
     Settings,
     StructureSettings,
@@ -22,10 +21,10 @@ from confiner_cli.config.segments import with_segments
 from confiner_cli.config.vocabulary import read_knowledge
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.families import FAMILIES
+from confiner_cli.experts.spec import ExpertSpec, requirements
 from confiner_cli.files import sha256
 from confiner_cli.media.source_video import footage_of
 from confiner_cli.method.refinement import HOP_NOISE, PATTERNS, patterns
-from confiner_cli.weights.model_ref import needs
 
 PIXELS_PER_LATENT = 8
 DTYPES = ("auto", "bf16", "fp16", "fp32", "bfloat16", "float16", "float32")
@@ -166,8 +165,8 @@ def _check_places(settings: Settings) -> None:
     if settings.experts.knows is not None:
         read_knowledge(settings.experts.knows)
     for role in loaded_roles(settings):
-        for name, need in needs(role, settings.expert(role)):
-            place = need.source.path
+        for name, requirement in requirements(role, settings.expert(role)):
+            place = requirement.ref.path
             if place is not None and not place.exists():
                 raise ConfinerError(
                     f"experts.{role}.{name}: there is no {place.absolute()}",
@@ -175,7 +174,7 @@ def _check_places(settings: Settings) -> None:
                 )
 
 
-def _check_expert(key: str, expert: ExpertSettings) -> None:
+def _check_expert(key: str, expert: ExpertSpec) -> None:
     one_of(f"{key}.family", expert.family, FAMILIES)
     one_of(f"{key}.beta_schedule", expert.beta_schedule, ("linear", "scaled_linear"))
     one_of(f"{key}.prediction_type", expert.prediction_type, ("epsilon", "v_prediction", "sample"))
@@ -215,7 +214,7 @@ def _check_structure(structure: StructureSettings, last: int) -> None:
     one_of(f"{key}.timestep_spacing", structure.timestep_spacing, ("trailing", "leading"))
 
 
-def _check_distilled(structure: StructureSettings, expert: ExpertSettings) -> None:
+def _check_distilled(structure: StructureSettings, expert: ExpertSpec) -> None:
     steps, made_for = structure.num_inference_steps, expert.distilled_steps
     if made_for and steps not in made_for:
         nearest = min(made_for, key=lambda count: abs(count - steps))

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from confiner_cli.experts.spec import ExpertSpec
+
 MISSING: Any = "???"
 ROLES = ("control", "spatial", "temporal")
 SHUFFLES = ("frames", "none")
@@ -15,57 +17,11 @@ ALIGNMENTS = ("noise", "frame")
 NOISE_KEYS = ("frame", "window")
 
 
-@dataclass(frozen=True)
-class LoraSettings:
-    """One LoRA: where it is, as models are named, and how strongly it acts."""
-
-    path: str = MISSING
-    scale: float = 1.0
-
-
-@dataclass(frozen=True)
-class ExpertSettings:
-    """One expert: where its weights are, which schedule it was trained on, how strongly it is guided.
-
-    A model is a folder in diffusers' layout, a single file, `owner/name[@revision][:file]` on the hub, or
-    `embedded:NAME`. The schedule stated here is the authority, whatever a folder's scheduler_config.json says.
-
-    Attributes:
-        family: which kind of network it is: a file in `experts/families/`.
-        model: where its parts are.
-        shared: where the parts are that the model does not have.
-        motion_adapter: AnimateDiff's own place; `{steps}` stands for the structure's number of steps.
-        architecture: which published network it is, where it is one.
-        pickles: weights that are published as pickles (.bin) only are taken, too, read with `weights_only`.
-        latent_space: experts of a set must share it; a VAE decodes from one only.
-        loras: adapters merged into its UNet and text encoder.
-        beta_schedule, beta_start, beta_end, num_train_timesteps, prediction_type: as in diffusers' schedulers.
-        guidance_scale: 1 is no guidance.
-        max_frames: how many frames it takes at once.
-        distilled_steps: the numbers of steps that it was distilled for, if it was: it can make a structure in no other.
-        least_steps: fewer steps of a structure are too few for it.
-        licence, size: of the weights, as published.
-    """
-
-    family: str = MISSING
-    model: str = MISSING
-    shared: str | None = None
-    motion_adapter: str | None = None
-    architecture: str | None = None
-    pickles: bool = False
-    latent_space: str = "stable_diffusion"
-    loras: list[LoraSettings] = field(default_factory=list)
-    beta_schedule: str = MISSING
-    beta_start: float = MISSING
-    beta_end: float = MISSING
-    num_train_timesteps: int = 1000
-    prediction_type: str = "epsilon"
-    guidance_scale: float = 1.0
-    max_frames: int = 16
-    distilled_steps: list[int] = field(default_factory=list)
-    least_steps: int = 1
-    licence: str = ""
-    size: str = ""
+def unstated() -> ExpertSpec:
+    """An expert of which a config has to say what it is."""
+    return ExpertSpec(
+        family=MISSING, model=MISSING, beta_schedule=MISSING, beta_start=MISSING, beta_end=MISSING
+    )
 
 
 @dataclass(frozen=True)
@@ -82,15 +38,19 @@ class ExpertSetSettings:
     width: int = MISSING
     num_frames: int = 16
     fps: int = 8
-    control: ExpertSettings = field(default_factory=ExpertSettings)
-    spatial: ExpertSettings = field(default_factory=ExpertSettings)
-    temporal: ExpertSettings = field(default_factory=ExpertSettings)
+    control: ExpertSpec = field(default_factory=unstated)
+    spatial: ExpertSpec = field(default_factory=unstated)
+    temporal: ExpertSpec = field(default_factory=unstated)
     knows: str | None = None
     turn: bool = False
 
-    def role(self, name: str) -> ExpertSettings:
+    def by_role(self) -> dict[str, ExpertSpec]:
+        """The experts by their roles: `control`, `spatial`, `temporal`."""
+        return {"control": self.control, "spatial": self.spatial, "temporal": self.temporal}
+
+    def role(self, name: str) -> ExpertSpec:
         """The expert of the role `control`, `spatial` or `temporal`."""
-        return {"control": self.control, "spatial": self.spatial, "temporal": self.temporal}[name]
+        return self.by_role()[name]
 
 
 @dataclass(frozen=True)
@@ -221,7 +181,7 @@ class Settings:
         assert self.num_frames is not None
         return self.num_frames
 
-    def expert(self, role: str) -> ExpertSettings:
+    def expert(self, role: str) -> ExpertSpec:
         """The expert of a role, its motion adapter being the one for the structure's number of steps."""
         chosen, steps = self.experts.role(role), self.scheduler.structure.num_inference_steps
         if chosen.motion_adapter is None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from confiner_cli.errors import ConfinerError
-from confiner_cli.weights.model_ref import source
+from confiner_cli.weights.model_ref import model_ref
 
 SHOWN = 5
 
@@ -40,7 +40,7 @@ def read_knowledge(path: str) -> Knowledge:
         ConfinerError: there is no such file, or it says something else.
     """
     try:
-        facts = json.loads((source(path).path or Path(path)).read_text(encoding="utf-8"))
+        facts = json.loads((model_ref(path).path or Path(path)).read_text(encoding="utf-8"))
         return Knowledge(frozenset(facts["words"]), str(facts["summary"]), tuple(facts["examples"]))
     except OSError as error:
         raise ConfinerError(

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-from confiner_cli.config.schema import ExpertSettings, Settings
+from confiner_cli.config.schema import Settings
 from confiner_cli.costs.table import companions, costs
 from confiner_cli.errors import ConfinerError
+from confiner_cli.experts.spec import ExpertSpec
 from confiner_cli.method.level import Level
 from confiner_cli.method.long.timeline import timeline_of
 from confiner_cli.method.refinement import HOP_NOISE, Pair, patterns, visits
@@ -36,7 +37,7 @@ class Levels:
     signal: Sequence[float]
 
     @classmethod
-    def of(cls, expert: ExpertSettings) -> Levels:
+    def of(cls, expert: ExpertSpec) -> Levels:
         """The schedule that an expert states."""
         count, power = (
             expert.num_train_timesteps,
@@ -73,7 +74,7 @@ class Named:
 
     schedule: Any
 
-    def on(self, schedule: Any) -> Named:
+    def read_on(self, schedule: Any) -> Named:
         """The same on another schedule."""
         return Named(schedule)
 

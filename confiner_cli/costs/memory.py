@@ -8,14 +8,14 @@ from dataclasses import replace
 from confiner_cli.config.roles import used_roles
 from confiner_cli.config.schema import Settings
 from confiner_cli.costs.table import Cost, companions, costs
-from confiner_cli.experts.offload import MEMORY, STAGE, Memory
+from confiner_cli.experts.offload import POLICIES, STAGE, OffloadPolicy
 from confiner_cli.method.long.timeline import timeline_of
 
 SPARE = 1.15
 """What the allocator and the kernels' workspaces take on top of what was counted."""
 
 
-def memory_of(settings: Settings, free: int | None, bytes_a_number: int = 2) -> Memory:
+def memory_of(settings: Settings, free: int | None, bytes_a_number: int = 2) -> OffloadPolicy:
     """What `memory=` and `frame_batch=` mean, with so many bytes free; None where there is nothing to be saved.
 
     `auto` is the first of high, balanced and low that fits, low where none does, high where the need is not known.
@@ -24,16 +24,14 @@ def memory_of(settings: Settings, free: int | None, bytes_a_number: int = 2) -> 
     if name == "auto":
         name = "high"
         if free is not None:
-            needs = {option: needed(settings, option, bytes_a_number) for option in MEMORY}
+            needs = {option: needed(settings, option, bytes_a_number) for option in POLICIES}
             name = next(
                 (option for option, need in needs.items() if need is None or need <= free), "low"
             )
-    memory = MEMORY[name]
-    return (
-        memory
-        if settings.frame_batch is None
-        else replace(memory, frame_batch=settings.frame_batch)
-    )
+    policy = POLICIES[name]
+    if settings.frame_batch is None:
+        return policy
+    return replace(policy, frame_batch=settings.frame_batch)
 
 
 def needed(settings: Settings, name: str, bytes_a_number: int = 2) -> float | None:
@@ -47,7 +45,7 @@ def needed(settings: Settings, name: str, bytes_a_number: int = 2) -> float | No
     sizes = {role: cost.parameters for role, cost in networks.items()}
     resident = _resident(sizes, [table[row].parameters for row in beside], name) * bytes_a_number
     vae = table[companions(settings.expert("spatial").architecture or "")[1]]
-    working = max(_working(settings, networks, vae, MEMORY[name])) * bytes_a_number / 2
+    working = max(_working(settings, networks, vae, POLICIES[name])) * bytes_a_number / 2
     return SPARE * (resident + working)
 
 
@@ -64,7 +62,7 @@ def _resident(networks: dict[str, int], others: list[int], name: str) -> int:
 
 
 def _working(
-    settings: Settings, networks: dict[str, Cost], vae: Cost, memory: Memory
+    settings: Settings, networks: dict[str, Cost], vae: Cost, policy: OffloadPolicy
 ) -> Iterator[float]:
     """Bytes of a pass of each network, in 16 bits."""
     timeline = timeline_of(settings)
@@ -73,8 +71,8 @@ def _working(
     )
     for role, cost in networks.items():
         passed = window if STAGE[role] == "refinement" else timeline.length
-        batch = memory.frame_batch if role == "spatial" and memory.frame_batch else passed
-        together = settings.expert(role).guidance_scale != 1 and memory.guidance_together
-        frames = min(passed, batch) * (2 if together else 1)
+        batch = policy.frame_batch if role == "spatial" and policy.frame_batch else passed
+        batched = settings.expert(role).guidance_scale != 1 and policy.guidance_batched
+        frames = min(passed, batch) * (2 if batched else 1)
         yield cost.activation_bytes(frames, *settings.size)
-    yield vae.activation_bytes(min(window, memory.decode_batch), *settings.size)
+    yield vae.activation_bytes(min(window, policy.decode_batch), *settings.size)

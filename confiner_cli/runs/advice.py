@@ -20,8 +20,10 @@ def notices(settings: Settings, experts: Mapping[str, Expert]) -> Iterator[str]:
         for text in dict.fromkeys(prompts.values()):
             yield from knowledge.notices(settings.experts.name, text)
     for name, text in (prompts | {"negative prompt": settings.negative_prompt}).items():
-        for unread in sorted({expert.text.unread(text) for expert in experts.values()} - {""}):
-            yield f"the text encoder does not read the end of the {name}: {unread!r}"
+        for truncated in sorted(
+            {expert.text.truncated(text) for expert in experts.values()} - {""}
+        ):
+            yield f"the text encoder does not read the end of the {name}: {truncated!r}"
     yield from _without_effect(settings, experts)
     if not settings.structure.video:
         yield from _late(settings)

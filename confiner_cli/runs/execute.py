@@ -12,7 +12,7 @@ import torch
 
 from confiner_cli import progress
 from confiner_cli.config.prompts import slug
-from confiner_cli.config.roles import loaded_roles
+from confiner_cli.config.roles import required_models
 from confiner_cli.config.schema import Settings
 from confiner_cli.errors import ConfinerError, Terminated, named_error
 from confiner_cli.experts.device import device_of
@@ -35,7 +35,6 @@ from confiner_cli.runs.record import (
 from confiner_cli.runs.render import Work, evaluations_left, produce, write_latents
 from confiner_cli.runs.signals import unmasked
 from confiner_cli.weights import hub
-from confiner_cli.weights.model_ref import needs
 
 
 def run(settings: Settings, place: Place, snapshots: Mapping[str, str]) -> Path:
@@ -163,11 +162,12 @@ def _notice(record: Record, production: Production) -> None:
 
 def _models(settings: Settings) -> dict[str, str]:
     """The commits of the models that came from the hub: `main` is another one tomorrow."""
-    used = [
-        need for role in loaded_roles(settings) for _, need in needs(role, settings.expert(role))
-    ]
-    places = {str(need.source): hub.commit_of(need, hub.cached(need)) for need in used}
-    return {source: commit for source, commit in places.items() if commit}
+    commits = {}
+    for requirement, _ in required_models(settings):
+        commit = hub.commit_of(requirement, hub.cached(requirement))
+        if commit:
+            commits[str(requirement.ref)] = commit
+    return commits
 
 
 def _summary(record: Record) -> None:

@@ -15,7 +15,7 @@ from confiner_cli.costs.memory import memory_of
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.device import device_of, dtype_of, free_memory
 from confiner_cli.experts.loading import load_decoder, load_encoder, load_experts
-from confiner_cli.experts.offload import Memory
+from confiner_cli.experts.offload import OffloadPolicy
 from confiner_cli.experts.vae import Decoder
 from confiner_cli.media.source_video import footage_of
 from confiner_cli.method.long.timeline import Span, timeline_of
@@ -51,15 +51,15 @@ def prepare(settings: Settings) -> Production:
     """
     device = device_of(settings.device)
     dtype = dtype_of(settings.dtype, device)
-    memory = memory_of(settings, free_memory(device), dtype.itemsize)
+    policy = memory_of(settings, free_memory(device), dtype.itemsize)
     roles = used_roles(settings)
-    experts = load_experts(((role, settings.expert(role)) for role in roles), device, dtype, memory)
-    decoder = load_decoder(settings.expert("spatial"), device, dtype, memory)
+    experts = load_experts(((role, settings.expert(role)) for role in roles), device, dtype, policy)
+    decoder = load_decoder(settings.expert("spatial"), device, dtype, policy)
     low, high = settings.scheduler.guidance_interval
     prompts = {0: settings.prompt, **settings.prompts}
     denoisers = {
         role: {
-            frame: expert.given(text, settings.negative_prompt, (low, high))
+            frame: expert.condition(text, settings.negative_prompt, (low, high))
             for frame, text in prompts.items()
         }
         for role, expert in experts.items()
@@ -72,17 +72,17 @@ def prepare(settings: Settings) -> Production:
         shape=_latent_shape(settings, decoder),
         seed=settings.seed,
         long_video=settings.long_video,
-        given=_given(settings, device, dtype, memory),
+        given=_given(settings, device, dtype, policy),
     )
-    return Production(plan, decoder, device, memory.name, tuple(notices(settings, experts)))
+    return Production(plan, decoder, device, policy.name, tuple(notices(settings, experts)))
 
 
 def _given(
-    settings: Settings, device: torch.device, dtype: torch.dtype, memory: Memory
+    settings: Settings, device: torch.device, dtype: torch.dtype, policy: OffloadPolicy
 ) -> Callable[[Span], Tensor] | None:
     if settings.structure.video is None:
         return None
-    encoder = load_encoder(settings.expert("spatial"), device, dtype, memory)
+    encoder = load_encoder(settings.expert("spatial"), device, dtype, policy)
     return GivenStructure(
         footage_of(Path(settings.structure.video).expanduser()), settings.size, encoder
     )

@@ -17,8 +17,9 @@ from confiner_cli.config.hydra import compose, settings_of
 from confiner_cli.config.overrides import for_hydra, recorded
 from confiner_cli.config.prompts import verbatim
 from confiner_cli.config.resolve import resolved
-from confiner_cli.config.schema import LoraSettings, OutputSettings
+from confiner_cli.config.schema import OutputSettings
 from confiner_cli.errors import ConfinerError
+from confiner_cli.experts.spec import LoraSpec
 
 
 def random_texts(count: int, seed: int) -> list[str]:
@@ -184,8 +185,8 @@ def again(folder, *words):
 
 def test_a_record_with_loras_is_read_back_as_it_was(tmp_path):
     loras = [
-        LoraSettings("a b/it's {x}.safetensors", 0.25),
-        LoraSettings("owner/name:file.safetensors", 1.0),
+        LoraSpec("a b/it's {x}.safetensors", 0.25),
+        LoraSpec("owner/name:file.safetensors", 1.0),
     ]
     made = settings_of(compose(["prompt=x"]))
     made = replace(
