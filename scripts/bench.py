@@ -105,7 +105,8 @@ def against_diffusers(pairs: int) -> tuple[list[float], list[float]]:
 
     confiner = load("tiny", "scheduler.refinement.num_inference_steps=0")
     with tempfile.TemporaryDirectory() as folder:
-        control = next(iter(list(export("tiny", Path(folder) / "tiny"))))
+        spec = confiner.settings.experts.control
+        (control,) = export({"control": spec}, Path(folder) / "tiny")
         pipeline = AnimateDiffPipeline.from_pretrained(control)
     pipeline.set_progress_bar_config(disable=True)
 

@@ -27,7 +27,7 @@ import torch
 from confiner_cli.config.hydra import compose, settings_of
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.device import device_of, dtype_of
-from confiner_cli.experts.offload import MEMORY
+from confiner_cli.experts.offload import POLICIES
 from confiner_cli.runs.record import versions
 from gpu.measure import RUNS, Case, Row, Setup, make_networks, measured, temporal_alone
 from gpu.networks import Models, random_weights
@@ -87,12 +87,12 @@ def parser() -> argparse.ArgumentParser:
         default=[50, 100],
         help="of the temporal expert alone",
     )
-    made.add_argument("--memory", choices=("auto", *MEMORY), default="auto", help="of all runs")
+    made.add_argument("--memory", choices=("auto", *POLICIES), default="auto", help="of all runs")
     made.add_argument(
         "--memories",
         nargs="*",
-        choices=tuple(MEMORY),
-        default=list(MEMORY),
+        choices=tuple(POLICIES),
+        default=list(POLICIES),
         help="of the first run",
     )
     made.add_argument("--repeats", type=int, default=3, help="after a first time")

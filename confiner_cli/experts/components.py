@@ -1,4 +1,4 @@
-"""The parts of an expert on disk: networks in folders of diffusers' layout or in single files, each loaded once."""
+"""An expert's components on disk: networks in folders of diffusers' layout or in single files."""
 
 from __future__ import annotations
 
@@ -6,44 +6,36 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
-from torch import Tensor
 
 from confiner_cli.errors import ConfinerError, first_line
-from confiner_cli.experts import single_file
-from confiner_cli.weights.select import choice, read_header, weight_files
+from confiner_cli.experts.pretrained import from_folder, from_single_file
+from confiner_cli.weights import single_file
+from confiner_cli.weights.select import read_header, weight_files
 
 Module = TypeVar("Module", bound=torch.nn.Module)
 Configs = Mapping[str, Mapping[str, Any]]
-"""diffusers' configs of networks, by the name of the part."""
+"""diffusers' configs of networks, by the name of the component."""
 ARCHITECTURES = Path(__file__).resolve().parent / "architectures"
 COMMON = "sd15"
 """The architecture that has what another one does not have of its own."""
-OBSOLETE = "position_ids"
-"""What published text encoders have and today's do not."""
 BROKEN = (OSError, ValueError, RuntimeError, KeyError, SafetensorError)
-
-
-class Network(Protocol):
-    """An expert's network in the one layout that all families share."""
-
-    def __call__(self, x_t: Tensor, t: int, text: Tensor) -> Tensor:
-        """Predict, in the shape of `x_t`, `(batch, channel, frame, height, width)`."""
+"""What the libraries raise where files are not what they should be."""
 
 
 @dataclass(frozen=True)
-class Parts:
-    """Where the parts of one expert lie, and where they go.
+class Components:
+    """Where the components of one expert lie, and where they go.
 
     Attributes:
         role: `control`, `spatial` or `temporal`, for messages.
-        folders: searched in order for a part's subfolder; the first may be a single file.
-        named: parts that lie elsewhere, as pairs of a part's name and its own folder or file.
+        folders: searched in order for a component's subfolder; any may be a single file.
         device: where networks live.
         dtype: what they compute in.
+        named: components that lie elsewhere: pairs of a name and its own folder or file.
         architecture: the folder of `architectures/` that says what a single file holds.
         pickles: whether weights may be pickles where there is nothing else.
         loras: adapters for the UNet and the text encoder, with their scales.
@@ -59,26 +51,32 @@ class Parts:
     loras: tuple[tuple[Path, float], ...] = ()
 
     def place(self, name: str) -> Path:
-        """The folder of the part `name`, such as `unet`, or the single file that holds it.
+        """The folder of the component `name`, such as `unet`, or the single file that holds it.
 
         Raises:
             ConfinerError: there is none, or the file is damaged.
         """
-        candidates = [path for part, path in self.named if part == name]
-        candidates += [path if path.is_file() else path / name for path in self.folders]
-        for path in candidates:
-            if path.is_dir() or (
-                path.is_file() and (path in dict(self.named).values() or self._has(path, name))
-            ):
+        own = [path for component, path in self.named if component == name]
+        for path in own:
+            if path.exists():
                 return path
+        inside = [path if path.is_file() else path / name for path in self.folders]
+        for path in inside:
+            if path.is_dir() or (path.is_file() and self._has(path, name)):
+                return path
+        looked = " and ".join(str(path) for path in (*own, *inside))
         raise ConfinerError(
-            f"the {self.role} expert has no {name}: looked for {' and '.join(map(str, candidates))}",
-            f"experts.{self.role}.model= takes a folder in diffusers' layout with {name}/ inside, or a .safetensors "
-            f"file; what a file has not comes from experts.{self.role}.shared=",
+            f"the {self.role} expert has no {name}: looked for {looked}",
+            f"experts.{self.role}.model= takes a folder in diffusers' layout with {name}/ inside, "
+            f"or a .safetensors file; what a file has not comes from experts.{self.role}.shared=",
         )
 
     def folder(self, name: str) -> Path:
-        """The folder of a part that cannot be a file. Raises ConfinerError where there is none."""
+        """The folder of a component that cannot be a file.
+
+        Raises:
+            ConfinerError: there is none.
+        """
         path = self.place(name)
         if path.is_dir():
             return path
@@ -87,40 +85,49 @@ class Parts:
         )
 
     def checkpoint(self, name: str) -> Path:
-        """A file that holds a whole network: the model where it is a file, else `name` in one of the folders.
+        """A file that holds a whole network: the model where it is a file, else in a folder.
 
-        A `.safetensors` beside a `.pt` is preferred. Raises ConfinerError where there is none.
+        A `.safetensors` beside a `.pt` is preferred.
+
+        Raises:
+            ConfinerError: there is none.
         """
-        given = [path if path.is_file() else path / f"{name}.pt" for path in self.folders]
-        candidates = [
-            path for one in given for path in dict.fromkeys((one.with_suffix(".safetensors"), one))
-        ]
+        candidates: list[Path] = []
+        for folder in self.folders:
+            path = folder if folder.is_file() else folder / f"{name}.pt"
+            candidates += dict.fromkeys((path.with_suffix(".safetensors"), path))
         for path in candidates:
             if path.is_file():
                 return path
+        looked = " and ".join(map(str, candidates))
         raise ConfinerError(
-            f"the {self.role} expert has no checkpoint: looked for {' and '.join(map(str, candidates))}",
-            f"experts.{self.role}.model= takes the file, or the folder with {name}.pt or {name}.safetensors in it",
+            f"the {self.role} expert has no checkpoint: looked for {looked}",
+            f"experts.{self.role}.model= takes the file, or the folder with {name}.pt or "
+            f"{name}.safetensors in it",
         )
 
     def files(self, name: str) -> tuple[Path, ...]:
-        """The weight files of the part `name`, each of which begins and ends as it should.
+        """The weight files of the component `name`, each of which begins and ends as it should.
 
         Raises:
-            ConfinerError: there is no such part, no weights in it, or a file is cut or something else.
+            ConfinerError: there is no such component, no weights in it, or a file is cut or
+                something else.
         """
-        path = self.place(name)
-        found = (path,) if path.is_file() else weight_files(path, self.pickles)
-        if not found:
-            raise self._broken(
-                name, path, "it has no safetensors weights, or not all of their files"
-            )
-        for file in found:
+        place = self.place(name)
+        files = (place,) if place.is_file() else weight_files(place, self.pickles)
+        if not files:
+            reason = "it has no safetensors weights, or not all of their files"
+            raise self._broken(name, place, reason)
+        for file in files:
             self.checked(name, file)
-        return found
+        return files
 
     def checked(self, name: str, file: Path) -> Path:
-        """The file, where it is no safetensors file or a whole one. Raises ConfinerError."""
+        """The file, which is a whole one if it is a safetensors file.
+
+        Raises:
+            ConfinerError: it is cut, or something else.
+        """
         try:
             if file.suffix == ".safetensors":
                 read_header(file)
@@ -129,34 +136,43 @@ class Parts:
         return file
 
     def config(self, name: str) -> dict[str, Any]:
-        """The config of the part `name`: that of its folder, or its architecture's where it is in a file."""
+        """The config of the component `name`: its folder's, or its architecture's where it is in a
+        file.
+
+        Raises:
+            ConfinerError: there is no such component, or its config cannot be read.
+        """
         place = self.place(name)
-        path = (place if place.is_dir() else self._config_folder(name)) / "config.json"
+        folder = place if place.is_dir() else self._config_folder(name)
         try:
-            return dict(json.loads(path.read_text(encoding="utf-8")))
+            return dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
-            raise self._broken(name, place, f"{path.name} cannot be read") from error
+            raise self._broken(name, place, "config.json cannot be read") from error
 
     def model(self, name: str, kind: type[Module]) -> Module:
-        """Load the part `name` as a frozen diffusers or transformers model (safetensors only), straight to its device.
+        """Load the component `name`, frozen, straight to its device.
+
+        Args:
+            name: `unet`, `vae`, `text_encoder`, ...
+            kind: its class, diffusers' or transformers'.
 
         Raises:
             ConfinerError: see `files`; or tensors are missing, or have other shapes.
         """
         place = self.place(name)
         try:
-            if place.is_file():
-                module = single_file.load(
-                    place, kind, self.device, self.dtype, self._config_folder(name)
-                )
-            else:
-                module = _from_folder(place, kind, self.device, self.dtype, self.pickles)
+            module: Module = self._read(name, place, kind)
         except torch.OutOfMemoryError:
-            raise
+            raise  # a RuntimeError, too, but not the file's fault
         except BROKEN as error:
             raise self._broken(name, place, first_line(error), kind.__name__) from error
-        loaded: Module = module.eval().requires_grad_(False)
-        return loaded
+        return module.eval().requires_grad_(False)
+
+    def _read(self, name: str, place: Path, kind: type[Module]) -> Any:
+        if place.is_file():
+            config = self._config_folder(name)
+            return from_single_file(place, kind, self.device, self.dtype, config)
+        return from_folder(place, kind, self.device, self.dtype, self.pickles)
 
     def _has(self, file: Path, name: str) -> bool:
         try:
@@ -165,39 +181,26 @@ class Parts:
             raise self._broken(name, file, str(error)) from error
 
     def _config_folder(self, name: str) -> Path:
-        """What a part in a single file is: as the same part beside it, else as its architecture's."""
-        beside = (
-            folder / name for folder in self.folders if (folder / name / "config.json").is_file()
-        )
-        return next(beside, architecture(self.architecture, name))
+        """Says what a component in a file is: a folder beside it, else its architecture's."""
+        for folder in self.folders:
+            if (folder / name / "config.json").is_file():
+                return folder / name
+        return architecture(self.architecture, name)
 
     def _broken(self, name: str, place: Path, reason: str, kind: str = "model") -> ConfinerError:
+        needs = f"needs a config.json and safetensors weights of a {kind}"
+        hint = f"the folder {needs}"
+        if "snapshots" in place.parts:  # of the hub's cache
+            hint = f"it {needs}; remove a damaged file and it is fetched again"
         return ConfinerError(
-            f"the {self.role} expert's {name} in {place} cannot be loaded: {reason}",
-            f"it needs a config.json and safetensors weights of a {kind}; remove a damaged file and it is fetched again"
-            if "snapshots" in place.parts
-            else f"the folder needs a config.json and safetensors weights of a {kind}",
+            f"the {self.role} expert's {name} in {place} cannot be loaded: {reason}", hint
         )
 
 
-def architecture(name: str, part: str) -> Path:
-    """The folder of a published network's config.json: the architecture's own, else Stable Diffusion 1.5's."""
-    own = ARCHITECTURES / name / part
-    return own if own.is_dir() else ARCHITECTURES / COMMON / part
+def architecture(name: str, component: str) -> Path:
+    """The folder of a published network's config.json.
 
-
-def _from_folder(
-    folder: Path, kind: Any, device: torch.device, dtype: torch.dtype, pickles: bool
-) -> Any:
-    chosen = choice({path.name for path in folder.iterdir()}, pickles)
-    if chosen is None:
-        raise ValueError("it has no safetensors weights, or not all of their files")
-    module, info = kind.from_pretrained(
-        folder, torch_dtype=dtype, variant=chosen[0], local_files_only=True,
-        use_safetensors=not chosen[1][0].endswith(".bin"), device_map={"": str(device)}, output_loading_info=True,
-    )  # fmt: skip
-    if missing := sorted(info["missing_keys"]):  # they would be left at random values
-        raise ValueError(f"the weights lack {len(missing)} tensors, {missing[0]} for one")
-    if unknown := sorted(key for key in info["unexpected_keys"] if not key.endswith(OBSOLETE)):
-        raise ValueError(f"the weights have {len(unknown)} unknown tensors, {unknown[0]} for one")
-    return module
+    The architecture's own, else Stable Diffusion 1.5's.
+    """
+    own = ARCHITECTURES / name / component
+    return own if own.is_dir() else ARCHITECTURES / COMMON / component

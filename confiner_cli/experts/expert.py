@@ -1,25 +1,32 @@
-"""An expert: a network with its text encoder, schedule and guidance, and what it is once given a prompt."""
+"""An expert: a network with its text encoder, schedule and guidance; and with a prompt."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from confiner_cli.experts.components import Network
 from confiner_cli.experts.text import TextEncoder
 from confiner_cli.method.guidance import Guided
 from confiner_cli.method.schedule import Estimate, NoiseSchedule, estimate
 from confiner_cli.method.walk import Denoiser
 
 
+class Network(Protocol):
+    """An expert's network in the one layout that all families share."""
+
+    def __call__(self, x_t: Tensor, t: int, text: Tensor) -> Tensor:
+        """Predict, in the shape of `x_t`, `(batch, channel, frame, height, width)`."""
+
+
 @dataclass(frozen=True, eq=False)
 class Expert:
     """One of the three roles, ready to be given prompts.
 
-    `guidance_scale` 1 means no guidance: one pass, and the negative prompt has no effect. `guidance_together` makes
-    guidance one pass of two samples instead of two passes of one.
+    `guidance_scale` 1 means no guidance: one pass, and the negative prompt has no effect.
+    `guidance_batched` makes guidance one pass of two samples instead of two passes of one.
     """
 
     role: str
@@ -30,9 +37,9 @@ class Expert:
     guidance_scale: float
     device: torch.device
     dtype: torch.dtype
-    guidance_together: bool = False
+    guidance_batched: bool = False
 
-    def given(
+    def condition(
         self,
         prompt: str,
         negative_prompt: str = "",
@@ -43,9 +50,9 @@ class Expert:
         if self.guidance_scale == 1.0:
             return conditional
         unconditional = Prompted(self, self.text(negative_prompt), self.schedule)
-        together = conditional.beside(unconditional) if self.guidance_together else None
+        batched = conditional.batched_with(unconditional) if self.guidance_batched else None
         return Guided(
-            conditional, unconditional, self.guidance_scale, *guidance_interval, together=together
+            conditional, unconditional, self.guidance_scale, *guidance_interval, batched=batched
         )
 
 
@@ -62,16 +69,16 @@ class Prompted:
 
     @torch.no_grad()
     def __call__(self, x_t: Tensor, t: int) -> Estimate:
-        """Estimate `x_t`, `(batch, channel, frame, height, width)`; the answer is on its device, in its dtype."""
+        """Estimate `x_t`, `(batch, channel, frame, height, width)`, on its device, in its dtype."""
         expert = self.expert
         states = self.states.expand(x_t.shape[0], -1, -1)
         prediction = expert.network(x_t.to(expert.device, expert.dtype), t, states).to(x_t)
         return estimate(expert.prediction_type, x_t, prediction, self.schedule.level(t))
 
-    def beside(self, other: Prompted) -> Prompted:
+    def batched_with(self, other: Prompted) -> Prompted:
         """The denoiser of a batch of two, this text's sample and the other's."""
         return replace(self, states=torch.cat((self.states, other.states)))
 
-    def on(self, schedule: NoiseSchedule) -> Prompted:
+    def read_on(self, schedule: NoiseSchedule) -> Prompted:
         """The same network and text, the prediction read on another schedule."""
         return replace(self, schedule=schedule)

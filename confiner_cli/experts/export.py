@@ -1,19 +1,18 @@
-"""Expert sets as whole pipeline folders in diffusers' layout, with the schedules that our configs state."""
+"""Experts as whole pipeline folders in diffusers' layout, with the schedules that they state."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from confiner_cli.config.hydra import compose, settings_of
-from confiner_cli.config.schema import ROLES, ExpertSettings
 from confiner_cli.errors import ConfinerError
-from confiner_cli.experts.loading import parts_of
+from confiner_cli.experts.loading import components_of
+from confiner_cli.experts.spec import ExpertSpec
 
 _CLIP = {
     "tokenizer": ["transformers", "CLIPTokenizer"],
@@ -39,53 +38,65 @@ PIPELINES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def export(name: str, folder: Path) -> Iterator[Path]:
-    """Write `folder/control`, `folder/spatial`, `folder/temporal` and yield each path.
+def export(specs: Mapping[str, ExpertSpec], folder: Path) -> Iterator[Path]:
+    """Write a pipeline folder `folder/ROLE` for each expert, and yield its path.
+
+    Args:
+        specs: experts by their role: `control`, `spatial`, `temporal`.
+        folder: a new folder, or an empty one.
 
     Raises:
-        ConfinerError: the folder is not empty, or the set's weights are not all in folders here.
+        ConfinerError: the folder is not empty, or the experts' weights are not all in folders here.
     """
-    settings = settings_of(compose([f"experts={name}"])).experts
     if folder.exists() and any(folder.iterdir()):
         raise ConfinerError(f"{folder} exists and is not empty", "name a new folder")
-    for role in ROLES:
-        _export_expert(role, settings.role(role), folder / role)
+    for role, spec in specs.items():
+        _export_expert(role, spec, folder / role)
         yield folder / role
 
 
-def _export_expert(role: str, expert: ExpertSettings, folder: Path) -> None:
-    if expert.family not in PIPELINES:
+def _export_expert(role: str, spec: ExpertSpec, folder: Path) -> None:
+    if spec.family not in PIPELINES:
         raise ConfinerError(
-            f"diffusers has no pipeline for the {role} expert's family, {expert.family}",
+            f"diffusers has no pipeline for the {role} expert's family, {spec.family}",
             f"sets of {', '.join(PIPELINES)} can be exported",
         )
-    index = PIPELINES[expert.family]
-    parts = parts_of(role, expert, torch.device("cpu"), torch.float32)
-    kinds = {
-        part: kind
-        for part, kind in index.items()
-        if isinstance(kind, list) and kind[0] and part != "scheduler"
-    }
-    sources = {part: parts.folder(part) for part in kinds}
-    for part, source in sources.items():
-        shutil.copytree(source, folder / part)
-    (folder / "scheduler").mkdir()
-    _write(
-        folder / "scheduler" / "scheduler_config.json", _scheduler(expert, index["scheduler"][1])
-    )
+    index = PIPELINES[spec.family]
+    components = components_of(role, spec, torch.device("cpu"), torch.float32)
+    # All are found before the first is copied.
+    sources = {name: components.folder(name) for name in _copied(index)}
+    for name, source in sources.items():
+        shutil.copytree(source, folder / name)
+    scheduler = folder / "scheduler"
+    scheduler.mkdir()
+    _write(scheduler / "scheduler_config.json", _scheduler(spec, index["scheduler"][1]))
     _write(folder / "model_index.json", index)
 
 
-def _scheduler(expert: ExpertSettings, kind: str) -> dict[str, Any]:
-    """A scheduler that samples on diffusers' side as our `trailing` (Euler) and `leading` (DDIM) grids do."""
-    betas = {
-        name: getattr(expert, name)
-        for name in ("beta_schedule", "beta_start", "beta_end", "num_train_timesteps")
+def _copied(index: Mapping[str, Any]) -> list[str]:
+    """The components of a pipeline whose folders are copied: those that it has, but its scheduler."""
+    present = [name for name, kind in index.items() if isinstance(kind, list) and kind[0]]
+    return [name for name in present if name != "scheduler"]
+
+
+def _scheduler(spec: ExpertSpec, kind: str) -> dict[str, Any]:
+    """A scheduler that samples as our `trailing` (Euler) and `leading` (DDIM) grids do."""
+    stated = {
+        "_class_name": kind,
+        "beta_schedule": spec.beta_schedule,
+        "beta_start": spec.beta_start,
+        "beta_end": spec.beta_end,
+        "num_train_timesteps": spec.num_train_timesteps,
+        "prediction_type": spec.prediction_type,
     }
-    spacing = {"timestep_spacing": "trailing"} if kind == "EulerDiscreteScheduler" else {
-        "timestep_spacing": "leading", "steps_offset": 1, "set_alpha_to_one": False, "clip_sample": False,
-    }  # fmt: skip
-    return {"_class_name": kind, **betas, "prediction_type": expert.prediction_type, **spacing}
+    if kind == "EulerDiscreteScheduler":
+        return stated | {"timestep_spacing": "trailing"}
+    return stated | {
+        "timestep_spacing": "leading",
+        "steps_offset": 1,
+        "set_alpha_to_one": False,
+        "clip_sample": False,
+    }
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""From settings to experts. Each network is loaded when it is first called, once a process, and kept."""
+"""From specs to experts. Each network is loaded when it is first called, once a process, and kept."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from diffusers.utils import logging as diffusers_logging
 from torch import Tensor, nn
 from transformers.utils import logging as transformers_logging
 
-from confiner_cli.config.schema import ExpertSettings
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts import families
-from confiner_cli.experts.components import COMMON, Network, Parts
-from confiner_cli.experts.expert import Expert
+from confiner_cli.experts.components import COMMON, Components
+from confiner_cli.experts.expert import Expert, Network
 from confiner_cli.experts.lora import adapt_unet
-from confiner_cli.experts.offload import Handle, Memory
+from confiner_cli.experts.offload import Handle, OffloadPolicy
+from confiner_cli.experts.spec import ExpertSpec, requirements
 from confiner_cli.experts.text import text_encoder
 from confiner_cli.experts.vae import Decoder, Encoder, coder
 from confiner_cli.method.schedule import BETA_SCHEDULES
 from confiner_cli.weights import hub
-from confiner_cli.weights.model_ref import needs
 
 STATED = ("num_train_timesteps", "beta_schedule", "beta_start", "beta_end", "prediction_type")
+"""What a pipeline folder's scheduler_config.json says of the schedule, in a spec's names, too."""
 
 # What matters of a failed load is in our own error; progress is ours to show.
 diffusers_logging.set_verbosity_error()
@@ -36,87 +36,100 @@ transformers_logging.disable_progress_bar()
 
 
 def load_expert(
-    role: str, settings: ExpertSettings, device: torch.device, dtype: torch.dtype, memory: Memory
+    role: str, spec: ExpertSpec, device: torch.device, dtype: torch.dtype, policy: OffloadPolicy
 ) -> Expert:
-    """One expert, its weights found and their files whole, its networks loaded when they are called.
+    """One expert, its files found and whole, its networks loaded when they are called.
 
     Raises:
-        ConfinerError: a part is missing or damaged, or the model's folder states another schedule.
+        ConfinerError: a component is missing or damaged, or the model's folder states another
+            schedule.
     """
-    parts, family = parts_of(role, settings, device, dtype), family_of(settings)
-    family.files(parts)
-    _check_width(role, parts, family)
-    if family.STATES_SCHEDULE:
-        _compare(role, settings, parts)
-    betas = BETA_SCHEDULES[settings.beta_schedule]
+    components, family = components_of(role, spec, device, dtype), family_of(spec)
+    family.files(components)  # raises where one is missing or cut
+    _check_width(role, components, family)
+    if family.FOLDER_HAS_SCHEDULE:
+        _check_schedule(role, spec, components)
+    betas = BETA_SCHEDULES[spec.beta_schedule]
     return Expert(
         role=role,
-        network=_network(settings.family, family, parts, memory),
-        text=text_encoder(parts, memory),
-        schedule=betas(settings.beta_start, settings.beta_end, settings.num_train_timesteps),
-        prediction_type=settings.prediction_type,
-        guidance_scale=settings.guidance_scale,
+        network=_network(spec.family, family, components, policy),
+        text=text_encoder(components, policy),
+        schedule=betas(spec.beta_start, spec.beta_end, spec.num_train_timesteps),
+        prediction_type=spec.prediction_type,
+        guidance_scale=spec.guidance_scale,
         device=device,
         dtype=dtype,
-        guidance_together=memory.guidance_together,
+        guidance_batched=policy.guidance_batched,
     )
 
 
 def load_experts(
-    settings: Iterable[tuple[str, ExpertSettings]],
+    specs: Iterable[tuple[str, ExpertSpec]],
     device: torch.device,
     dtype: torch.dtype,
-    memory: Memory,
+    policy: OffloadPolicy,
 ) -> dict[str, Expert]:
-    """The experts of the given roles."""
-    return {role: load_expert(role, chosen, device, dtype, memory) for role, chosen in settings}
+    """The experts of the given roles. Raises as `load_expert`."""
+    return {role: load_expert(role, spec, device, dtype, policy) for role, spec in specs}
 
 
 def load_decoder(
-    settings: ExpertSettings, device: torch.device, dtype: torch.dtype, memory: Memory
+    spec: ExpertSpec, device: torch.device, dtype: torch.dtype, policy: OffloadPolicy
 ) -> Decoder:
-    """The VAE of an expert set, which lies with its spatial expert."""
-    return coder(Decoder, parts_of("spatial", settings, device, dtype), memory)
+    """The VAE of an expert set, which lies with its spatial expert, from latents to frames.
+
+    Raises:
+        ConfinerError: it is missing or damaged.
+    """
+    return coder(Decoder, components_of("spatial", spec, device, dtype), policy)
 
 
 def load_encoder(
-    settings: ExpertSettings, device: torch.device, dtype: torch.dtype, memory: Memory
+    spec: ExpertSpec, device: torch.device, dtype: torch.dtype, policy: OffloadPolicy
 ) -> Encoder:
-    """The other direction of `load_decoder`'s VAE."""
-    return coder(Encoder, parts_of("spatial", settings, device, dtype), memory)
+    """The other direction of `load_decoder`'s VAE. Raises as it does."""
+    return coder(Encoder, components_of("spatial", spec, device, dtype), policy)
 
 
-def family_of(settings: ExpertSettings) -> ModuleType:
+def family_of(spec: ExpertSpec) -> ModuleType:
     """The functions of an expert's family."""
-    return importlib.import_module(f"{families.__name__}.{settings.family}")
+    return importlib.import_module(f"{families.__name__}.{spec.family}")
 
 
-def parts_of(
-    role: str, settings: ExpertSettings, device: torch.device, dtype: torch.dtype
-) -> Parts:
-    """Where the parts of an expert lie: in its model's place, then in the one that it shares with others.
+def components_of(
+    role: str, spec: ExpertSpec, device: torch.device, dtype: torch.dtype
+) -> Components:
+    """Where the components of an expert lie: in its model's place, then in the shared one.
 
     Raises:
         ConfinerError: a model is on the hub and not in the cache.
     """
-    places = [(name, hub.cached(need)) for name, need in needs(role, settings)]
-    folders = tuple(place for name, place in places if name in ("model", "shared"))
-    named = tuple((name, place) for name, place in places if name == "motion_adapter")
-    loras = zip((place for name, place in places if name == "loras"), settings.loras, strict=True)
-    scaled = tuple((place, lora.scale) for place, lora in loras)
-    architecture = settings.architecture or COMMON
-    return Parts(role, folders, device, dtype, named, architecture, settings.pickles, scaled)
+    places = [(name, hub.cached(needed)) for name, needed in requirements(role, spec)]
+    loras = [place for name, place in places if name == "loras"]
+    scales = [lora.scale for lora in spec.loras]
+    return Components(
+        role,
+        folders=tuple(place for name, place in places if name in ("model", "shared")),
+        device=device,
+        dtype=dtype,
+        named=tuple((name, place) for name, place in places if name == "motion_adapter"),
+        architecture=spec.architecture or COMMON,
+        pickles=spec.pickles,
+        loras=tuple(zip(loras, scales, strict=True)),
+    )
 
 
-def _network(name: str, family: ModuleType, parts: Parts, memory: Memory) -> Network:
+def _network(
+    name: str, family: ModuleType, components: Components, policy: OffloadPolicy
+) -> Network:
     def load() -> nn.Module:
-        return adapt_unet(family.load(parts), parts.loras)
+        return adapt_unet(family.load(components), components.loras)
 
-    # By what is read from disk and nothing else: a sweep over guidance scales loads no weights twice.
-    unet = Handle((name, parts), parts.role, parts.device, memory, load)
+    # By what is read from disk and nothing else: a sweep over guidance scales loads nothing twice.
+    unet = Handle((name, components), components.role, components.device, policy, load)
     predict: Network = partial(_predict, family, unet)
-    if family.FRAMES_APART and memory.frame_batch is not None:
-        return partial(_by_frames, predict, memory.frame_batch)
+    if family.FRAMEWISE and policy.frame_batch is not None:
+        return partial(_by_frames, predict, policy.frame_batch)
     return predict
 
 
@@ -130,20 +143,21 @@ def _by_frames(predict: Network, count: int, x_t: Tensor, t: int, text: Tensor) 
     return torch.cat([predict(frames, t, text) for frames in torch.split(x_t, count, dim=2)], dim=2)
 
 
-def _check_width(role: str, parts: Parts, family: ModuleType) -> None:
+def _check_width(role: str, components: Components, family: ModuleType) -> None:
     """Hold the text encoder's width against what the UNet reads."""
-    reads, writes = family.text_width(parts), parts.config("text_encoder").get("hidden_size")
+    reads = family.text_width(components)
+    writes = components.config("text_encoder").get("hidden_size")
     if reads != writes:
         raise ConfinerError(
-            f"the {role} expert reads texts of width {reads}, its text encoder in {parts.place('text_encoder')} writes "
-            f"{writes}",
+            f"the {role} expert reads texts of width {reads}, its text encoder in "
+            f"{components.place('text_encoder')} writes {writes}",
             f"experts.{role}.shared= names a place with the text encoder that it was trained with",
         )
 
 
-def _compare(role: str, settings: ExpertSettings, parts: Parts) -> None:
+def _check_schedule(role: str, spec: ExpertSpec, components: Components) -> None:
     """Hold our schedule against the one that a pipeline folder states."""
-    path = parts.folders[0] / "scheduler" / "scheduler_config.json"
+    path = components.folders[0] / "scheduler" / "scheduler_config.json"
     if not path.is_file():
         return
     try:
@@ -153,7 +167,8 @@ def _compare(role: str, settings: ExpertSettings, parts: Parts) -> None:
             f"{path} is no JSON", "mend it, or remove it: our own configs state the schedule"
         ) from error
     for name in STATED:
-        ours, theirs = getattr(settings, name), stated.get(name, getattr(settings, name))
+        ours = getattr(spec, name)
+        theirs = stated.get(name, ours)
         if ours != theirs:
             raise ConfinerError(
                 f"experts.{role}.{name}={ours}, but {path} says {theirs}",

@@ -1,4 +1,4 @@
-"""Which networks are on the device: loaded when first called, moved off when the memory setting wants the room."""
+"""Which networks are on the device: loaded when first called, moved off to make room."""
 
 from __future__ import annotations
 
@@ -13,81 +13,88 @@ if TYPE_CHECKING:
     from torch import nn
 
 STAGE = {"control": "structure", "spatial": "refinement", "temporal": "refinement"}
-KEPT = 8
-"""Networks that a process keeps, on the device or off it: a sweep over two sets of experts loads nothing twice."""
+MAX_CACHED = 8
+"""Networks that are kept, on the device or off it: two sets of experts are loaded once."""
 
 
 @dataclass(frozen=True)
-class Memory:
+class OffloadPolicy:
     """What `memory=` chooses.
 
     Attributes:
         name: high, balanced or low.
-        leaves: whether the network of the first role leaves the device when that of the second is called.
-        guidance_together: guidance is one pass of two samples, not two passes of one.
+        evicts: whether the network of the first role leaves the device when that of the second is
+            called.
+        guidance_batched: guidance is one pass of two samples, not two passes of one.
         frame_batch: frames that an expert of single frames sees at once; None is all.
         decode_batch: frames that the VAE decodes at once.
     """
 
     name: str
-    leaves: Callable[[str, str], bool]
-    guidance_together: bool
+    evicts: Callable[[str, str], bool]
+    guidance_batched: bool
     frame_batch: int | None
     decode_batch: int
+
+
+def _never(here: str, called: str) -> bool:
+    return False
+
+
+def _always(here: str, called: str) -> bool:
+    return True
 
 
 def _other_stage(here: str, called: str) -> bool:
     return here in STAGE and called in STAGE and STAGE[here] != STAGE[called]
 
 
-HIGH = Memory(
-    "high", lambda here, called: False, guidance_together=True, frame_batch=None, decode_batch=8
+HIGH = OffloadPolicy("high", _never, guidance_batched=True, frame_batch=None, decode_batch=8)
+BALANCED = OffloadPolicy(
+    "balanced", _other_stage, guidance_batched=True, frame_batch=None, decode_batch=8
 )
-BALANCED = Memory(
-    "balanced", _other_stage, guidance_together=True, frame_batch=None, decode_batch=8
-)
-LOW = Memory(
-    "low", lambda here, called: True, guidance_together=False, frame_batch=4, decode_batch=2
-)
-MEMORY = MappingProxyType({memory.name: memory for memory in (HIGH, BALANCED, LOW)})
+LOW = OffloadPolicy("low", _always, guidance_batched=False, frame_batch=4, decode_batch=2)
+POLICIES = MappingProxyType({policy.name: policy for policy in (HIGH, BALANCED, LOW)})
 
 
 @dataclass
-class Residence:
-    """The networks that a process has loaded, the one called last at the end, and which of them are on a device."""
+class NetworkCache:
+    """Networks that were loaded, the one called last at the end, and which are on a device."""
 
     modules: OrderedDict[Hashable, nn.Module] = field(default_factory=OrderedDict)
     here: dict[Hashable, str] = field(default_factory=dict)
 
-    def summon(
+    def get(
         self,
         key: Hashable,
         role: str,
         device: torch.device,
-        memory: Memory,
+        policy: OffloadPolicy,
         load: Callable[[], nn.Module],
     ) -> nn.Module:
         """The network `key`, loaded if it has to be, on its device.
 
-        Others stay there as the memory setting has it, one a role; but a set may have several text encoders.
+        Others stay there as the policy has it, one a role; but a set may have several text
+        encoders.
         """
-        self._make_room(key, role, memory)
+        self._make_room(key, role, policy)
         if key not in self.modules:
             self.modules[key] = load()
         elif key not in self.here:
             self.modules[key].to(device)
         self.modules.move_to_end(key)
         self.here[key] = role
-        while len(self.modules) > KEPT:
+        while len(self.modules) > MAX_CACHED:
             gone, _ = self.modules.popitem(last=False)
             self.here.pop(gone, None)
         return self.modules[key]
 
-    def _make_room(self, key: Hashable, role: str, memory: Memory) -> None:
+    def _make_room(self, key: Hashable, role: str, policy: OffloadPolicy) -> None:
         leaving = [
-            other for other, its in self.here.items()
-            if other != key and ((its == role and role != "text") or memory.leaves(its, role))
-        ]  # fmt: skip
+            other
+            for other, its in self.here.items()
+            if other != key and ((its == role and role != "text") or policy.evicts(its, role))
+        ]
         for other in leaving:
             del self.here[other]
             self.modules[other].to("cpu")
@@ -102,7 +109,7 @@ def _give_back() -> None:
         torch.cuda.empty_cache()
 
 
-RESIDENCE = Residence()
+RESIDENCE = NetworkCache()
 
 
 @dataclass(frozen=True)
@@ -112,9 +119,9 @@ class Handle:
     key: Hashable
     role: str
     device: torch.device
-    memory: Memory
+    policy: OffloadPolicy
     load: Callable[[], nn.Module]
 
     def __call__(self) -> nn.Module:
-        """Load it or bring it back, making room as the memory setting says."""
-        return RESIDENCE.summon(self.key, self.role, self.device, self.memory, self.load)
+        """Load it or bring it back, making room as the policy says."""
+        return RESIDENCE.get(self.key, self.role, self.device, self.policy, self.load)

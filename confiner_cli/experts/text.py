@@ -13,9 +13,9 @@ from transformers.models.clip.modeling_clip import CLIPTextModel
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
 from confiner_cli.errors import ConfinerError
-from confiner_cli.experts.components import Parts
+from confiner_cli.experts.components import Components
 from confiner_cli.experts.lora import adapt_text
-from confiner_cli.experts.offload import Handle, Memory
+from confiner_cli.experts.offload import Handle, OffloadPolicy
 from confiner_cli.files import fingerprint
 
 CLIP_LENGTH = 77
@@ -31,33 +31,40 @@ class TextEncoder:
 
     @torch.inference_mode()
     def __call__(self, text: str) -> Tensor:
-        """Hidden states `(1, token, width)`, padded and cut to the tokenizer's length as diffusers' pipelines do."""
+        """Hidden states `(1, token, width)`, padded and cut as diffusers' pipelines do."""
         ids = self.tokenizer(
             text, padding="max_length", max_length=self.length, truncation=True, return_tensors="pt"
         )
         states: Tensor = self.encoder()(ids.input_ids.to(self.encoder.device)).last_hidden_state
         return states
 
-    def unread(self, text: str) -> str:
-        """The end of the text that does not fit into the encoder and will be ignored; empty where all fits."""
-        room = self.length - 2
+    def truncated(self, text: str) -> str:
+        """The end of the text that the encoder does not read; empty where it reads all."""
+        room = self.length - 2  # its start and its end are tokens, too
         ids = self.tokenizer(text, add_special_tokens=False).input_ids
         return str(self.tokenizer.decode(ids[room:])).strip()
 
 
-def text_encoder(parts: Parts, memory: Memory) -> TextEncoder:
-    """The tokenizer, and the encoder, which is loaded when it is first called; equal files are loaded once."""
-    folder = parts.folder("tokenizer")
+def text_encoder(components: Components, policy: OffloadPolicy) -> TextEncoder:
+    """The tokenizer, and the encoder, which is loaded when it is first called.
+
+    Encoders of equal files are one network.
+
+    Raises:
+        ConfinerError: there is none, or the tokenizer is damaged.
+    """
+    folder = components.folder("tokenizer")
     try:
         tokenizer = _tokenizer(folder, folder.stat().st_mtime_ns)
     except Exception as error:  # the tokenizers library raises bare exceptions
         raise ConfinerError(
-            f"the {parts.role} tokenizer in {folder} cannot be loaded: {error}",
+            f"the {components.role} tokenizer in {folder} cannot be loaded: {error}",
             "the folder needs a CLIP tokenizer's tokenizer.json, or vocab.json and merges.txt",
         ) from error
-    key = ("text", fingerprint(parts.files("text_encoder")), parts.device, parts.dtype, parts.loras)
-    encoder = Handle(key, "text", parts.device, memory, partial(_load, parts))
-    positions = parts.config("text_encoder").get("max_position_embeddings", CLIP_LENGTH)
+    device, content = components.device, fingerprint(components.files("text_encoder"))
+    key = ("text", content, device, components.dtype, components.loras)
+    encoder = Handle(key, "text", device, policy, partial(_load, components))
+    positions = components.config("text_encoder").get("max_position_embeddings", CLIP_LENGTH)
     return TextEncoder(tokenizer, encoder, min(tokenizer.model_max_length, positions))
 
 
@@ -66,5 +73,5 @@ def _tokenizer(folder: Path, changed: int) -> CLIPTokenizer:
     return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
 
 
-def _load(parts: Parts) -> torch.nn.Module:
-    return adapt_text(parts.model("text_encoder", CLIPTextModel), parts.loras)
+def _load(components: Components) -> torch.nn.Module:
+    return adapt_text(components.model("text_encoder", CLIPTextModel), components.loras)

@@ -1,4 +1,4 @@
-"""Frames to latents and latents to frames, a few at a time: the networks' memory does not grow with the video."""
+"""Frames to latents and latents to frames, a few at a time, however long the video is."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import Tensor
 
 from confiner_cli.errors import FailedError
-from confiner_cli.experts.components import Parts
-from confiner_cli.experts.offload import Handle, Memory
+from confiner_cli.experts.components import Components
+from confiner_cli.experts.offload import Handle, OffloadPolicy
 from confiner_cli.files import fingerprint
 
 
@@ -83,7 +83,7 @@ class Encoder(Coder):
         Raises:
             FailedError: the latents have NaN or infinity in them, in full precision too.
         """
-        parts = []
+        encoded = []
         for part in torch.split(frames.permute(0, 3, 1, 2), self.batch):
             latents = self._finite(_encode, part / 127.5 - 1)
             if latents is None:
@@ -91,8 +91,8 @@ class Encoder(Coder):
                     "the VAE encoded frames to latents that are not finite (NaN or infinity), in float32",
                     "the VAE's weights are damaged: `confiner experts check`",
                 )
-            parts.append(latents)
-        return torch.cat(parts).transpose(0, 1)[None] * self.scaling_factor
+            encoded.append(latents)
+        return torch.cat(encoded).transpose(0, 1)[None] * self.scaling_factor
 
 
 def _decode(vae: AutoencoderKL, latents: Tensor) -> Tensor:
@@ -108,19 +108,19 @@ def _encode(vae: AutoencoderKL, pixels: Tensor) -> Tensor:
 Direction = TypeVar("Direction", Decoder, Encoder)
 
 
-def coder(direction: type[Direction], parts: Parts, memory: Memory) -> Direction:
-    """The decoder or the encoder that `parts` have; of both, the process loads one network."""
-    config = parts.config("vae")
+def coder(direction: type[Direction], components: Components, policy: OffloadPolicy) -> Direction:
+    """The decoder or the encoder that `components` have; of both, the process loads one network."""
+    config = components.config("vae")
     return direction(
         vae=Handle(
-            ("vae", fingerprint(parts.files("vae")), parts.device, parts.dtype),
+            ("vae", fingerprint(components.files("vae")), components.device, components.dtype),
             "vae",
-            parts.device,
-            memory,
-            partial(parts.model, "vae", AutoencoderKL),
+            components.device,
+            policy,
+            partial(components.model, "vae", AutoencoderKL),
         ),
         factor=2 ** (len(config["block_out_channels"]) - 1),
         channels=config.get("latent_channels", 4),
         scaling_factor=config.get("scaling_factor", 0.18215),
-        batch=memory.decode_batch,
+        batch=policy.decode_batch,
     )

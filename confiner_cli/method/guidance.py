@@ -17,7 +17,7 @@ class Guided:
 
     Mixing estimates is mixing predictions: both are linear in a network's output for a given sample (Ho and Salimans,
     arXiv 2207.12598; the interval is Kynkaanniemi et al., arXiv 2404.07724). Outside the interval it costs one pass.
-    `together`, where there is one, answers a batch of two as the conditional and the unconditional denoiser answer one
+    `batched`, where there is one, answers a batch of two as the conditional and the unconditional denoiser answer one
     each: the same cost in one go.
     """
 
@@ -26,7 +26,7 @@ class Guided:
     scale: float
     low: float = 0.0
     high: float = 1.0
-    together: Denoiser | None = None
+    batched: Denoiser | None = None
 
     @property
     def schedule(self) -> NoiseSchedule:
@@ -45,17 +45,17 @@ class Guided:
         )
 
     def _both(self, x_t: Tensor, t: int) -> tuple[Estimate, Estimate]:
-        if self.together is None:
+        if self.batched is None:
             return self.conditional(x_t, t), self.unconditional(x_t, t)
-        pair = self.together(torch.cat((x_t, x_t)), t)
+        pair = self.batched(torch.cat((x_t, x_t)), t)
         (clean, clean_without), (noise, noise_without) = pair.clean.chunk(2), pair.noise.chunk(2)
         return Estimate(clean, noise), Estimate(clean_without, noise_without)
 
-    def on(self, schedule: NoiseSchedule) -> Guided:
+    def read_on(self, schedule: NoiseSchedule) -> Guided:
         """All denoisers, read on another schedule."""
         return replace(
             self,
-            conditional=self.conditional.on(schedule),
-            unconditional=self.unconditional.on(schedule),
-            together=self.together and self.together.on(schedule),
+            conditional=self.conditional.read_on(schedule),
+            unconditional=self.unconditional.read_on(schedule),
+            batched=self.batched and self.batched.read_on(schedule),
         )

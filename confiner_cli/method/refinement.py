@@ -80,7 +80,7 @@ def naive(pair: Pair, t: int, steps_left: int) -> list[Visit]:
     """The experts take turns on the spatial expert's schedule, as if the other had been trained on it (eq. 7)."""
     if steps_left % 2:
         return [pair.s(t)]
-    return [Visit("temporal", pair.temporal.on(pair.spatial.schedule), t)]
+    return [Visit("temporal", pair.temporal.read_on(pair.spatial.schedule), t)]
 
 
 def averaged(pair: Pair, t: int, steps_left: int) -> list[Visit]:

@@ -28,7 +28,7 @@ class Denoiser(Protocol):
     def __call__(self, x_t: Tensor, t: int) -> Estimate:
         """Estimate clean latents and noise of `x_t`, `(batch, channel, frame, height, width)`, at timestep `t`."""
 
-    def on(self, schedule: NoiseSchedule) -> Denoiser:
+    def read_on(self, schedule: NoiseSchedule) -> Denoiser:
         """The same network, its output read as if it had been trained on another schedule (eq. 7 needs it)."""
 
 

@@ -1,6 +1,7 @@
-"""Models on the hub: found in huggingface_hub's cache without a socket, or downloaded into it, only what is needed.
+"""Models on the hub: found in huggingface_hub's cache without a socket, or downloaded into it.
 
-HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE, HF_TOKEN and HF_ENDPOINT mean what they mean to huggingface_hub.
+HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE, HF_TOKEN and HF_ENDPOINT mean what they mean to
+huggingface_hub.
 """
 
 from __future__ import annotations
@@ -14,14 +15,11 @@ from pathlib import Path
 from huggingface_hub import HfApi, constants, snapshot_download, try_to_load_from_cache
 
 from confiner_cli.errors import ConfinerError
-from confiner_cli.weights.checksums import check, verify
-from confiner_cli.weights.hub_errors import patiently, readable
-from confiner_cli.weights.model_ref import Need, Source
-from confiner_cli.weights.select import INDEX, is_whole, needed_files
-from confiner_cli.weights.stream_download import transferred
-
-# Its transfers cannot be stopped, and tell nothing that could be shown.
-constants.HF_HUB_DISABLE_XET = True
+from confiner_cli.weights.checksums import verify_file, verify_files
+from confiner_cli.weights.hub_errors import retrying, translated
+from confiner_cli.weights.model_ref import ModelRef, Requirement
+from confiner_cli.weights.select import INDEX, UNWEIGHTED, is_whole, needed_files
+from confiner_cli.weights.stream_download import stream_download
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Listed:
 class Download:
     """Files of one repository that are not in the cache."""
 
-    source: Source
+    ref: ModelRef
     files: Mapping[str, Listed]
 
     @property
@@ -45,31 +43,33 @@ class Download:
         return sum(file.size for file in self.files.values())
 
     def arriving(self) -> Iterator[int]:
-        """Download the files into the cache, several at once, yielding bytes as they come; hold them against hashes.
+        """Download the files into the cache, several at once, yielding bytes as they come.
+
+        Each is held against its hash afterwards.
 
         Raises:
             ConfinerError: the hub cannot be reached, refuses, or sends something else.
         """
-        patterns = [glob.escape(name) for name in self.files]
-
-        def download(bars: type, go_on: Callable[[], None]) -> str:
-            go_on()
-            return snapshot_download(
-                self.source.repo,
-                revision=self.source.revision,
-                allow_patterns=patterns,
-                tqdm_class=bars,
+        with translated(self.ref):
+            yield from stream_download(
+                lambda bars, go_on: retrying(lambda: self._fetch(bars, go_on))
             )
-
-        with readable(self.source):
-            yield from transferred(lambda bars, go_on: patiently(lambda: download(bars, go_on)))
         for name, listed in self.files.items():
-            place = _in_cache(self.source, name)
+            place = _in_cache(self.ref, name)
             if place is None:
                 raise ConfinerError(
-                    f"{self.source} did not send {name}", "try again, or name another revision"
+                    f"{self.ref} did not send {name}", "try again, or name another revision"
                 )
-            check(place, listed.hash)
+            verify_file(place, listed.hash)
+
+    def _fetch(self, bars: type, go_on: Callable[[], None]) -> str:
+        go_on()  # before each new try
+        return snapshot_download(
+            self.ref.repo,
+            revision=self.ref.revision,
+            allow_patterns=[glob.escape(name) for name in self.files],
+            tqdm_class=bars,
+        )
 
 
 def cache_folder() -> Path:
@@ -77,114 +77,145 @@ def cache_folder() -> Path:
     return Path(constants.HF_HUB_CACHE)
 
 
-def cached(need: Need) -> Path:
+def cached(requirement: Requirement) -> Path:
     """The folder or file of a model on this machine; opens no socket.
 
     Raises:
-        ConfinerError: it is on the hub and not whole in the cache, or a file in the cache is damaged.
+        ConfinerError: it is on the hub and not whole in the cache, or a file in the cache is
+            damaged.
     """
-    place = found(need)
+    place = found(requirement)
     if place is None:
         raise ConfinerError(
-            f"{need.source} is not on this machine: it is no path, and not in the cache {cache_folder()}",
-            "`confiner experts download SET` fetches a set of experts; a local model is named by its folder or file",
+            f"{requirement.ref} is not on this machine: it is no path, and not in the cache "
+            f"{cache_folder()}",
+            "`confiner experts download SET` fetches a set of experts; a local model is named by "
+            "its folder or file",
         )
-    if need.source.path is None:
-        verify(files_of(need, place))
+    if requirement.ref.path is None:
+        verify_files(files_of(requirement, place))
     return place
 
 
-def found(need: Need) -> Path | None:
+def found(requirement: Requirement) -> Path | None:
     """As `cached`, unchecked: None where it is not all there."""
-    source = need.source
-    if source.path is not None:
-        return source.path if source.path.exists() else None
-    if source.file:
-        return _in_cache(source, source.file)
-    marker = _in_cache(source, INDEX) or _in_cache(source, "config.json")
-    return marker.parent if marker and _complete(marker.parent, need) else None
+    ref = requirement.ref
+    if ref.path is not None:
+        return ref.path if ref.path.exists() else None
+    if ref.file:
+        return _in_cache(ref, ref.file)
+    marker = _in_cache(ref, INDEX) or _in_cache(ref, "config.json")
+    return marker.parent if marker and _complete(marker.parent, requirement) else None
 
 
-def files_of(need: Need, place: Path) -> list[Path]:
+def files_of(requirement: Requirement, place: Path) -> list[Path]:
     """The files of a model that are needed, where it is in the cache."""
     if place.is_file():
         return [place]
-    return [place / name for name in needed_files(_names(place, need), need.parts, need.pickles)]
+    names = _names(place, requirement)
+    needed = needed_files(names, requirement.components, requirement.pickles)
+    return [place / name for name in needed]
 
 
-def missing(need: Need) -> Download | None:
-    """What has to be downloaded for a model; the hub is asked only where the cache lacks something.
+def missing(requirement: Requirement) -> Download | None:
+    """What has to be downloaded for a model.
+
+    The hub is asked only where the cache lacks something.
 
     Raises:
-        ConfinerError: the hub cannot be reached, or has no such repository or file; a file in the cache is damaged.
+        ConfinerError: the hub cannot be reached, or has no such repository or file; a file in the
+            cache is damaged.
     """
-    source = need.source
-    if source.path is not None or found(need) is not None:
+    ref = requirement.ref
+    if ref.path is not None or found(requirement) is not None:
         return None
     if constants.is_offline_mode():
         raise ConfinerError(
-            f"{source} is not in the cache {cache_folder()}, and HF_HUB_OFFLINE forbids to fetch it",
+            f"{ref} is not in the cache {cache_folder()}, and HF_HUB_OFFLINE forbids to fetch it",
             "unset HF_HUB_OFFLINE, or run `confiner experts download SET` where there is a network",
         )
-    with readable(source):
-        info = patiently(
-            lambda: HfApi().model_info(source.repo, revision=source.revision, files_metadata=True)
-        )
-    listing = {
-        file.rfilename: Listed(file.size or 0, file.lfs.sha256 if file.lfs else file.blob_id or "")
-        for file in info.siblings or ()
-    }
-    here = {name: _in_cache(source, name, info.sha) for name in _chosen(need, set(listing))}
-    verify(place for place in here.values() if place is not None)
-    return Download(
-        source, {name: listing[name] for name, place in sorted(here.items()) if place is None}
-    )
+    commit, listing = _listing(ref)
+    chosen = sorted(_chosen(requirement, set(listing)))
+    places = {name: _in_cache(ref, name, commit) for name in chosen}
+    verify_files(place for place in places.values() if place is not None)
+    absent = {name: listing[name] for name, place in places.items() if place is None}
+    return Download(ref, absent)
 
 
-def commit_of(need: Need, place: Path) -> str | None:
+def commit_of(requirement: Requirement, place: Path) -> str | None:
     """The commit of a model in the cache; None for a model that is a path."""
-    inside = place.parent if need.source.file else place
-    return inside.name if need.source.path is None else None
+    if requirement.ref.path is not None:
+        return None
+    snapshot = place.parent if requirement.ref.file else place
+    return snapshot.name
 
 
-def _in_cache(source: Source, name: str, revision: str | None = None) -> Path | None:
-    path = try_to_load_from_cache(source.repo, name, revision=revision or source.revision)
+def _listing(ref: ModelRef) -> tuple[str | None, dict[str, Listed]]:
+    """The commit that the hub has for a revision, and its files by name."""
+    with translated(ref):
+        info = retrying(
+            lambda: HfApi().model_info(ref.repo, revision=ref.revision, files_metadata=True)
+        )
+    listing = {}
+    for file in info.siblings or ():
+        hash_ = file.lfs.sha256 if file.lfs else file.blob_id or ""
+        listing[file.rfilename] = Listed(file.size or 0, hash_)
+    return info.sha, listing
+
+
+def _in_cache(ref: ModelRef, name: str, revision: str | None = None) -> Path | None:
+    path = try_to_load_from_cache(ref.repo, name, revision=revision or ref.revision)
     return Path(path) if isinstance(path, str) and Path(path).exists() else None
 
 
-def _names(folder: Path, need: Need) -> set[str]:
-    """Names relative to a snapshot's folder, of its own files and those of the parts."""
-    places = [folder, *(folder / part for part in need.parts)]
+def _names(folder: Path, requirement: Requirement) -> set[str]:
+    """Names relative to a snapshot's folder, of its own files and those of the components."""
+    places = [folder, *(folder / component for component in requirement.components)]
     inside = (path for place in places if place.is_dir() for path in place.iterdir())
     return {path.relative_to(folder).as_posix() for path in inside if path.is_file()}
 
 
-def _complete(folder: Path, need: Need) -> bool:
-    names = _names(folder, need)
-    if INDEX not in names:  # one part alone
-        return is_whole("", names, need.pickles)
+def _complete(folder: Path, requirement: Requirement) -> bool:
+    names = _names(folder, requirement)
+    if INDEX not in names:  # one component alone
+        return is_whole("", names, requirement.pickles)
     try:
         index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
     except ValueError:
         return False  # asking the hub will find it out
     listed = {name for name, kind in index.items() if isinstance(kind, list) and kind[0]}
-    return all(is_whole(part, names, need.pickles) for part in listed & set(need.parts))
+    wanted = listed & set(requirement.components)
+    return all(is_whole(component, names, requirement.pickles) for component in wanted)
 
 
-def _chosen(need: Need, names: set[str]) -> set[str]:
-    """The files to fetch. Raises ConfinerError where the repository has them not, or only as pickles."""
-    source = need.source
-    if source.file:
-        if source.file not in names:
+def _chosen(requirement: Requirement, names: set[str]) -> set[str]:
+    """The files to fetch.
+
+    Raises:
+        ConfinerError: the repository has them not, or only as pickles.
+    """
+    ref = requirement.ref
+    if ref.file:
+        if ref.file not in names:
             raise ConfinerError(
-                f"{source.repo} has no file {source.file}", f"it has {', '.join(sorted(names)[:8])}"
+                f"{ref.repo} has no file {ref.file}", f"it has {', '.join(sorted(names)[:8])}"
             )
-        return {source.file, Path(source.file).with_name("config.json").as_posix()} & names
-    parts = {part for part in need.parts if any(name.startswith(f"{part}/") for name in names)}
-    for part in sorted(parts) if INDEX in names else ("",):
-        if part not in ("tokenizer", "scheduler") and not is_whole(part, names, need.pickles):
+        return {ref.file, Path(ref.file).with_name("config.json").as_posix()} & names
+    for component in _weighty(requirement, names):
+        if not is_whole(component, names, requirement.pickles):
+            where = f" in {component}/" if component else ""
             raise ConfinerError(
-                f"{source} has no whole safetensors weights{f' in {part}/' if part else ''}",
-                f"a single file is named {source.repo}:FILE; experts.<role>.pickles=true takes .bin files, too",
+                f"{ref} has no whole safetensors weights{where}",
+                f"a single file is named {ref.repo}:FILE; experts.<role>.pickles=true takes .bin "
+                "files, too",
             )
-    return set(needed_files(names, need.parts, need.pickles))
+    return set(needed_files(names, requirement.components, requirement.pickles))
+
+
+def _weighty(requirement: Requirement, names: set[str]) -> list[str]:
+    """The components with weights that a repository has; "" for one that is a component itself."""
+    if INDEX not in names:
+        return [""]
+    folders = {name.partition("/")[0] for name in names if "/" in name}
+    wanted = set(requirement.components) & folders
+    return sorted(wanted - set(UNWEIGHTED))

@@ -1,4 +1,4 @@
-"""Asking the hub: again where it, or the way to it, has failed; and what it has to say, in two lines."""
+"""Asking the hub: again where it, or the way to it, has failed; its answers in two lines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from huggingface_hub import constants
 from huggingface_hub import errors as hub_errors
 
 from confiner_cli.errors import ConfinerError, first_line
-from confiner_cli.weights.model_ref import Source
+from confiner_cli.weights.model_ref import ModelRef
 
 PAUSES = (1.0, 2.0, 4.0)
 """Seconds before the hub is asked again."""
@@ -22,7 +22,7 @@ FAILURES = (HTTPError, OSError, hub_errors.HFValidationError, hub_errors.EntryNo
 Answer = TypeVar("Answer")
 
 
-def patiently(call: Callable[[], Answer]) -> Answer:
+def retrying(call: Callable[[], Answer]) -> Answer:
     """The answer of `call`, which is tried again after failures that pass."""
     for pause in PAUSES:
         try:
@@ -36,35 +36,44 @@ def patiently(call: Callable[[], Answer]) -> Answer:
 
 
 @contextmanager
-def readable(source: Source) -> Iterator[None]:
-    """What huggingface_hub raises, as two lines. A full disk and the like are not the hub's business and pass."""
+def translated(ref: ModelRef) -> Iterator[None]:
+    """What huggingface_hub raises about a model, as a ConfinerError.
+
+    A full disk and the like are not the hub's business and pass.
+    """
     try:
         yield
-    except hub_errors.GatedRepoError as error:
-        raise ConfinerError(
-            f"{source} is gated: its owner wants you to accept terms",
-            f"accept them on {constants.ENDPOINT}/{source.repo}, then `hf auth login` or HF_TOKEN=...",
-        ) from error
-    except hub_errors.RevisionNotFoundError as error:
-        raise ConfinerError(
-            f"{source.repo} has no revision {source.revision}", "leave out @revision for main"
-        ) from error
-    except hub_errors.RepositoryNotFoundError as error:
-        raise ConfinerError(
-            f"{source} is neither a path on this machine nor a repository on the hub (or a private one)",
-            "mind the spelling; for a private one `hf auth login` or HF_TOKEN=...",
-        ) from error
     except FAILURES as error:
+        # A refusal of the hub is an OSError, too, but never one of this machine.
         if _of_this_machine(error):
             raise
-        raise ConfinerError(
-            f"{source} cannot be fetched: {first_line(error)}",
-            f"is there a network, and a way to {constants.ENDPOINT}? files that came whole are kept: try again",
-        ) from error
+        raise _translation(ref, error) from error
+
+
+def _translation(ref: ModelRef, error: Exception) -> ConfinerError:
+    if isinstance(error, hub_errors.GatedRepoError):  # a kind of RepositoryNotFoundError
+        return ConfinerError(
+            f"{ref} is gated: its owner wants you to accept terms",
+            f"accept them on {constants.ENDPOINT}/{ref.repo}, then `hf auth login` or HF_TOKEN=...",
+        )
+    if isinstance(error, hub_errors.RevisionNotFoundError):
+        return ConfinerError(
+            f"{ref.repo} has no revision {ref.revision}", "leave out @revision for main"
+        )
+    if isinstance(error, hub_errors.RepositoryNotFoundError):
+        return ConfinerError(
+            f"{ref} is neither a path on this machine nor a repository on the hub "
+            "(or a private one)",
+            "mind the spelling; for a private one `hf auth login` or HF_TOKEN=...",
+        )
+    return ConfinerError(
+        f"{ref} cannot be fetched: {first_line(error)}",
+        f"is there a network, and a way to {constants.ENDPOINT}? files that came whole are kept: "
+        "try again",
+    )
 
 
 def _of_this_machine(error: Exception) -> bool:
     """Whether an error is about the disk and not about the hub."""
-    return getattr(error, "errno", None) is not None and not isinstance(
-        error, (ConnectionError, TimeoutError)
-    )
+    has_number = getattr(error, "errno", None) is not None
+    return has_number and not isinstance(error, (ConnectionError, TimeoutError))

@@ -1,26 +1,30 @@
-"""Where a model is, as a person writes it: a folder, a file, `embedded:NAME`, or `owner/name[@revision][:file]`."""
+"""Where a model is, as a person writes it, and what is needed of it.
+
+A folder, a file, `embedded:NAME`, or `owner/name[@revision][:file]` on the hub.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from confiner_cli.config.schema import ExpertSettings
-
 EMBEDDED = Path(__file__).resolve().parents[1] / "embedded"
-NETWORKS = ("unet", "motion_adapter", "scheduler")
-TEXT = ("text_encoder", "tokenizer")
-PICTURE = ("vae",)
 _ON_HUB = re.compile(
     r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(?:@(?P<revision>[\w./-]+))?(?::(?P<file>[^:]+))?", re.ASCII
 )
 
 
 @dataclass(frozen=True)
-class Source:
-    """A model's place: `path` where it is on this machine, else a repository of the hub, and a single file in it."""
+class ModelRef:
+    """A model's place.
+
+    Attributes:
+        path: where it is on this machine; None for a model on the hub.
+        repo: `owner/name` on the hub.
+        revision: a branch, a tag or a commit.
+        file: a single file in the repository; all of it where this is empty.
+    """
 
     path: Path | None = None
     repo: str = ""
@@ -31,38 +35,35 @@ class Source:
         if self.path is not None:
             return str(self.path)
         revision = "" if self.revision == "main" else f"@{self.revision}"
-        return f"{self.repo}{revision}" + (f":{self.file}" if self.file else "")
+        file = f":{self.file}" if self.file else ""
+        return f"{self.repo}{revision}{file}"
 
 
-def source(model: str) -> Source:
-    """Read what `model=` says. What exists on this machine is meant before what may be on the hub."""
-    kind, _, name = model.partition(":")
+def model_ref(text: str) -> ModelRef:
+    """Read what `model=` says.
+
+    What exists on this machine is meant before what may be on the hub.
+    """
+    kind, _, name = text.partition(":")
     if kind == "embedded":
-        return Source(EMBEDDED / name)
-    path, match = Path(model).expanduser(), _ON_HUB.fullmatch(model)
+        return ModelRef(EMBEDDED / name)
+    path, match = Path(text).expanduser(), _ON_HUB.fullmatch(text)
     if match is None or path.exists():
-        return Source(path)
-    return Source(
-        repo=match["repo"], revision=match["revision"] or "main", file=match["file"] or ""
-    )
+        return ModelRef(path)
+    revision, file = match["revision"] or "main", match["file"] or ""
+    return ModelRef(repo=match["repo"], revision=revision, file=file)
 
 
 @dataclass(frozen=True)
-class Need:
-    """A model that an expert needs, the parts of a pipeline that it needs of it, and whether they may be pickles."""
+class Requirement:
+    """A model that has to be on this machine.
 
-    source: Source
-    parts: tuple[str, ...]
+    Attributes:
+        ref: where it is.
+        components: what is needed of it where it is a pipeline folder: `unet`, `vae`, ...
+        pickles: whether its weights may be pickles where there is nothing else.
+    """
+
+    ref: ModelRef
+    components: tuple[str, ...] = ()
     pickles: bool = False
-
-
-def needs(role: str, expert: ExpertSettings) -> Iterator[tuple[str, Need]]:
-    """What an expert is made of, by the name of its setting. The VAE comes with the spatial expert."""
-    shared = (*TEXT, *PICTURE) if role == "spatial" else TEXT
-    yield "model", Need(source(expert.model), (*NETWORKS, *shared), expert.pickles)
-    if expert.shared:
-        yield "shared", Need(source(expert.shared), shared, expert.pickles)
-    if expert.motion_adapter:
-        yield "motion_adapter", Need(source(expert.motion_adapter), ())
-    for lora in expert.loras:
-        yield "loras", Need(source(lora.path), ())

@@ -1,6 +1,7 @@
-"""Which files of a part's folder hold its weights: safetensors, whole or in shards, in 16 bits where there is a choice.
+"""Which files of a component's folder hold its weights: whole or in shards, rather in 16 bits.
 
-The same choice is made among the names in a repository, before anything is downloaded, and among the files of a folder.
+The same choice is made among the names in a repository, before anything is downloaded, and among
+the files of a folder.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 INDEX = "model_index.json"
-"""What a pipeline folder has and a part alone has not."""
+"""What a pipeline folder has and a component alone has not."""
 TOKENIZERS = ({"tokenizer.json"}, {"vocab.json", "merges.txt"})
+UNWEIGHTED = ("tokenizer", "scheduler")
+"""Components without weights."""
 STEMS = ("diffusion_pytorch_model", "model")
 PICKLED = ("diffusion_pytorch_model.bin", "pytorch_model.bin")
 VARIANTS = ("fp16", None)
@@ -25,9 +28,10 @@ LONGEST_HEADER = 100_000_000
 def choice(
     names: Collection[str], pickles: bool = False
 ) -> tuple[str | None, tuple[str, ...]] | None:
-    """The variant and the names of the weight files among the names in a folder; None where they are not all there.
+    """The variant and the names of the weight files among the names in a folder.
 
-    Pickles are taken only where they are allowed and there is nothing else.
+    None where they are not all there. Pickles are taken only where they are allowed and there is
+    nothing else.
     """
     for variant in VARIANTS:
         for stem in STEMS:
@@ -50,50 +54,56 @@ def _named(names: Collection[str], stem: str, variant: str | None) -> Iterator[s
         yield from (name for name, _ in found)
 
 
-def is_whole(part: str, names: Collection[str], pickles: bool = False) -> bool:
-    """Whether all files of a part are among the names in a pipeline folder; the part "" is the folder itself."""
-    inside = _inside(part, names)
-    if part == "tokenizer":
+def is_whole(component: str, names: Collection[str], pickles: bool = False) -> bool:
+    """Whether all files of a component are among the names in a pipeline folder.
+
+    The component "" is the folder itself.
+    """
+    inside = _inside(component, names)
+    if component == "tokenizer":
         return "tokenizer_config.json" in inside and any(kind <= inside for kind in TOKENIZERS)
-    if part == "scheduler":
+    if component == "scheduler":
         return "scheduler_config.json" in inside
     return "config.json" in inside and choice(inside, pickles) is not None
 
 
 def needed_files(
-    names: Collection[str], parts: Iterable[str], pickles: bool = False
+    names: Collection[str], components: Iterable[str], pickles: bool = False
 ) -> Iterator[str]:
-    """The names of the files that the parts of a pipeline folder need, or a part alone: one kind of weights each."""
-    if INDEX in names:
-        yield INDEX
-    for part in parts if INDEX in names else ("",):
-        inside = _inside(part, names)
-        chosen = choice(inside, pickles)
-        small = part in ("tokenizer", "scheduler")
-        wanted = (
-            {name for name in inside if name.endswith((".json", ".txt"))}
-            if small
-            else {"config.json"} & inside
-        )
-        wanted |= set(chosen[1]) if chosen and not small else set()
-        yield from (f"{part}/{name}" if part else name for name in sorted(wanted))
+    """The names of the files that are needed of a pipeline folder, or of a component alone.
+
+    Of weights it is one kind.
+    """
+    if INDEX not in names:
+        yield from sorted(_needed("", _inside("", names), pickles))
+        return
+    yield INDEX
+    for component in components:
+        inside = _inside(component, names)
+        for name in sorted(_needed(component, inside, pickles)):
+            yield f"{component}/{name}"
 
 
-def _inside(part: str, names: Collection[str]) -> set[str]:
-    prefix = f"{part}/" if part else ""
-    return {
-        name.removeprefix(prefix)
-        for name in names
-        if name.startswith(prefix) and "/" not in name[len(prefix) :]
-    }
+def _needed(component: str, inside: set[str], pickles: bool) -> set[str]:
+    if component in UNWEIGHTED:
+        return {name for name in inside if name.endswith((".json", ".txt"))}
+    chosen = choice(inside, pickles)
+    weights = set(chosen[1]) if chosen else set()
+    return weights | ({"config.json"} & inside)
+
+
+def _inside(component: str, names: Collection[str]) -> set[str]:
+    """The names directly in a component's folder, without the folder's."""
+    prefix = f"{component}/" if component else ""
+    inside = (name.removeprefix(prefix) for name in names if name.startswith(prefix))
+    return {name for name in inside if "/" not in name}
 
 
 def weight_files(folder: Path, pickles: bool = False) -> tuple[Path, ...]:
-    """The weight files of a part's folder; none where they are not all there."""
+    """The weight files of a component's folder; none where they are not all there."""
     chosen = choice({path.name for path in folder.iterdir()}, pickles)
-    return (
-        tuple(folder / name for name in chosen[1] if not name.endswith(".json")) if chosen else ()
-    )
+    names = chosen[1] if chosen else ()
+    return tuple(folder / name for name in names if not name.endswith(".json"))
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -106,10 +116,8 @@ def read_header(path: Path) -> dict[str, Any]:
         start = file.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else LONGEST_HEADER
         if length >= LONGEST_HEADER:
-            raise ValueError(
-                "it is no safetensors file"
-                + (" but a web page" if start.lstrip()[:1] == b"<" else "")
-            )
+            page = " but a web page" if start.lstrip()[:1] == b"<" else ""
+            raise ValueError(f"it is no safetensors file{page}")
         header: dict[str, Any] = json.loads(file.read(length))
     header.pop("__metadata__", None)
     end = 8 + length + max((entry["data_offsets"][1] for entry in header.values()), default=0)

@@ -1,23 +1,27 @@
-"""Downloading as a stream of bytes counted, so that progress and Ctrl-C are the loop's business, not the client's."""
+"""Downloading as a stream of counted bytes: progress and Ctrl-C are its reader's business."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from queue import SimpleQueue
 from threading import Event, Thread
 from typing import Any
+
+from huggingface_hub import constants
 
 
 class StoppedError(Exception):
     """Nobody waits for the download any more."""
 
 
-def transferred(download: Callable[[type, Callable[[], None]], Any]) -> Iterator[int]:
-    """Run `download(tqdm_class, go_on)` in a thread and yield how many bytes have come, as they come.
+def stream_download(download: Callable[[type, Callable[[], None]], Any]) -> Iterator[int]:
+    """Run `download(tqdm_class, go_on)` in a thread and yield how many bytes have come.
 
-    Where the stream is closed, or interrupted, nobody waits: the download ends with the next piece of a file, or when
-    it asks whether to `go_on`, which raises StoppedError then. What it raises before is raised here.
+    Where the stream is closed, or interrupted, nobody waits: the download ends with the next piece
+    of a file, or when it asks whether to `go_on`, which raises StoppedError then. What it raises
+    before is raised here.
     """
     news: SimpleQueue[int | None] = SimpleQueue()
     stop, done = Event(), Future[Any]()
@@ -28,7 +32,8 @@ def transferred(download: Callable[[type, Callable[[], None]], Any]) -> Iterator
 
     def run() -> None:
         try:
-            done.set_result(download(_bars(news.put, go_on), go_on))
+            with _without_xet():
+                done.set_result(download(_bars(news.put, go_on), go_on))
         except BaseException as error:
             done.set_exception(error)
         news.put(None)
@@ -42,8 +47,26 @@ def transferred(download: Callable[[type, Callable[[], None]], Any]) -> Iterator
         stop.set()
 
 
+@contextmanager
+def _without_xet() -> Iterator[None]:
+    """Keep the hub's client from its Xet transfers.
+
+    They cannot be stopped, and tell nothing that could be shown. The client has no argument for it,
+    only this switch, which it looks at for every file.
+    """
+    chosen = constants.HF_HUB_DISABLE_XET
+    constants.HF_HUB_DISABLE_XET = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_DISABLE_XET = chosen
+
+
 def _bars(tell: Callable[[int], None], go_on: Callable[[], None]) -> type:
-    """A class in tqdm's place. The client makes several bars; the first that counts bytes is the one that tells."""
+    """A class in tqdm's place.
+
+    The client makes several bars; the first that counts bytes is the one that tells.
+    """
     telling: list[object] = []
 
     class Bar:

@@ -1,10 +1,11 @@
-"""A network's tensors in one file: read without running what is in it, and held against the network they are for."""
+"""A network's tensors in one file: read without running it, held against the network."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 from zipfile import is_zipfile
 
 import torch
@@ -19,59 +20,82 @@ SUFFIX = ".safetensors"
 
 
 def read_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, Tensor]:
-    """All tensors of a safetensors file, straight to the device, or of a pickle, which may hold them under `ema`.
+    """All tensors of a safetensors file, straight to the device, or of a pickle, on the CPU.
+
+    A pickle may hold them under `ema`.
 
     Raises:
-        ConfinerError: the file is damaged, or a pickle that holds more than tensors (nothing of it is run).
+        ConfinerError: the file is damaged, or a pickle that holds more than tensors (nothing of it
+            is run).
     """
-    try:
-        if path.suffix == SUFFIX:
-            return dict(load_file(path, device=str(device)))
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
-    except UnpicklingError as error:
-        raise ConfinerError(
-            f"{path} is refused: it holds more than tensors, or is no checkpoint",
-            "a checkpoint that needs code to be read is not safe; get the published file, or one in safetensors format",
-        ) from error
-    except torch.OutOfMemoryError:
-        raise
-    except (OSError, RuntimeError, ValueError, EOFError, SafetensorError) as error:
-        raise ConfinerError(
-            f"{path} cannot be read: {first_line(error)}",
-            "is the file whole? download it once more",
-        ) from error
+    content = _content(path, str(device))
     tensors = content.get("ema", content) if isinstance(content, dict) else None
-    if not isinstance(tensors, dict) or not all(
-        isinstance(value, Tensor) for value in tensors.values()
-    ):
+    if not isinstance(tensors, dict) or not _all_tensors(tensors.values()):
         raise ConfinerError(
             f"{path} holds no state dict", "name the file that the network was published as"
         )
     return dict(tensors)
 
 
+def _content(path: Path, device: str) -> Any:
+    try:
+        if path.suffix == SUFFIX:
+            return load_file(path, device=device)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
+    except UnpicklingError as error:
+        raise ConfinerError(
+            f"{path} is refused: it holds more than tensors, or is no checkpoint",
+            "a checkpoint that needs code to be read is not safe; get the published file, or one "
+            "in safetensors format",
+        ) from error
+    except torch.OutOfMemoryError:
+        raise  # a RuntimeError, too, but not the file's fault
+    except (OSError, RuntimeError, ValueError, EOFError, SafetensorError) as error:
+        raise ConfinerError(
+            f"{path} cannot be read: {first_line(error)}",
+            "is the file whole? download it once more",
+        ) from error
+
+
+def _all_tensors(values: Iterable[object]) -> bool:
+    return all(isinstance(value, Tensor) for value in values)
+
+
 def fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path, what: str) -> nn.Module:
-    """Give a module without weights (on the meta device) the tensors of a file, none copied, and freeze it.
+    """Give a module without weights (on the meta device) the tensors of a file, and freeze it.
+
+    None of them is copied.
+
+    Args:
+        module: is given its tensors in place.
+        tensors: by their names in the module's state dict.
+        path: the file that they come from, for messages.
+        what: the kind of network, for messages.
 
     Raises:
         ConfinerError: tensors are missing, unknown, or of other shapes.
     """
-    shapes = {key: tuple(value.shape) for key, value in module.state_dict().items()}
-    missing, unknown = (
-        sorted(shapes.keys() - tensors.keys()),
-        sorted(tensors.keys() - shapes.keys()),
-    )
-    wrong = [
-        key for key in shapes.keys() & tensors.keys() if tuple(tensors[key].shape) != shapes[key]
+    faults = [
+        f"{verb} {len(keys)} tensors ({keys[0]} for one)"
+        for verb, keys in _faults(module.state_dict(), tensors)
+        if keys
     ]
-    faults = (("lacks", missing), ("has unknown", unknown), ("has other shapes of", sorted(wrong)))
-    found = [f"{verb} {len(keys)} tensors ({keys[0]} for one)" for verb, keys in faults if keys]
-    if found:
+    if faults:
         raise ConfinerError(
-            f"{path} is no {what}: it {' and '.join(found)}", f"name the file of a {what}"
+            f"{path} is no {what}: it {' and '.join(faults)}", f"name the file of a {what}"
         )
     module.load_state_dict(tensors, assign=True)
     return module.eval().requires_grad_(False)
+
+
+def _faults(
+    wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]
+) -> Iterator[tuple[str, list[str]]]:
+    """What is wrong with a file's tensors, and the names of those of which it is."""
+    yield "lacks", sorted(wanted.keys() - found.keys())
+    yield "has unknown", sorted(found.keys() - wanted.keys())
+    both = sorted(wanted.keys() & found.keys())
+    yield "has other shapes of", [key for key in both if wanted[key].shape != found[key].shape]
 
 
 def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -26,7 +26,7 @@ from confiner_cli.costs.table import costs
 from confiner_cli.errors import ConfinerError, FailedError
 from confiner_cli.experts.device import device_of, dtype_of, free_memory
 from confiner_cli.experts.loading import load_decoder, load_expert
-from confiner_cli.experts.offload import MEMORY, RESIDENCE
+from confiner_cli.experts.offload import POLICIES, RESIDENCE
 from confiner_cli.media.video import verify, write_video
 from confiner_cli.runs.execute import run
 from confiner_cli.runs.record import Place, read_run
@@ -197,7 +197,7 @@ def make_networks(case: Case, setup: Setup) -> None:
 def memory_name(settings: Settings, device: torch.device, dtype: torch.dtype) -> str:
     """The memory setting that `auto` means, or the one that was chosen."""
     memory = memory_of(settings, free_memory(device), dtype.itemsize)
-    return next(name for name, setting in MEMORY.items() if setting == memory)
+    return next(name for name, setting in POLICIES.items() if setting == memory)
 
 
 def with_confiner(settings: Settings, memory: str) -> Made:
@@ -243,7 +243,7 @@ def animatediff(settings: Settings) -> Any:
     from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
 
     device, control = device_of(settings.device), settings.expert("control")
-    dtype, memory = dtype_of(settings.dtype, device), MEMORY["high"]
+    dtype, memory = dtype_of(settings.dtype, device), POLICIES["high"]
     text = load_expert("control", control, device, dtype, memory).text
     scheduler = EulerDiscreteScheduler(
         beta_schedule=control.beta_schedule, beta_start=control.beta_start, beta_end=control.beta_end,
@@ -302,7 +302,7 @@ def costs_of(
     return {
         "unet_flops": sum(unets),
         "vae_flops": decoded * table["sd15_vae"].flops(1, *size[1:]),
-        "needed_bytes": needed(settings, memory, dtype.itemsize) if memory in MEMORY else None,
+        "needed_bytes": needed(settings, memory, dtype.itemsize) if memory in POLICIES else None,
     }
 
 

@@ -30,9 +30,10 @@ from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
-from confiner_cli.config.schema import ROLES, ExpertSetSettings, ExpertSettings
-from confiner_cli.experts.components import COMMON, Parts, architecture
+from confiner_cli.config.schema import ROLES, ExpertSetSettings
+from confiner_cli.experts.components import COMMON, Components, architecture
 from confiner_cli.experts.families import lavie
+from confiner_cli.experts.spec import ExpertSpec
 
 SMALL: dict[str, dict[str, Any]] = {
     "unet": {"block_out_channels": (32, 64), "layers_per_block": 1, "cross_attention_dim": 32},
@@ -65,7 +66,7 @@ class Models:
         own: dict[str, Any] = {role: self._expert(role, experts.role(role)) for role in ROLES}
         return replace(experts, **own)
 
-    def _expert(self, role: str, expert: ExpertSettings) -> ExpertSettings:
+    def _expert(self, role: str, expert: ExpertSpec) -> ExpertSpec:
         published, model = expert.architecture or COMMON, self._folder(expert.model)
         if expert.family == "lavie":
             self._part(model, published, "unet", f"{lavie.CHECKPOINT}.safetensors")
@@ -124,25 +125,27 @@ def spelling_tokenizer(length: int) -> CLIPTokenizer:
 @contextmanager
 def random_weights() -> Iterator[None]:
     """Inside, the product draws what it would read from files."""
-    with patch.object(Parts, "model", _model), patch.object(lavie, "load", _lavie):
+    with patch.object(Components, "model", _model), patch.object(lavie, "load", _lavie):
         yield
 
 
-def _model(parts: Parts, name: str, kind: Any) -> nn.Module:
-    config = parts.config(name)
+def _model(components: Components, name: str, kind: Any) -> nn.Module:
+    config = components.config(name)
     if kind is CLIPTextModel:
-        return filled(lambda: CLIPTextModel(CLIPTextConfig(**config)), parts.device, parts.dtype)
-    module = filled(lambda: kind.from_config(config), parts.device, parts.dtype)
+        return filled(
+            lambda: CLIPTextModel(CLIPTextConfig(**config)), components.device, components.dtype
+        )
+    module = filled(lambda: kind.from_config(config), components.device, components.dtype)
     if isinstance(module, AutoencoderKL):
         module.decoder.conv_out.weight.mul_(0.1)
         module.decoder.register_forward_hook(_count)
     return module
 
 
-def _lavie(parts: Parts) -> nn.Module:
-    path = parts.checkpoint(lavie.CHECKPOINT).with_name("config.json")
+def _lavie(components: Components) -> nn.Module:
+    path = components.checkpoint(lavie.CHECKPOINT).with_name("config.json")
     config = json.loads(path.read_text(encoding="utf-8"))
-    return filled(partial(lavie.build, {"unet": config}), parts.device, parts.dtype)
+    return filled(partial(lavie.build, {"unet": config}), components.device, components.dtype)
 
 
 def _count(decoder: nn.Module, given: Any, pixels: Tensor) -> None:

@@ -139,9 +139,8 @@ def _animatediff(device: torch.device) -> Any:
 
     logging.set_verbosity_error()
     with tempfile.TemporaryDirectory() as folder, _quiet():
-        control = next(
-            path for path in list(export("tiny", Path(folder) / "tiny")) if path.name == "control"
-        )
+        spec = settings_of(compose(["experts=tiny"])).experts.control
+        (control,) = export({"control": spec}, Path(folder) / "tiny")
         pipeline = AnimateDiffPipeline.from_pretrained(control, local_files_only=True).to(device)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.enable_free_noise(context_length=FRAMES, context_stride=CONTEXT_STRIDE)

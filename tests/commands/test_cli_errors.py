@@ -7,7 +7,7 @@ import pytest
 from support.command_line import PROMPT, Ending, confiner, ended, generate, started
 
 from confiner_cli import cli
-from confiner_cli.experts.components import Parts
+from confiner_cli.experts.components import Components
 
 REFUSED = [
     ([PROMPT, "sed=1"], "did you mean seed?"),
@@ -156,7 +156,7 @@ def folder(tmp_path, monkeypatch):
     def refuse(*arguments):
         raise AssertionError("a weight is read")
 
-    monkeypatch.setattr(Parts, "model", refuse)
+    monkeypatch.setattr(Components, "model", refuse)
     return tmp_path
 
 

@@ -53,7 +53,7 @@ def test_experts_are_loaded_once_for_all_jobs_whatever_their_guidance(monkeypatc
     memory.RESIDENCE.here.clear()
     memory.RESIDENCE.modules.clear()
     read = []
-    monkeypatch.setattr(loading.Parts, "model", spied(loading.Parts.model, read))
+    monkeypatch.setattr(loading.Components, "model", spied(loading.Components.model, read))
     assert (
         generate("-m", PROMPT, "prompt=b", "experts.spatial.guidance_scale=1,2", *SMALLEST).code
         == 0

@@ -58,8 +58,8 @@ def test_an_exported_scheduler_has_the_experts_own_schedule_and_grid(
         assert tuple(scheduler.timesteps.int().tolist()) == grid.timesteps
 
 
-def test_a_folder_that_is_not_empty_is_refused_and_not_touched(tmp_path):
+def test_a_folder_that_is_not_empty_is_refused_and_not_touched(tmp_path, experts):
     (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(ConfinerError, match="is not empty"):
-        list(export("tiny", tmp_path))
+        list(export(experts.by_role(), tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]

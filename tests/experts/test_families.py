@@ -11,15 +11,15 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
-from support.family_experts import CPU, ROLE_OF, T, distance, load, sample, settings_of
+from support.family_experts import CPU, ROLE_OF, T, distance, load, sample, spec_of
 from transformers.models.clip.modeling_clip import CLIPTextModel
 
 from confiner_cli.cli import main
-from confiner_cli.config.schema import ExpertSettings
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.families import FAMILIES
 from confiner_cli.experts.loading import family_of, load_decoder, load_expert
-from confiner_cli.experts.offload import MEMORY, RESIDENCE
+from confiner_cli.experts.offload import POLICIES, RESIDENCE
+from confiner_cli.experts.spec import ExpertSpec
 
 NETWORKS_OF = {
     "animatediff": ("unet", "motion_adapter"), "stable_diffusion": ("unet",), "modelscope": ("unet",), "lavie": (),
@@ -30,9 +30,9 @@ WEIGHTS = [
 ]
 
 
-def load_all(family: str, settings: ExpertSettings):
+def load_all(family: str, spec: ExpertSpec):
     """Loaded, and called once: networks are read when they are needed."""
-    return load(family, settings).given("a heart")(sample(), T)
+    return load(family, spec).condition("a heart")(sample(), T)
 
 
 @pytest.fixture(params=FAMILIES)
@@ -42,18 +42,18 @@ def family(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def expert(family, tiny_networks):
-    return load(family, settings_of(family, tiny_networks))
+    return load(family, spec_of(family, tiny_networks))
 
 
 @pytest.fixture
 def guided(family, tiny_networks):
-    return load(family, settings_of(family, tiny_networks, guidance_scale=3.0))
+    return load(family, spec_of(family, tiny_networks, guidance_scale=3.0))
 
 
 @pytest.mark.parametrize(("num_frames", "batch"), [(1, 1), (3, 1), (5, 2), (16, 1)])
 def test_an_estimate_has_the_samples_shape(expert, num_frames, batch):
     x_t = sample(num_frames, batch)
-    found = expert.given("a heart")(x_t, T)
+    found = expert.condition("a heart")(x_t, T)
     for tensor in (found.clean, found.noise):
         assert (tensor.shape, tensor.dtype, tensor.device) == (x_t.shape, x_t.dtype, x_t.device)
         assert tensor.isfinite().all() and not tensor.requires_grad
@@ -61,21 +61,21 @@ def test_an_estimate_has_the_samples_shape(expert, num_frames, batch):
 
 def test_estimate_and_sample_agree_at_the_level(expert):
     x_t = sample()
-    found = expert.given("a heart")(x_t, T)
+    found = expert.condition("a heart")(x_t, T)
     assert torch.allclose(expert.schedule.level(T).mix(found.clean, found.noise), x_t, atol=1e-5)
 
 
 def test_a_call_leaves_its_input_alone(guided):
     x_t = sample()
-    guided.given("a heart", "a star")(x_t, T)
+    guided.condition("a heart", "a star")(x_t, T)
     assert torch.equal(x_t, sample())
 
 
 def test_the_same_call_has_the_same_answer_whatever_was_asked_between(guided):
-    denoiser = guided.given("a heart", "a star")
+    denoiser = guided.condition("a heart", "a star")
     first = denoiser(sample(), T)
     denoiser(sample(5), 20)
-    guided.given("a circle")(sample(), T)
+    guided.condition("a circle")(sample(), T)
     again = denoiser(sample(), T)
     assert torch.equal(again.clean, first.clean) and torch.equal(again.noise, first.noise)
 
@@ -95,7 +95,7 @@ def test_frames_stay_in_their_order(family, expert):
     changed = x_t.clone()
     changed[:, :, 0] += 1.0
     moved = (
-        (expert.given("a heart")(changed, T).noise - expert.given("a heart")(x_t, T).noise)
+        (expert.condition("a heart")(changed, T).noise - expert.condition("a heart")(x_t, T).noise)
         .abs()
         .amax((0, 1, 3, 4))
     )
@@ -105,44 +105,45 @@ def test_frames_stay_in_their_order(family, expert):
 
 
 def test_the_timestep_matters(expert):
-    denoiser = expert.given("a heart")
+    denoiser = expert.condition("a heart")
     assert (denoiser(sample(), 20).noise - denoiser(sample(), 800).noise).abs().max() > 1e-3
 
 
 def test_the_prompt_matters(expert):
     assert (
-        distance(expert.given("a heart")(sample(), T), expert.given("a star")(sample(), T)) > 1e-4
+        distance(expert.condition("a heart")(sample(), T), expert.condition("a star")(sample(), T))
+        > 1e-4
     )
 
 
 def test_with_guidance_the_negative_prompt_matters_and_an_estimate_costs_two_passes(guided):
-    plain, negative = (guided.given("a heart", text)(sample(), T) for text in ("", "a star"))
+    plain, negative = (guided.condition("a heart", text)(sample(), T) for text in ("", "a star"))
     assert distance(plain, negative) > 1e-4
     assert plain.passes == negative.passes == 2
 
 
 def test_guidance_scale_1_is_one_pass_without_the_negative_prompt(expert):
-    plain, negative = (expert.given("a heart", text)(sample(), T) for text in ("", "a star"))
+    plain, negative = (expert.condition("a heart", text)(sample(), T) for text in ("", "a star"))
     assert torch.equal(plain.clean, negative.clean)
     assert plain.passes == negative.passes == 1
 
 
 def test_guidance_goes_from_the_negative_prompt_through_the_prompt(expert, guided):
-    c, u = (expert.given(text)(sample(), T) for text in ("a heart", "a star"))
-    found = guided.given("a heart", "a star")(sample(), T)
+    c, u = (expert.condition(text)(sample(), T) for text in ("a heart", "a star"))
+    found = guided.condition("a heart", "a star")(sample(), T)
     assert torch.allclose(found.noise, u.noise + 3.0 * (c.noise - u.noise), atol=1e-5)
     assert torch.allclose(found.clean, u.clean + 3.0 * (c.clean - u.clean), atol=1e-4)
 
 
 def test_outside_the_guidance_interval_an_estimate_is_the_unguided_one(expert, guided):
-    found = guided.given("a heart", "a star", (0.9, 1.0))(sample(), 20)
+    found = guided.condition("a heart", "a star", (0.9, 1.0))(sample(), 20)
     assert found.passes == 1
-    assert torch.equal(found.clean, expert.given("a heart")(sample(), 20).clean)
+    assert torch.equal(found.clean, expert.condition("a heart")(sample(), 20).clean)
 
 
 def test_precision_is_the_experts_own_business(family, expert, tiny_networks):
-    rough = load(family, settings_of(family, tiny_networks), torch.bfloat16)
-    exact, found = (chosen.given("a heart")(sample(), T) for chosen in (expert, rough))
+    rough = load(family, spec_of(family, tiny_networks), torch.bfloat16)
+    exact, found = (chosen.condition("a heart")(sample(), T) for chosen in (expert, rough))
     assert found.clean.dtype == found.noise.dtype == torch.float32
     assert 0 < distance(exact, found) < 0.1 * exact.clean.abs().max()
 
@@ -152,21 +153,21 @@ def test_precision_is_the_experts_own_business(family, expert, tiny_networks):
 def test_the_device_is_the_experts_own_business(family, expert, tiny_networks):
     there = load_expert(
         ROLE_OF[family],
-        settings_of(family, tiny_networks),
+        spec_of(family, tiny_networks),
         torch.device("cuda"),
         torch.float32,
-        MEMORY["high"],
+        POLICIES["high"],
     )
-    exact, found = (chosen.given("a heart")(sample(), T) for chosen in (expert, there))
+    exact, found = (chosen.condition("a heart")(sample(), T) for chosen in (expert, there))
     assert found.clean.device == found.noise.device == CPU
     assert distance(exact, found) < 1e-3 * exact.clean.abs().max()
 
 
 def test_a_network_is_loaded_once_whatever_its_guidance(family, tiny_networks):
-    settings = settings_of(family, tiny_networks)
-    load_all(family, settings)
+    spec = spec_of(family, tiny_networks)
+    load_all(family, spec)
     before = dict(RESIDENCE.modules)
-    load_all(family, replace(settings, guidance_scale=7.0))
+    load_all(family, replace(spec, guidance_scale=7.0))
     assert before and dict(RESIDENCE.modules) == before
 
 
@@ -180,7 +181,7 @@ def test_a_missing_part_is_named_with_its_role(family, part, tiny_networks, tmp_
     with pytest.raises(
         ConfinerError, match=f"the {ROLE_OF[family]} expert has no {part}"
     ) as caught:
-        load_all(family, settings_of(family, networks))
+        load_all(family, spec_of(family, networks))
     assert caught.value.exit_code == 2
 
 
@@ -191,7 +192,7 @@ def test_damaged_weights_are_named_with_their_part(family, part, damage, tiny_ne
     for path in networks.glob(f"*/{part}/*.safetensors"):
         spoil(path, damage)
     with pytest.raises(ConfinerError, match=rf"{part} in .* cannot be loaded") as caught:
-        load_all(family, settings_of(family, networks))
+        load_all(family, spec_of(family, networks))
     assert caught.value.exit_code == 2
 
 
@@ -218,14 +219,14 @@ def test_running_out_of_memory_while_loading_is_not_called_damage(
     def full(*_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(family_of(settings_of(family, tiny_networks)), "load", full)
+    monkeypatch.setattr(family_of(spec_of(family, tiny_networks)), "load", full)
     RESIDENCE.modules.clear()
     RESIDENCE.here.clear()
     with pytest.raises(torch.OutOfMemoryError):
-        load_all(family, settings_of(family, tiny_networks))
+        load_all(family, spec_of(family, tiny_networks))
     monkeypatch.setattr(CLIPTextModel, "from_pretrained", full)
     with pytest.raises(torch.OutOfMemoryError):
-        load_all(family, settings_of(family, tiny_networks))
+        load_all(family, spec_of(family, tiny_networks))
 
 
 def test_a_text_encoder_of_another_width_is_refused(family, tiny_networks, tmp_path):
@@ -235,13 +236,13 @@ def test_a_text_encoder_of_another_width_is_refused(family, tiny_networks, tmp_p
     with pytest.raises(
         ConfinerError, match=r"reads texts of width 16, its text encoder in .* writes 99"
     ):
-        load(family, settings_of(family, networks))
+        load(family, spec_of(family, networks))
 
 
 @pytest.mark.parametrize("num_frames", [1, 5])
 def test_decoding_a_few_frames_at_a_time_is_decoding_them_all(num_frames, tiny_networks):
     whole = load_decoder(
-        settings_of("stable_diffusion", tiny_networks), CPU, torch.float32, MEMORY["high"]
+        spec_of("stable_diffusion", tiny_networks), CPU, torch.float32, POLICIES["high"]
     )
     frames = torch.stack(list(replace(whole, batch=64)(sample(num_frames))))
     pieces = torch.stack(list(replace(whole, batch=2)(sample(num_frames))))
@@ -259,8 +260,8 @@ def test_a_yaml_is_enough_for_experts_of_known_families(tiny_networks, tmp_path,
     fields = ("family", "model", "shared", "beta_schedule", "beta_start", "beta_end")
     node = {"name": "mine", "height": 16, "width": 24, "num_frames": 2, "fps": 4}
     for family, role in ROLE_OF.items():
-        settings = settings_of(family, tiny_networks)
-        node[role] = {name: getattr(settings, name) for name in fields}
+        spec = spec_of(family, tiny_networks)
+        node[role] = {name: getattr(spec, name) for name in fields}
     (tmp_path / "configs" / "experts").mkdir(parents=True)
     (tmp_path / "configs" / "experts" / "mine.yaml").write_text(
         yaml.safe_dump(node), encoding="utf-8"

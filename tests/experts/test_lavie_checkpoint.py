@@ -11,7 +11,7 @@ from support import tiny_networks as tiny
 
 from confiner_cli.cli import main
 from confiner_cli.errors import ConfinerError
-from confiner_cli.experts.components import Parts
+from confiner_cli.experts.components import Components
 from confiner_cli.experts.families import lavie
 from confiner_cli.experts.networks.lavie_checkpoint import convert, load_unet
 from confiner_cli.weights.tensors import read_tensors
@@ -27,7 +27,7 @@ def published(tmp_path):
 
 
 def answer(*sources, dtype=torch.float32):
-    unet = lavie.load(Parts("temporal", sources, CPU, dtype))
+    unet = lavie.load(Components("temporal", sources, CPU, dtype))
     generator = torch.Generator().manual_seed(0)
     x_t, text = (
         torch.randn(shape, generator=generator).to(dtype)

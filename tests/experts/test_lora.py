@@ -10,19 +10,19 @@ from diffusers import StableDiffusionPipeline
 from peft import LoraConfig, inject_adapter_in_model
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
-from support.family_experts import CPU, ROLE_OF, T, distance, load, sample, settings_of
+from support.family_experts import CPU, ROLE_OF, T, distance, load, sample, spec_of
 
-from confiner_cli.config.schema import LoraSettings
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.families import FAMILIES
-from confiner_cli.experts.loading import family_of, parts_of
+from confiner_cli.experts.loading import components_of, family_of
+from confiner_cli.experts.spec import LoraSpec
 
 TARGETS = ["to_q", "to_v"]
 
 
 def unet_of(family, networks):
-    settings = settings_of(family, networks)
-    return family_of(settings).load(parts_of(ROLE_OF[family], settings, CPU, torch.float32))
+    spec = spec_of(family, networks)
+    return family_of(spec).load(components_of(ROLE_OF[family], spec, CPU, torch.float32))
 
 
 def write_lora(path, family, networks, seed=0):
@@ -44,11 +44,11 @@ def test_a_lora_changes_every_familys_answer_in_proportion_to_its_scale(
     family, tiny_networks, tmp_path
 ):
     path = write_lora(tmp_path / "style.safetensors", family, tiny_networks)
-    plain = settings_of(family, tiny_networks)
+    plain = spec_of(family, tiny_networks)
 
     def answer(*loras):
-        settings = replace(plain, loras=[LoraSettings(str(path), scale) for scale in loras])
-        return load(family, settings).given("a heart")(sample(), T)
+        spec = replace(plain, loras=[LoraSpec(str(path), scale) for scale in loras])
+        return load(family, spec).condition("a heart")(sample(), T)
 
     without, none, half, whole = answer(), answer(0.0), answer(0.5), answer(1.0)
     assert distance(without, none) < 1e-5
@@ -58,8 +58,8 @@ def test_a_lora_changes_every_familys_answer_in_proportion_to_its_scale(
 
 def test_with_a_lora_a_network_answers_as_diffusers_has_it_answer(tiny_networks, tmp_path):
     path = write_lora(tmp_path / "style.safetensors", "stable_diffusion", tiny_networks)
-    settings = settings_of("stable_diffusion", tiny_networks, loras=[LoraSettings(str(path), 0.7)])
-    expert = load("stable_diffusion", settings)
+    spec = spec_of("stable_diffusion", tiny_networks, loras=[LoraSpec(str(path), 0.7)])
+    expert = load("stable_diffusion", spec)
     unet = unet_of("stable_diffusion", tiny_networks)
     StableDiffusionPipeline.load_lora_into_unet(
         *StableDiffusionPipeline.lora_state_dict(load_file(path)), unet=unet, adapter_name="style"
@@ -72,7 +72,7 @@ def test_with_a_lora_a_network_answers_as_diffusers_has_it_answer(tiny_networks,
 
 
 def test_a_lora_for_the_text_encoder_changes_the_text(tiny_networks, tmp_path):
-    plain = settings_of("stable_diffusion", tiny_networks)
+    plain = spec_of("stable_diffusion", tiny_networks)
     path = write_lora(tmp_path / "style.safetensors", "stable_diffusion", tiny_networks)
     encoder = load("stable_diffusion", plain).text.encoder()
     keys = [
@@ -88,7 +88,7 @@ def test_a_lora_for_the_text_encoder_changes_the_text(tiny_networks, tmp_path):
         shape = (2, 16) if kind == "A" else (16, 2)
         tensors[f"text_encoder.{name}.lora_{kind}.weight"] = torch.randn(shape, generator=generator)
     save_file(tensors, path)
-    adapted = load("stable_diffusion", replace(plain, loras=[LoraSettings(str(path))]))
+    adapted = load("stable_diffusion", replace(plain, loras=[LoraSpec(str(path))]))
     assert not torch.allclose(
         adapted.text("a heart"), load("stable_diffusion", plain).text("a heart"), atol=1e-3
     )
@@ -100,11 +100,11 @@ def test_a_lora_for_the_text_encoder_changes_the_text(tiny_networks, tmp_path):
 )
 def test_a_lora_for_another_network_is_refused_by_name(made_for, given_to, tiny_networks, tmp_path):
     path = write_lora(tmp_path / "style.safetensors", made_for, tiny_networks)
-    settings = settings_of(given_to, tiny_networks, loras=[LoraSettings(str(path))])
+    spec = spec_of(given_to, tiny_networks, loras=[LoraSpec(str(path))])
     with pytest.raises(
         ConfinerError, match=r"the LoRA .*style\.safetensors does not fit"
     ) as caught:
-        load(given_to, settings).given("a heart")(sample(), T)
+        load(given_to, spec).condition("a heart")(sample(), T)
     assert caught.value.exit_code == 2
 
 
@@ -112,8 +112,8 @@ def test_a_file_that_is_no_lora_is_refused_by_name(tiny_networks, tmp_path):
     save_file({"weight": torch.ones(2)}, tmp_path / "other.safetensors")
     (tmp_path / "page.safetensors").write_bytes(b"<!doctype html>")
     for name in ("other", "page"):
-        loras = [LoraSettings(str(tmp_path / f"{name}.safetensors"))]
+        loras = [LoraSpec(str(tmp_path / f"{name}.safetensors"))]
         with pytest.raises(ConfinerError, match=rf"{name}\.safetensors"):
             load(
-                "stable_diffusion", settings_of("stable_diffusion", tiny_networks, loras=loras)
-            ).given("x")(sample(), T)
+                "stable_diffusion", spec_of("stable_diffusion", tiny_networks, loras=loras)
+            ).condition("x")(sample(), T)

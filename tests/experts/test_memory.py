@@ -13,7 +13,7 @@ from confiner_cli.config.hydra import compose, settings_of
 from confiner_cli.config.resolve import resolved
 from confiner_cli.costs.memory import memory_of, needed
 from confiner_cli.errors import named_error
-from confiner_cli.experts.offload import KEPT, MEMORY, Residence
+from confiner_cli.experts.offload import MAX_CACHED, POLICIES, NetworkCache
 from confiner_cli.experts.vae import Decoder
 from confiner_cli.method.pipeline import refined, structures
 from confiner_cli.runs.loading import prepare
@@ -96,34 +96,34 @@ class Traveller(nn.Module):
 )
 def test_who_leaves_when_another_is_called(memory, moves):
     log: list[str] = []
-    home = Residence()
+    home = NetworkCache()
     for role in ("control", "spatial", "temporal", "spatial", "vae", "control"):
-        home.summon(role, role, "gpu", MEMORY[memory], lambda role=role: Traveller(role, log))
+        home.get(role, role, "gpu", POLICIES[memory], lambda role=role: Traveller(role, log))
     assert sorted(log) == sorted(moves if memory != "low" else [*moves, "control to gpu"])
 
 
 def test_one_network_a_role_is_on_the_device():
     log: list[str] = []
-    home = Residence()
+    home = NetworkCache()
     for key in ("one", "other", "one"):
-        home.summon(key, "control", "gpu", MEMORY["high"], lambda key=key: Traveller(key, log))
+        home.get(key, "control", "gpu", POLICIES["high"], lambda key=key: Traveller(key, log))
     assert log == ["one to cpu", "other to cpu", "one to gpu"]
     for key in ("one text", "other text"):
-        home.summon(key, "text", "gpu", MEMORY["high"], lambda key=key: Traveller(key, log))
+        home.get(key, "text", "gpu", POLICIES["high"], lambda key=key: Traveller(key, log))
     assert len(log) == 3
 
 
 def test_networks_called_long_ago_are_let_go():
-    home = Residence()
-    for key in range(KEPT + 3):
-        home.summon(key, str(key), "gpu", MEMORY["high"], lambda: Traveller("", []))
-    assert list(home.modules) == list(range(3, KEPT + 3)) == list(home.here)
+    home = NetworkCache()
+    for key in range(MAX_CACHED + 3):
+        home.get(key, str(key), "gpu", POLICIES["high"], lambda: Traveller("", []))
+    assert list(home.modules) == list(range(3, MAX_CACHED + 3)) == list(home.here)
 
 
 @pytest.mark.parametrize("experts", ["lavie_sd", "modelscope_sd"])
 def test_lower_settings_need_less_and_auto_takes_the_first_that_fits(experts):
     chosen = settings(f"experts={experts}")
-    high, balanced, low = (needed(chosen, name) for name in MEMORY)
+    high, balanced, low = (needed(chosen, name) for name in POLICIES)
     assert high > balanced > low > 2 * GB
     assert memory_of(chosen, None).name == "high"
     for free, name in (

@@ -10,11 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from support import published
-from support.family_experts import CPU, T, load, sample, settings_of
+from support.family_experts import CPU, T, load, sample, spec_of
 
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.loading import load_decoder
-from confiner_cli.experts.offload import MEMORY
+from confiner_cli.experts.offload import POLICIES
 
 RESNET = {
     "norm1": "in_layers.0", "conv1": "in_layers.2", "time_emb_proj": "emb_layers.1", "norm2": "out_layers.0",
@@ -98,23 +98,25 @@ def file(folder, tmp_path):
     return path
 
 
-def settings(model, shared):
-    stated = settings_of("stable_diffusion", model.parent)
+def spec(model, shared):
+    stated = spec_of("stable_diffusion", model.parent)
     stated = replace(stated, beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012)
     return replace(stated, model=str(model), shared=str(shared))
 
 
 def test_an_expert_from_one_file_answers_as_that_of_the_folder(folder, file, tmp_path):
-    one = load("stable_diffusion", settings(file, tmp_path / "rest"))
-    many = load("stable_diffusion", settings(folder, folder))
+    one = load("stable_diffusion", spec(file, tmp_path / "rest"))
+    many = load("stable_diffusion", spec(folder, folder))
     assert torch.equal(one.text("a heart"), many.text("a heart"))
     x_t = sample(2)
-    assert torch.equal(one.given("a heart")(x_t, T).noise, many.given("a heart")(x_t, T).noise)
+    assert torch.equal(
+        one.condition("a heart")(x_t, T).noise, many.condition("a heart")(x_t, T).noise
+    )
 
 
 def test_the_vae_of_one_file_decodes_as_that_of_the_folder(folder, file, tmp_path):
     one, many = (
-        load_decoder(settings(model, shared), CPU, torch.float32, MEMORY["high"])
+        load_decoder(spec(model, shared), CPU, torch.float32, POLICIES["high"])
         for model, shared in ((file, tmp_path / "rest"), (folder, folder))
     )
     assert all(torch.equal(a, b) for a, b in zip(one(sample(2)), many(sample(2)), strict=True))
@@ -123,10 +125,10 @@ def test_the_vae_of_one_file_decodes_as_that_of_the_folder(folder, file, tmp_pat
 def test_a_file_cut_short_is_named(folder, file, tmp_path):
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(ConfinerError, match=r"one\.safetensors"):
-        load("stable_diffusion", settings(file, tmp_path / "rest"))
+        load("stable_diffusion", spec(file, tmp_path / "rest"))
 
 
 def test_a_page_saved_as_a_file_is_named_as_one(folder, file, tmp_path):
     file.write_bytes(b"<!doctype html><html><body>please log in</body></html>")
     with pytest.raises(ConfinerError, match="web page"):
-        load("stable_diffusion", settings(file, tmp_path / "rest"))
+        load("stable_diffusion", spec(file, tmp_path / "rest"))

@@ -10,7 +10,7 @@ from confiner_cli.config.hydra import compose, settings_of
 from confiner_cli.config.resolve import resolved
 from confiner_cli.errors import FailedError
 from confiner_cli.experts.loading import load_decoder, load_encoder
-from confiner_cli.experts.offload import MEMORY
+from confiner_cli.experts.offload import POLICIES
 from world.render import render
 from world.scene import Scene
 
@@ -24,7 +24,7 @@ def spatial():
 
 @pytest.fixture(scope="module")
 def encoder(spatial):
-    return load_encoder(spatial, CPU, torch.float32, MEMORY["high"])
+    return load_encoder(spatial, CPU, torch.float32, POLICIES["high"])
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_frames_come_back_from_their_latents(spatial, encoder, frames):
     latents = encoder(frames)
     assert latents.shape == (1, encoder.channels, 5, 64 // encoder.factor, 64 // encoder.factor)
     assert (latents.dtype, latents.device) == (torch.float32, CPU)
-    decoder = load_decoder(spatial, CPU, torch.float32, MEMORY["high"])
+    decoder = load_decoder(spatial, CPU, torch.float32, POLICIES["high"])
     error = torch.stack(list(decoder(latents))).float() - frames.float()
     assert (
         error.square().mean().sqrt() < 12
@@ -77,7 +77,7 @@ def test_height_and_width_keep_their_places(encoder):
 
 
 def test_both_directions_share_one_network(spatial, encoder):
-    assert load_decoder(spatial, CPU, torch.float32, MEMORY["high"]).vae() is encoder.vae()
+    assert load_decoder(spatial, CPU, torch.float32, POLICIES["high"]).vae() is encoder.vae()
 
 
 def test_a_vae_that_overflows_in_16_bits_encodes_in_32(encoder, frames):

@@ -177,7 +177,7 @@ def test_guidance_is_read_on_another_schedule_in_both_its_halves():
         Networked(schedule, "v_prediction", lambda x, t: torch.sin(x)),
     )
     x_t = torch.randn(1, 4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    moved = Guided(one, other, 2.0).on(SCHEDULES["spatial"])
-    apart = Guided(one.on(SCHEDULES["spatial"]), other.on(SCHEDULES["spatial"]), 2.0)
+    moved = Guided(one, other, 2.0).read_on(SCHEDULES["spatial"])
+    apart = Guided(one.read_on(SCHEDULES["spatial"]), other.read_on(SCHEDULES["spatial"]), 2.0)
     assert moved.schedule is SCHEDULES["spatial"]
     assert torch.equal(moved(x_t, 300).clean, apart(x_t, 300).clean)

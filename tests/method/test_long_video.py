@@ -257,5 +257,5 @@ def test_each_frame_is_estimated_by_the_prompt_that_holds_there():
     )
     assert for_frames(denoisers, Span(6, 9)) is denoisers[6]
     assert for_frames(denoisers, Span(7, 9)) is denoisers[6]
-    moved = for_frames(denoisers, Span(2, 10)).on(SCHEDULES["temporal"])
+    moved = for_frames(denoisers, Span(2, 10)).read_on(SCHEDULES["temporal"])
     assert moved.schedule is SCHEDULES["temporal"] and moved(x_t, 100).noise[0, 0, 3, 0, 0] == 2

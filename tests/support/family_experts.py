@@ -4,9 +4,9 @@ from pathlib import Path
 
 import torch
 
-from confiner_cli.config.schema import ExpertSettings
 from confiner_cli.experts.loading import load_expert
-from confiner_cli.experts.offload import MEMORY
+from confiner_cli.experts.offload import POLICIES
+from confiner_cli.experts.spec import ExpertSpec
 
 ROLE_OF = {
     "animatediff": "control",
@@ -18,8 +18,8 @@ CPU = torch.device("cpu")
 T = 400
 
 
-def settings_of(family: str, networks: Path, **changes) -> ExpertSettings:
-    return ExpertSettings(
+def spec_of(family: str, networks: Path, **changes) -> ExpertSpec:
+    return ExpertSpec(
         family=family,
         model=str(networks / ("lavie" if family == "lavie" else ROLE_OF[family])),
         shared=str(networks / "shared"),
@@ -30,8 +30,8 @@ def settings_of(family: str, networks: Path, **changes) -> ExpertSettings:
     )
 
 
-def load(family: str, settings: ExpertSettings, dtype: torch.dtype = torch.float32):
-    return load_expert(ROLE_OF[family], settings, CPU, dtype, MEMORY["high"])
+def load(family: str, spec: ExpertSpec, dtype: torch.dtype = torch.float32):
+    return load_expert(ROLE_OF[family], spec, CPU, dtype, POLICIES["high"])
 
 
 def sample(num_frames: int = 3, batch: int = 1) -> torch.Tensor:

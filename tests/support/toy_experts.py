@@ -29,7 +29,7 @@ class Networked:
     def __call__(self, x_t: Tensor, t: int) -> Estimate:
         return estimate(self.prediction_type, x_t, self.network(x_t, t), self.schedule.level(t))
 
-    def on(self, schedule: NoiseSchedule) -> Networked:
+    def read_on(self, schedule: NoiseSchedule) -> Networked:
         return replace(self, schedule=schedule)
 
 
@@ -43,7 +43,7 @@ class Knowing:
     def __call__(self, x_t: Tensor, t: int) -> Estimate:
         return estimate("sample", x_t, self.clean, self.schedule.level(t))
 
-    def on(self, schedule: NoiseSchedule) -> Knowing:
+    def read_on(self, schedule: NoiseSchedule) -> Knowing:
         return replace(self, schedule=schedule)
 
 
@@ -68,5 +68,5 @@ class Gaussian:
     def __call__(self, x_t: Tensor, t: int) -> Estimate:
         return estimate("epsilon", x_t, self.network(x_t, t), self.schedule.level(t))
 
-    def on(self, schedule: NoiseSchedule) -> Gaussian:
+    def read_on(self, schedule: NoiseSchedule) -> Gaussian:
         return replace(self, schedule=schedule, trained_on=self.trained_on or self.schedule)

@@ -21,9 +21,9 @@ from support.stand_in_hub import PAGE, Fault, StandInHub, environment, in_proces
 
 from confiner_cli.errors import ConfinerError
 from confiner_cli.weights import hub as ours
-from confiner_cli.weights.checksums import check
-from confiner_cli.weights.model_ref import Need, source
-from confiner_cli.weights.stream_download import StoppedError, transferred
+from confiner_cli.weights.checksums import verify_file
+from confiner_cli.weights.model_ref import Requirement, model_ref
+from confiner_cli.weights.stream_download import StoppedError, stream_download
 
 ZEROSCOPE = "cerspense/zeroscope_v2_576w"
 SMALL = ("height=16", "width=24", "num_frames=2")
@@ -42,11 +42,11 @@ def hub(repositories, tmp_path, monkeypatch):
         yield running
 
 
-def need(model: str = SD15, parts=PARTS) -> Need:
-    return Need(source(model), parts)
+def requirement(model: str = SD15, parts=PARTS) -> Requirement:
+    return Requirement(model_ref(model), parts)
 
 
-def fetch(wanted: Need) -> Path:
+def fetch(wanted: Requirement) -> Path:
     download = ours.missing(wanted)
     assert download is not None
     assert sum(download.arriving()) <= download.size
@@ -98,7 +98,7 @@ def test_a_set_from_the_hub_makes_a_video_and_the_next_one_without_a_socket(
 
 
 def test_only_what_is_needed_is_fetched_and_that_in_16_bits(hub):
-    folder = fetch(need())
+    folder = fetch(requirement())
     assert hub.fetched(SD15) == {
         "model_index.json", "scheduler/scheduler_config.json", "unet/config.json", UNET, "vae/config.json",
         "vae/diffusion_pytorch_model.fp16.safetensors", "text_encoder/config.json",
@@ -109,22 +109,22 @@ def test_only_what_is_needed_is_fetched_and_that_in_16_bits(hub):
 
 
 def test_without_16_bit_files_the_plain_ones_are_fetched_never_a_pickle(hub):
-    fetch(need(BASE, ("unet",)))
+    fetch(requirement(BASE, ("unet",)))
     weights = {name for name in hub.fetched(BASE) if not name.endswith(".json")}
     assert weights == {"unet/diffusion_pytorch_model.safetensors"}
 
 
 def test_what_is_in_the_cache_is_found_without_a_socket(hub, monkeypatch):
-    folder = fetch(need())
+    folder = fetch(requirement())
     forbid_sockets(monkeypatch)
-    assert ours.missing(need()) is None
-    assert ours.cached(need()) == folder
+    assert ours.missing(requirement()) is None
+    assert ours.cached(requirement()) == folder
 
 
 def test_a_part_that_is_missing_in_the_cache_is_fetched_alone(hub):
-    fetch(need(parts=("unet",)))
+    fetch(requirement(parts=("unet",)))
     before = hub.fetched(SD15)
-    fetch(need(parts=("unet", "vae")))
+    fetch(requirement(parts=("unet", "vae")))
     assert hub.fetched(SD15) - before == {
         "vae/config.json",
         "vae/diffusion_pytorch_model.fp16.safetensors",
@@ -162,9 +162,9 @@ def test_a_fault_ends_in_two_lines_and_nothing_half_passes_as_whole(fault, hub, 
     assert [line.partition(":")[0] for line in ending.err.splitlines()[-2:]] == ["error", "hint"]
     assert SD15 in ending.err and "Traceback" not in ending.err
     assert not run.exists()
-    assert ours.found(need()) is None
+    assert ours.found(requirement()) is None
     hub.faults.clear()
-    folder = fetch(need())
+    folder = fetch(requirement())
     assert all(
         (folder / name).read_bytes() == (hub.root / SD15 / name).read_bytes()
         for name in (UNET, "unet/config.json")
@@ -174,14 +174,14 @@ def test_a_fault_ends_in_two_lines_and_nothing_half_passes_as_whole(fault, hub, 
 @pytest.mark.parametrize("kind", ["busy", "cut", "reset", "short", "busy listing"])
 def test_what_passes_is_waited_for(kind, hub):
     hub.faults[SD15, None if "listing" in kind else UNET] = Fault(kind.split()[0], times=1)
-    assert (fetch(need()) / UNET).exists()
+    assert (fetch(requirement()) / UNET).exists()
 
 
 def test_an_unknown_revision_and_an_unknown_file_are_named(hub):
     with pytest.raises(ConfinerError, match="no revision v9"):
-        ours.missing(need(f"{SD15}@v9"))
+        ours.missing(requirement(f"{SD15}@v9"))
     with pytest.raises(ConfinerError, match=r"has no file other\.pt"):
-        ours.missing(need(f"{LAVIE}:other.pt"))
+        ours.missing(requirement(f"{LAVIE}:other.pt"))
 
 
 def test_a_repository_without_safetensors_or_with_a_missing_shard_is_refused_before_it_is_fetched(
@@ -194,10 +194,10 @@ def test_a_repository_without_safetensors_or_with_a_missing_shard_is_refused_bef
     }  # fmt: skip
     for listing in (names, shards):
         with pytest.raises(ConfinerError, match="no whole safetensors weights"):
-            ours._chosen(Need(source("a/b"), ()), listing)
+            ours._chosen(Requirement(model_ref("a/b"), ()), listing)
     whole = shards | {"diffusion_pytorch_model-00002-of-00002.safetensors"}
-    assert ours._chosen(Need(source("a/b"), ()), whole) == whole
-    assert ours._chosen(Need(source("a/b"), (), pickles=True), names) == names
+    assert ours._chosen(Requirement(model_ref("a/b"), ()), whole) == whole
+    assert ours._chosen(Requirement(model_ref("a/b"), (), pickles=True), names) == names
 
 
 def test_no_network_at_all_is_said_with_its_cure(hub, monkeypatch):
@@ -206,7 +206,7 @@ def test_no_network_at_all_is_said_with_its_cure(hub, monkeypatch):
 
     monkeypatch.setattr(socket.socket, "connect", no_way)
     with pytest.raises(ConfinerError, match="cannot be fetched") as caught:
-        ours.missing(need())
+        ours.missing(requirement())
     assert "is there a network" in caught.value.hint
 
 
@@ -214,20 +214,20 @@ def test_offline_nothing_is_asked_and_the_command_that_fetches_is_named(hub, mon
     forbid_sockets(monkeypatch)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ConfinerError, match="HF_HUB_OFFLINE") as caught:
-        ours.missing(need())
+        ours.missing(requirement())
     assert "confiner experts download" in caught.value.hint
 
 
 def test_a_file_damaged_in_the_cache_is_found_by_check_and_removed(hub):
-    path = fetch(need()) / UNET
+    path = fetch(requirement()) / UNET
     blob = path.resolve()
     content = bytearray(blob.read_bytes())
     content[len(content) // 2] ^= 1
     blob.write_bytes(content)
     with pytest.raises(ConfinerError, match="does not have the hash"):
-        check(path)
+        verify_file(path)
     assert not path.exists() and not blob.exists()
-    assert (fetch(need()) / UNET).exists()
+    assert (fetch(requirement()) / UNET).exists()
 
 
 @pytest.fixture
@@ -304,8 +304,8 @@ def test_what_a_repository_should_not_hold_is_refused_and_not_run(
 
 
 def test_a_download_of_what_is_left_counts_what_is_left(hub):
-    fetch(need(parts=("unet",)))
-    download = ours.missing(need(parts=("unet", "vae")))
+    fetch(requirement(parts=("unet",)))
+    download = ours.missing(requirement(parts=("unet", "vae")))
     assert set(download.files) == {
         "vae/config.json",
         "vae/diffusion_pytorch_model.fp16.safetensors",
@@ -317,20 +317,20 @@ def test_a_download_of_what_is_left_counts_what_is_left(hub):
     "lost", ["vae/config.json", "tokenizer/tokenizer_config.json", "unet/config.json"]
 )
 def test_a_snapshot_with_a_hole_is_not_whole_and_is_mended(lost, hub):
-    path = fetch(need()) / lost
+    path = fetch(requirement()) / lost
     path.resolve().unlink()
     path.unlink()
-    assert ours.found(need()) is None
-    assert set(ours.missing(need()).files) == {lost}
-    assert (fetch(need()) / lost).exists()
+    assert ours.found(requirement()) is None
+    assert set(ours.missing(requirement()).files) == {lost}
+    assert (fetch(requirement()) / lost).exists()
 
 
 def test_a_damaged_index_is_found_out_and_fetched_again(hub):
-    path = fetch(need()) / "model_index.json"
+    path = fetch(requirement()) / "model_index.json"
     path.resolve().write_text("{")
     with pytest.raises(ConfinerError, match="does not have the hash"):
-        ours.missing(need())
-    assert fetch(need()).is_dir()
+        ours.missing(requirement())
+    assert fetch(requirement()).is_dir()
 
 
 @pytest.mark.parametrize("name", [UNET, "unet/config.json"])
@@ -340,17 +340,17 @@ def test_where_the_cache_cannot_make_links_what_comes_is_hashed_all_the_same(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_SYMLINKS", True)
     hub.faults[SD15, name] = Fault("flipped")
     with pytest.raises(ConfinerError, match="does not have the hash"):
-        fetch(need())
-    assert ours.found(need()) is None
+        fetch(requirement())
+    assert ours.found(requirement()) is None
     hub.faults.clear()
-    assert not (fetch(need()) / name).is_symlink()
+    assert not (fetch(requirement()) / name).is_symlink()
 
 
 def test_files_that_are_not_needed_are_not_hashed(hub):
-    folder = fetch(need())
+    folder = fetch(requirement())
     (folder / "v1-5-pruned.ckpt").write_bytes(b"")
     (folder / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"")
-    names = {path.relative_to(folder).as_posix() for path in ours.files_of(need(), folder)}
+    names = {path.relative_to(folder).as_posix() for path in ours.files_of(requirement(), folder)}
     assert UNET in names and not [name for name in names if name.endswith((".ckpt", ".bin"))]
 
 
@@ -358,7 +358,7 @@ def test_a_full_disk_is_no_matter_of_the_network(hub, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    download = ours.missing(need())
+    download = ours.missing(requirement())
     monkeypatch.setattr(ours, "snapshot_download", full)
     with pytest.raises(OSError, match="No space left"):
         list(download.arriving())
@@ -399,8 +399,8 @@ def test_a_download_killed_in_mid_file_leaves_nothing_that_passes_as_whole(hub, 
         time.sleep(0.02)
     process.kill()
     process.communicate()
-    assert ours.found(need()) is None
-    assert (fetch(need()) / UNET).read_bytes() == (hub.root / SD15 / UNET).read_bytes()
+    assert ours.found(requirement()) is None
+    assert (fetch(requirement()) / UNET).read_bytes() == (hub.root / SD15 / UNET).read_bytes()
 
 
 def test_a_download_that_nobody_waits_for_ends_with_the_next_piece():
@@ -416,7 +416,7 @@ def test_a_download_that_nobody_waits_for_ends_with_the_next_piece():
             ended.set()
             raise
 
-    stream = transferred(endless)
+    stream = stream_download(endless)
     assert [next(stream), next(stream)] == [3, 3]
     assert not ended.is_set()
     stream.close()
@@ -425,7 +425,7 @@ def test_a_download_that_nobody_waits_for_ends_with_the_next_piece():
 
 def test_a_file_named_in_a_repository_is_fetched_with_its_config_and_nothing_else(hub):
     name = "unet/diffusion_pytorch_model.safetensors"
-    path = fetch(need(f"{BASE}:{name}", ()))
+    path = fetch(requirement(f"{BASE}:{name}", ()))
     assert path.read_bytes() == (hub.root / BASE / name).read_bytes()
     assert hub.fetched(BASE) == {name, "unet/config.json"}
 

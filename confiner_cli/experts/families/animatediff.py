@@ -11,11 +11,11 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.models.unets.unet_motion_model import MotionAdapter, UNetMotionModel
 from torch import Tensor, nn
 
-from confiner_cli.experts.components import Configs, Parts
+from confiner_cli.experts.components import Components, Configs
 from confiner_cli.weights.tensors import fill, read_tensors
 
-FRAMES_APART = False
-STATES_SCHEDULE = False  # a pipeline folder's is its base model's
+FRAMEWISE = False
+FOLDER_HAS_SCHEDULE = False  # a pipeline folder's is its base model's
 POSITIONS = "down_blocks.0.motion_modules.0.transformer_blocks.0.pos_embed.pe"
 
 
@@ -28,24 +28,24 @@ def build(configs: Configs) -> nn.Module:
     return unet
 
 
-def files(parts: Parts) -> tuple[Path, ...]:
+def files(components: Components) -> tuple[Path, ...]:
     """Those of the base and of the adapter."""
-    return (*parts.files("unet"), *parts.files("motion_adapter"))
+    return (*components.files("unet"), *components.files("motion_adapter"))
 
 
-def text_width(parts: Parts) -> int:
+def text_width(components: Components) -> int:
     """As `unet/` states it."""
-    return int(parts.config("unet")["cross_attention_dim"])
+    return int(components.config("unet")["cross_attention_dim"])
 
 
-def load(parts: Parts) -> nn.Module:
+def load(components: Components) -> nn.Module:
     """Load `unet/` and `motion_adapter/` and put the one into the other, without a second copy of either."""
-    base = parts.model("unet", UNet2DConditionModel)
-    place = parts.place("motion_adapter")
+    base = components.model("unet", UNet2DConditionModel)
+    place = components.place("motion_adapter")
     adapter = (
-        parts.model("motion_adapter", MotionAdapter)
+        components.model("motion_adapter", MotionAdapter)
         if place.is_dir()
-        else _bare(parts, place, base.config)
+        else _bare(components, place, base.config)
     )
     with torch.device("meta"):
         unet = build({"unet": base.config, "motion_adapter": adapter.config})
@@ -59,9 +59,9 @@ def predict(unet: nn.Module, x_t: Tensor, t: int, text: Tensor) -> Tensor:
     return prediction
 
 
-def _bare(parts: Parts, path: Path, base: Mapping[str, Any]) -> MotionAdapter:
+def _bare(components: Components, path: Path, base: Mapping[str, Any]) -> MotionAdapter:
     """An adapter published as a file without a config: what there is to know of it is in its tensors and its base."""
-    tensors = read_tensors(path, parts.device)
+    tensors = read_tensors(path, components.device)
     with torch.device("meta"):
         adapter = MotionAdapter(
             block_out_channels=base["block_out_channels"],
@@ -70,4 +70,4 @@ def _bare(parts: Parts, path: Path, base: Mapping[str, Any]) -> MotionAdapter:
             motion_max_seq_length=tensors[POSITIONS].shape[1] if POSITIONS in tensors else 32,
             use_motion_mid_block=any(key.startswith("mid_block.") for key in tensors),
         )
-    return fill(adapter, tensors, path, "motion adapter for this UNet").to(parts.dtype)
+    return fill(adapter, tensors, path, "motion adapter for this UNet").to(components.dtype)

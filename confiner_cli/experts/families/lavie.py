@@ -6,12 +6,12 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from confiner_cli.experts.components import Configs, Parts
+from confiner_cli.experts.components import Components, Configs
 from confiner_cli.experts.networks.lavie import LaVieUNet
 from confiner_cli.experts.networks.lavie_checkpoint import config_beside, load_unet
 
-FRAMES_APART = False
-STATES_SCHEDULE = False  # there is none to state it
+FRAMEWISE = False
+FOLDER_HAS_SCHEDULE = False  # there is none to state it
 CHECKPOINT = "lavie_base"
 WIDTH = 768
 
@@ -23,19 +23,19 @@ def build(configs: Configs) -> nn.Module:
     )
 
 
-def files(parts: Parts) -> tuple[Path, ...]:
+def files(components: Components) -> tuple[Path, ...]:
     """The checkpoint."""
-    return (parts.checked("checkpoint", parts.checkpoint(CHECKPOINT)),)
+    return (components.checked("checkpoint", components.checkpoint(CHECKPOINT)),)
 
 
-def text_width(parts: Parts) -> int:
+def text_width(components: Components) -> int:
     """As the config beside the checkpoint states it."""
-    return int(config_beside(parts.checkpoint(CHECKPOINT)).get("cross_attention_dim", WIDTH))
+    return int(config_beside(components.checkpoint(CHECKPOINT)).get("cross_attention_dim", WIDTH))
 
 
-def load(parts: Parts) -> nn.Module:
+def load(components: Components) -> nn.Module:
     """Load the checkpoint that the model's folder holds, or that the model is."""
-    return load_unet(parts.checkpoint(CHECKPOINT)).to(parts.device, parts.dtype)
+    return load_unet(components.checkpoint(CHECKPOINT)).to(components.device, components.dtype)
 
 
 def predict(unet: nn.Module, x_t: Tensor, t: int, text: Tensor) -> Tensor:

@@ -8,10 +8,10 @@ from diffusers.loaders.peft import PeftAdapterMixin
 from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
 from torch import Tensor, nn
 
-from confiner_cli.experts.components import Configs, Parts
+from confiner_cli.experts.components import Components, Configs
 
-FRAMES_APART = False
-STATES_SCHEDULE = True
+FRAMEWISE = False
+FOLDER_HAS_SCHEDULE = True
 
 
 class UNet3D(UNet3DConditionModel, PeftAdapterMixin):  # type: ignore[misc]
@@ -24,19 +24,19 @@ def build(configs: Configs) -> nn.Module:
     return unet
 
 
-def files(parts: Parts) -> tuple[Path, ...]:
+def files(components: Components) -> tuple[Path, ...]:
     """Those of `unet/`."""
-    return parts.files("unet")
+    return components.files("unet")
 
 
-def text_width(parts: Parts) -> int:
+def text_width(components: Components) -> int:
     """As `unet/` states it."""
-    return int(parts.config("unet")["cross_attention_dim"])
+    return int(components.config("unet")["cross_attention_dim"])
 
 
-def load(parts: Parts) -> nn.Module:
+def load(components: Components) -> nn.Module:
     """Load `unet/`."""
-    unet: nn.Module = parts.model("unet", UNet3D)
+    unet: nn.Module = components.model("unet", UNet3D)
     return unet
 
 

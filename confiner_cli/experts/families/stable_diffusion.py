@@ -7,10 +7,10 @@ from pathlib import Path
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
-from confiner_cli.experts.components import Configs, Parts
+from confiner_cli.experts.components import Components, Configs
 
-FRAMES_APART = True
-STATES_SCHEDULE = True
+FRAMEWISE = True
+FOLDER_HAS_SCHEDULE = True
 
 
 def build(configs: Configs) -> nn.Module:
@@ -19,19 +19,19 @@ def build(configs: Configs) -> nn.Module:
     return unet
 
 
-def files(parts: Parts) -> tuple[Path, ...]:
+def files(components: Components) -> tuple[Path, ...]:
     """Those of `unet/`."""
-    return parts.files("unet")
+    return components.files("unet")
 
 
-def text_width(parts: Parts) -> int:
+def text_width(components: Components) -> int:
     """As `unet/` states it."""
-    return int(parts.config("unet")["cross_attention_dim"])
+    return int(components.config("unet")["cross_attention_dim"])
 
 
-def load(parts: Parts) -> nn.Module:
+def load(components: Components) -> nn.Module:
     """Load `unet/`."""
-    unet: nn.Module = parts.model("unet", UNet2DConditionModel)
+    unet: nn.Module = components.model("unet", UNet2DConditionModel)
     return unet
 
 

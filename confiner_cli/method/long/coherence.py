@@ -38,6 +38,6 @@ class Coherent:
         signal, noise = self.schedule.level(t)
         return replace(found, clean=(x_t - noise * eps) / signal, noise=eps)
 
-    def on(self, schedule: NoiseSchedule) -> Coherent:
+    def read_on(self, schedule: NoiseSchedule) -> Coherent:
         """The same pull on another schedule."""
-        return replace(self, denoiser=self.denoiser.on(schedule))
+        return replace(self, denoiser=self.denoiser.read_on(schedule))

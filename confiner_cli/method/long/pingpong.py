@@ -51,9 +51,9 @@ class Anchored:
         signal, noise = self.schedule.level(t)
         return replace(found, clean=clean, noise=(x_t - signal * clean) / noise)
 
-    def on(self, schedule: NoiseSchedule) -> Anchored:
+    def read_on(self, schedule: NoiseSchedule) -> Anchored:
         """The same pull on another schedule."""
-        return replace(self, denoiser=self.denoiser.on(schedule))
+        return replace(self, denoiser=self.denoiser.read_on(schedule))
 
 
 class Joint(NamedTuple):

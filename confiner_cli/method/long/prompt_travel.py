@@ -38,9 +38,11 @@ class Relay:
             torch.cat(clean, dim=2), torch.cat(noise, dim=2), sum(whole.passes for whole in found)
         )
 
-    def on(self, schedule: NoiseSchedule) -> Relay:
+    def read_on(self, schedule: NoiseSchedule) -> Relay:
         """All of them on another schedule."""
-        return replace(self, legs=[(denoiser.on(schedule), size) for denoiser, size in self.legs])
+        return replace(
+            self, legs=[(denoiser.read_on(schedule), size) for denoiser, size in self.legs]
+        )
 
 
 def for_frames(denoisers: Mapping[int, Denoiser], span: Span) -> Denoiser:
