@@ -26,8 +26,7 @@ from typing import Any
 
 from confiner_cli.config.prompts import slug
 from confiner_cli.errors import ConfinerError, named_error
-from confiner_cli.files import sha256
-from confiner_cli.media.video import temporary_beside
+from confiner_cli.files import atomic_write, sha256, temporary_beside
 from confiner_cli.runs.record import RECORD, read_run
 
 VIDEO = "video.mp4"
@@ -103,7 +102,7 @@ def lay_out(roots: Sequence[Path], directory: Path) -> None:
     chosen = names(runs, str if tells_capitals_apart(directory) else folded)
     prompts.unlink(missing_ok=True)  # a kill must not leave one that is wrong
     copied = fill(directory, chosen)
-    with temporary_beside(prompts) as temporary:
+    with atomic_write(prompts) as temporary:
         # ASCII, for VBench reads it in the locale's encoding.
         temporary.write_text(
             json.dumps({name: run.prompt for name, run in chosen.items()}, indent=1) + "\n"
@@ -297,9 +296,8 @@ def linked(video: Path, path: Path) -> bool:
             if error.errno not in NO_LINKS:
                 raise
             # Not beside the name itself: with more letters it might be too long.
-            with temporary_beside(
-                path.with_name(f"{REMAINS.strip('.')}.mp4"), keep=False
-            ) as temporary:
+            short = path.with_name(f"{REMAINS.strip('.')}.mp4")
+            with temporary_beside(short) as temporary:
                 shutil.copyfile(video, temporary)
                 temporary.replace(path)
     return path.samefile(video)

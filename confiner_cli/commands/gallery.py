@@ -102,10 +102,10 @@ def _warn(folders: Sequence[Path], base: Path) -> None:
 
 
 def _write(target: Path, text: str) -> None:
-    from confiner_cli.media.video import temporary_beside
+    from confiner_cli.files import atomic_write
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    with temporary_beside(target) as temporary:
+    with atomic_write(target) as temporary:
         temporary.write_bytes(
             text.encode("utf-8", "replace")
         )  # records may hold halves of characters

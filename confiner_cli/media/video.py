@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
@@ -15,6 +14,7 @@ from typing import IO, TYPE_CHECKING
 import imageio_ffmpeg
 
 from confiner_cli.errors import DISK_FULL, ConfinerError, FailedError
+from confiner_cli.files import atomic_write, temporary_beside
 
 if TYPE_CHECKING:  # torch takes a second to import, and reading a comment does not need it
     from torch import Tensor
@@ -46,7 +46,7 @@ def write_video(
         ConfinerError: the disk is full.
         FailedError: the encoder failed, what it wrote does not decode to the same frames, or there was no frame.
     """
-    with temporary_beside(path) as temporary, tempfile.TemporaryFile() as messages:
+    with atomic_write(path) as temporary, tempfile.TemporaryFile() as messages:
         with _encoder(temporary, size, fps, comment, messages) as process:
             count = _feed(process, frames, (*size, 3))
             if count == 0:
@@ -81,8 +81,8 @@ def join_videos(
     """
     tags = [] if comment is None else ["-metadata", f"comment={comment}"]
     with (
-        temporary_beside(path) as temporary,
-        temporary_beside(path.with_suffix(".txt"), keep=False) as listing,
+        atomic_write(path) as temporary,
+        temporary_beside(path.with_suffix(".txt")) as listing,
     ):
         names = (str(part.absolute()).replace("'", r"'\''") for part in parts)
         listing.write_text("".join(f"file '{name}'\n" for name in names), encoding="utf-8")
@@ -138,31 +138,6 @@ def _encoder(
         process.kill()
         process.communicate()
         raise
-
-
-@contextmanager
-def temporary_beside(path: Path, keep: bool = True) -> Iterator[Path]:
-    """A path to write to, which is synced and takes the name `path` at the end, or disappears on an error.
-
-    Without `keep` it disappears at the end, too.
-    """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.writing{path.suffix}")
-    try:
-        yield temporary
-        if keep:
-            _sync(temporary)
-            temporary.replace(path)
-            _sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _encoder_error(path: Path, status: int, messages: str) -> ConfinerError:

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from confiner_cli.media.video import temporary_beside
+from confiner_cli.files import atomic_write
 from confiner_cli.method.long.timeline import Timeline
 from confiner_cli.method.pipeline import Structure
 from confiner_cli.runs.journal import Journal
@@ -125,7 +125,7 @@ class Checkpoints:
         return load_file(path)["latents"] if self.journal.has(path) else None
 
     def _write(self, path: Path, tensors: dict[str, Tensor]) -> Path:
-        with temporary_beside(path) as temporary:
+        with atomic_write(path) as temporary:
             save_file(
                 {name: tensor.float().contiguous() for name, tensor in tensors.items()}, temporary
             )

@@ -16,8 +16,7 @@ from typing import Any
 
 from confiner_cli.config.schema import Settings
 from confiner_cli.errors import ConfinerError
-from confiner_cli.files import sha256
-from confiner_cli.media.video import temporary_beside
+from confiner_cli.files import atomic_write, sha256
 from confiner_cli.runs.lock import NAME as LOCK
 from confiner_cli.runs.lock import in_use
 
@@ -130,7 +129,7 @@ class Record:
         self.known.update(facts)
         path, text = self.folder / RECORD, json.dumps(self.known, indent=2).encode()
         try:
-            with temporary_beside(path) as temporary:
+            with atomic_write(path) as temporary:
                 temporary.write_bytes(text)
         except OSError:
             # A full disk has no room for a second file, but the blocks of the first are ours already.

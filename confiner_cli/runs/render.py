@@ -14,8 +14,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from confiner_cli.config.schema import Settings
+from confiner_cli.files import atomic_write
 from confiner_cli.media.background import Feed, beside
-from confiner_cli.media.video import join_videos, temporary_beside, write_video
+from confiner_cli.media.video import join_videos, write_video
 from confiner_cli.method.long.timeline import Timeline, numbers
 from confiner_cli.method.pipeline import Watch, decided, draft, structure, window
 from confiner_cli.method.walk import Step
@@ -230,5 +231,5 @@ def write_latents(work: Work, path: Path) -> None:
     ]
     tensors = {"structure": torch.cat(drafts, dim=2), "refined": torch.cat(finished, dim=2)}
     tensors = {name: latents[:, :, :num_frames].contiguous() for name, latents in tensors.items()}
-    with temporary_beside(path) as temporary:
+    with atomic_write(path) as temporary:
         save_file(tensors | {"base_noise": plan.initial_noise(0)}, temporary)

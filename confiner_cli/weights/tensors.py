@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from confiner_cli.errors import ConfinerError, first_line
+from confiner_cli.files import atomic_write
 
 SUFFIX = ".safetensors"
 
@@ -82,12 +83,8 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     refuse_existing(path)
     # Published files have one table under many names; safetensors keeps no shared memory.
     apart = {key: value.clone().contiguous() for key, value in tensors.items()}
-    temporary = path.with_name(f".{path.name}.writing")
-    try:
+    with atomic_write(path) as temporary:
         save_file(apart, temporary, metadata={"format": "pt"})
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def refuse_existing(path: Path) -> None:

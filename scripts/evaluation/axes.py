@@ -10,7 +10,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullLocator
 
-from confiner_cli.media.video import temporary_beside
+from confiner_cli.files import atomic_write
 
 
 def plain(axes: Axes) -> None:
@@ -29,5 +29,5 @@ def ticked(axis: Axis, ticks: Sequence[float]) -> None:
 
 def write(figure: Figure, path: Path, dpi: int) -> None:
     """Write a PNG that appears whole or not at all; the same plot is the same bytes."""
-    with temporary_beside(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=dpi, format="png", metadata={"Software": None})

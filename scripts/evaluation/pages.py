@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from confiner_cli.media.video import temporary_beside
+from confiner_cli.files import atomic_write
 from evaluation.prompts import Prompt
 from evaluation.report import report
 from evaluation.run import Maker
@@ -41,5 +41,5 @@ def write_pictures(
 
 def write_text(path: Path, text: str) -> None:
     """Write a file that appears whole or not at all."""
-    with temporary_beside(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from confiner_cli.files import atomic_write
 from confiner_cli.media.contact_sheet import columns, write_contact_sheet
-from confiner_cli.media.video import temporary_beside
 from evaluation.prompts import Prompt
 from evaluation.run import Maker, seed_of
 
@@ -31,7 +31,7 @@ def write_rows(path: Path, makers: Mapping[str, Callable[[], Maker]], prompt: Pr
         write_contact_sheet(
             sheet, title, {row: [*_frames(clip), change(clip)] for row, clip in clips.items()}
         )
-        with Image.open(sheet) as picture, temporary_beside(path) as temporary:
+        with Image.open(sheet) as picture, atomic_write(path) as temporary:
             picture.save(temporary, format="JPEG", quality=88)  # a fifth of the bytes
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from confiner_cli.files import atomic_write
 from evaluation.lines import Key, Lines
 
 ROLES = ("control", "spatial", "temporal")
@@ -49,9 +50,8 @@ class Results:
     def add(self, values: Mapping[str, Any], features: Tensor) -> None:
         """Keep one clip's columns and its features `(frame, width)`: on disk when this returns."""
         path = self._features_of(tuple(str(values[name]) for name in KEY))
-        temporary = path.with_suffix(".writing")
-        save_file({"features": features.half().contiguous()}, temporary)
-        temporary.replace(path)
+        with atomic_write(path) as temporary:
+            save_file({"features": features.half().contiguous()}, temporary)
         self._lines.add(values)
 
     def refresh(self) -> None:

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from confiner_cli.files import atomic_write
 from confiner_cli.media.contact_sheet import write_contact_sheet
-from confiner_cli.media.video import temporary_beside
 from evaluation.prompts import Prompt
 from evaluation.run import seed_of
 from world.render import FRAMES
@@ -28,7 +28,7 @@ def keep(folder: Path, row: str, prompt: Prompt, seed: int, clip: Tensor) -> Non
     path = _strip(folder, row, prompt)
     path.parent.mkdir(parents=True, exist_ok=True)
     frames = (255 * clip[SHOWN.start : SHOWN.stop]).round().to(torch.uint8)
-    with temporary_beside(path) as temporary:
+    with atomic_write(path) as temporary:
         Image.fromarray(frames.permute(2, 0, 3, 1).flatten(1, 2).numpy()).save(temporary)
 
 

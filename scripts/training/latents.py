@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers.models.clip.modeling_clip import CLIPTextModel
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
+from confiner_cli.files import atomic_write
 from training.text import tokens
 from world.captions import caption
 from world.render import distinct
@@ -37,9 +38,8 @@ def encode_clips(vae: AutoencoderKL, folder: Path) -> None:
         clips.append(latents[index].permute(1, 0, 2, 3).to(torch.float16))
         if number % 500 == 499:
             print(f"latents {number + 1}", flush=True)
-    temporary = path.with_suffix(".writing")
-    save_file({"latents": torch.stack(clips)}, temporary)
-    temporary.replace(path)
+    with atomic_write(path) as temporary:
+        save_file({"latents": torch.stack(clips)}, temporary)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from confiner_cli.files import atomic_write
+
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
 STEPS_BETWEEN_LINES = 50
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -125,9 +127,8 @@ def _save(
         "optimiser": optimiser.state_dict(),
         "average": average,
     }
-    temporary = path.with_suffix(".writing")
-    torch.save(state, temporary)
-    temporary.replace(path)
+    with atomic_write(path) as temporary:
+        torch.save(state, temporary)
 
 
 def _resume(

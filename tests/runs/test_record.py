@@ -163,7 +163,7 @@ def test_on_a_full_disk_run_json_is_rewritten_in_its_own_blocks(tmp_path, monkey
     def full(path):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(record, "temporary_beside", full)
+    monkeypatch.setattr(record, "atomic_write", full)
     kept.update(status="failed")
     assert (
         facts_of(tmp_path)["status"] == "failed"

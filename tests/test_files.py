@@ -1,0 +1,63 @@
+"""Files appear whole or not at all, and nothing is left of what was written on the way."""
+
+import os
+
+import pytest
+
+from confiner_cli.files import atomic_write, temporary_beside
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_what_was_written_takes_the_place_of_the_old_file_only_at_the_end(tmp_path):
+    path = tmp_path / "run.json"
+    path.write_text("old")
+    with atomic_write(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert names(tmp_path) == ["run.json"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path, error):
+    path = tmp_path / "run.json"
+    path.write_text("old")
+    with pytest.raises(error), atomic_write(path) as temporary:
+        temporary.write_text("half of the n")
+        raise error
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["run.json"]
+
+
+def test_the_bytes_are_on_the_disk_before_they_have_the_name(tmp_path, monkeypatch):
+    path = tmp_path / "run.json"
+    synced = []
+    sync = os.fsync
+
+    def watched(descriptor):
+        synced.append((os.fstat(descriptor).st_ino, path.exists()))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    with atomic_write(path) as temporary:
+        temporary.write_text("new")
+    file, folder = path.stat().st_ino, tmp_path.stat().st_ino
+    assert synced == [(file, False), (folder, True)]
+
+
+def test_a_temporary_file_keeps_the_suffix_and_is_gone_afterwards(tmp_path):
+    with temporary_beside(tmp_path / "video.mp4") as temporary:
+        assert (temporary.parent, temporary.suffix) == (tmp_path, ".mp4")
+        assert temporary.name.startswith(".")
+        temporary.write_text("parts")
+    assert names(tmp_path) == []
+
+
+def test_a_temporary_file_may_be_given_a_name_of_its_own(tmp_path):
+    with temporary_beside(tmp_path / "short.mp4") as temporary:
+        temporary.write_text("content")
+        temporary.replace(tmp_path / "long.mp4")
+    assert names(tmp_path) == ["long.mp4"]
