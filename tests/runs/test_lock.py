@@ -1,0 +1,74 @@
+"""A run folder belongs to one process at a time, and to nobody once that process is gone."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from confiner_cli.errors import ConfinerError
+from confiner_cli.runs.lock import is_locked, locked
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from confiner_cli.runs.lock import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def holder(folder):
+    """A process that has the folder's lock until it is killed or its input ends."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout.readline() == b"held\n"
+    return process
+
+
+def test_a_folder_is_locked_in_the_body_only_and_nothing_is_left_in_it(tmp_path):
+    assert not is_locked(tmp_path)
+    with locked(tmp_path):
+        assert is_locked(tmp_path)
+    assert not is_locked(tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
+def test_an_error_in_the_body_lets_go_of_the_lock(tmp_path):
+    with pytest.raises(KeyboardInterrupt), locked(tmp_path):
+        raise KeyboardInterrupt
+    with locked(tmp_path):
+        pass
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_second_holder_is_refused_with_the_name_of_the_first(tmp_path):
+    with holder(tmp_path) as process:
+        assert is_locked(tmp_path)
+        with pytest.raises(ConfinerError) as refused, locked(tmp_path):
+            pass
+        process.stdin.close()
+    name = f"process {process.pid} on {socket.gethostname()}"
+    assert str(refused.value) == f"output.dir={tmp_path} is in use by another run, {name}"
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_killed_holder_leaves_no_lock(tmp_path):
+    with holder(tmp_path) as process:
+        process.send_signal(signal.SIGKILL)
+    assert (tmp_path / ".lock").exists()
+    assert not is_locked(tmp_path)
+    with locked(tmp_path):
+        assert (
+            tmp_path / ".lock"
+        ).read_text() == f"process {os.getpid()} on {socket.gethostname()}\n"
+    assert not any(tmp_path.iterdir())
+
+
+def test_to_ask_whether_a_folder_is_locked_changes_nothing(tmp_path):
+    is_locked(tmp_path)
+    assert not any(tmp_path.iterdir())
