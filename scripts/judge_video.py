@@ -1,23 +1,22 @@
 """Judge any video of the embedded experts' world: `python scripts/judge_video.py VIDEO...`, a line of JSON for each.
 
-Says which shape, colour, background and motion it shows and how well it is drawn (`evaluation/`), whoever made it.
-The middle square is taken and scaled to the 64 x 64 pixels that the judge knows.
+Says which shape, colour, background and motion it shows and how well it is drawn (`evaluation/`),
+whoever made it. The middle square is taken and scaled to the 64 x 64 pixels that the judge knows.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import imageio_ffmpeg
 import torch
 from torch import Tensor
 
+from confiner_cli.media import ffmpeg
 from evaluation.judge import judge
 from evaluation.run import qualities
 from world.render import SIZE
@@ -53,16 +52,13 @@ def judged(clip: Tensor) -> dict[str, Any]:
 
 def frames(path: Path) -> Tensor:
     """A video's frames `(frame, 3, 64, 64)` in [0, 1]; ValueError where it has fewer than two."""
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", f"file:{path}", "-vf", SQUARE]
-    done = subprocess.run(
-        [*command, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"], capture_output=True, check=False
-    )
-    count = len(done.stdout) // (SIZE * SIZE * 3)
-    if done.returncode or count < 2:
-        told = done.stderr.decode(errors="replace").strip().splitlines()
-        raise ValueError(told[-1] if told else "it has fewer than two frames")
-    pixels = torch.frombuffer(bytearray(done.stdout), dtype=torch.uint8).view(count, SIZE, SIZE, 3)
-    return pixels.permute(0, 3, 1, 2).float() / 255
+    try:
+        pixels = list(ffmpeg.decode(path, "-vf", SQUARE))
+    except ffmpeg.DecodingError as error:
+        raise ValueError(str(error)) from error
+    if len(pixels) < 2:
+        raise ValueError("it has fewer than two frames")
+    return torch.stack(pixels).permute(0, 3, 1, 2).float() / 255
 
 
 if __name__ == "__main__":

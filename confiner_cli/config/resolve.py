@@ -23,7 +23,7 @@ from confiner_cli.config.vocabulary import read_knowledge
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.families import FAMILIES
 from confiner_cli.files import sha256
-from confiner_cli.media.source_video import footage_of
+from confiner_cli.media.source_video import probe
 from confiner_cli.method.refinement import HOP_NOISE, PATTERNS, patterns
 from confiner_cli.weights.model_ref import needs
 
@@ -40,7 +40,7 @@ def resolved(settings: Settings) -> Settings:
         ConfinerError: a value that cannot be used, named with its key.
     """
     prompt, prompts = _schedule(settings)
-    settings = _with_footage(settings)
+    settings = _with_source_video(settings)
     chosen = replace(
         settings,
         prompt=prompt,
@@ -89,15 +89,15 @@ def _schedule(settings: Settings) -> tuple[str, dict[int, str]]:
     return first, prompts
 
 
-def _with_footage(settings: Settings) -> Settings:
+def _with_source_video(settings: Settings) -> Settings:
     """With the length and the rate of the video that is given, if one is and they are not set."""
     if settings.structure.video is None:
         return settings
     path = Path(settings.structure.video).expanduser().absolute()  # a record is read elsewhere, too
-    footage = footage_of(path)
-    if settings.num_frames is not None and settings.num_frames > footage.num_frames:
+    source = probe(path)
+    if settings.num_frames is not None and settings.num_frames > source.num_frames:
         raise ConfinerError(
-            f"num_frames={settings.num_frames} is more than {footage.path} has: {footage.num_frames}",
+            f"num_frames={settings.num_frames} is more than {source.path} has: {source.num_frames}",
             "leave num_frames= out to take all of it",
         )
     digest = sha256(path)
@@ -108,8 +108,8 @@ def _with_footage(settings: Settings) -> Settings:
     return replace(
         settings,
         structure=replace(settings.structure, video=str(path), sha256=digest),
-        num_frames=_or(settings.num_frames, footage.num_frames),
-        fps=_or(settings.fps, int(footage.fps) if footage.fps == int(footage.fps) else footage.fps),
+        num_frames=_or(settings.num_frames, source.num_frames),
+        fps=_or(settings.fps, int(source.fps) if source.fps == int(source.fps) else source.fps),
     )
 
 

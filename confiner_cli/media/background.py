@@ -1,4 +1,4 @@
-"""A stream consumed beside the one that makes it, in a thread of its own: encoding costs the networks no waiting."""
+"""A stream consumed in a thread while it is made: encoding costs the networks no waiting."""
 
 from __future__ import annotations
 
@@ -22,8 +22,14 @@ class _AbandonedError(Exception):
     """What the consumer meets where the next item would have been."""
 
 
-class Feed(Generic[Item]):
-    """The maker's end of a stream. What the consumer failed of is raised by the next call."""
+class Stream(Generic[Item]):
+    """The maker's end of a stream. What the consumer failed of is raised by the next call.
+
+    Args:
+        consume: is given the items, in a thread.
+        waiting: how many items may wait for it.
+        thread: where it runs.
+    """
 
     def __init__(
         self, consume: Callable[[Iterator[Item]], object], waiting: int, thread: ThreadPoolExecutor
@@ -49,11 +55,12 @@ class Feed(Generic[Item]):
         self._consumer.result()
 
     def abandon(self) -> None:
-        """Let the consumer fail at the next item, if it is not done yet; whatever it meets is its own affair."""
+        """Let the consumer fail at the next item, if it is not done yet. Raises nothing."""
         with suppress(Exception):
             self._put(_Sign.ABANDONED)
 
     def _put(self, item: Item | _Sign) -> None:
+        # Not for ever: a consumer that has failed takes nothing out of a full queue.
         while not self._consumer.done():
             with suppress(Full):
                 self._queue.put(item, timeout=_SECONDS_BETWEEN_LOOKS)
@@ -68,19 +75,26 @@ class Feed(Generic[Item]):
 
 
 @contextmanager
-def beside(consume: Callable[[Iterator[Item]], object], waiting: int) -> Iterator[Feed[Item]]:
-    """Run `consume(items)` in a thread; the body adds the items and ends them. Leaving waits for the consumer.
+def consume_in_background(
+    consume: Callable[[Iterator[Item]], object], waiting: int
+) -> Iterator[Stream[Item]]:
+    """Run `consume(items)` in a thread; the body adds the items and ends them.
 
-    `waiting` is how many items may wait for the consumer before the maker does.
+    Leaving waits for the consumer.
+
+    Args:
+        consume: takes the items as they come.
+        waiting: how many items may wait for the consumer before the maker does.
 
     Raises:
-        Exception: what `consume` raises, in the body or when it is left. An error of the body ends the consumer.
+        Exception: what `consume` raises, in the body or when it is left. An error of the body ends
+            the consumer.
     """
     with ThreadPoolExecutor(max_workers=1) as thread:
-        feed = Feed(consume, waiting, thread)
+        stream = Stream(consume, waiting, thread)
         try:
-            yield feed
-            feed.wait()
+            yield stream
+            stream.wait()
         except BaseException:
-            feed.abandon()
+            stream.abandon()
             raise

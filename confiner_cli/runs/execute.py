@@ -16,8 +16,7 @@ from confiner_cli.config.roles import loaded_roles
 from confiner_cli.config.schema import Settings
 from confiner_cli.errors import ConfinerError, Terminated, named_error
 from confiner_cli.experts.device import device_of
-from confiner_cli.media.contact_sheet import columns, write_contact_sheet
-from confiner_cli.media.video import read_frames
+from confiner_cli.media.contact_sheet import write_contact_sheet
 from confiner_cli.runs.loading import Production, prepare
 from confiner_cli.runs.lock import locked
 from confiner_cli.runs.meter import Meter
@@ -111,16 +110,13 @@ def _make(
     checkpoints: Checkpoints,
 ) -> None:
     """The videos, then what is made of them: the contact sheet, and the latents if they are wanted."""
-    with progress.evaluations(evaluations_left(production, checkpoints)) as shown:
-        work = Work(settings, production, checkpoints, meter, record, shown)
+    with progress.evaluations(evaluations_left(production, checkpoints)) as tell:
+        work = Work(settings, production, checkpoints, meter, record, tell, shown={})
         num_frames = produce(work)
     if num_frames != settings.num_frames:
         ended = replace(settings, num_frames=num_frames)
         record.update(config=plain(ended), stopped_at=num_frames)
-    rows = {
-        row: read_frames(record.folder / f"{name}.mp4", columns(num_frames))
-        for row, name in (("structure", "structure"), ("result", "video"))
-    }
+    rows = {"structure": work.shown["structure"], "result": work.shown["video"]}
     write_contact_sheet(record.folder / "contact_sheet.png", settings.prompt, rows)
     if settings.output.save_latents:
         write_latents(work, record.folder / "latents.safetensors")

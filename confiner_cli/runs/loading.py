@@ -17,7 +17,7 @@ from confiner_cli.experts.device import device_of, dtype_of, free_memory
 from confiner_cli.experts.loading import load_decoder, load_encoder, load_experts
 from confiner_cli.experts.offload import Memory
 from confiner_cli.experts.vae import Decoder
-from confiner_cli.media.source_video import footage_of
+from confiner_cli.media.source_video import probe
 from confiner_cli.method.long.timeline import Span, timeline_of
 from confiner_cli.method.pipeline import Plan
 from confiner_cli.runs.advice import notices
@@ -84,7 +84,7 @@ def _given(
         return None
     encoder = load_encoder(settings.expert("spatial"), device, dtype, memory)
     return GivenStructure(
-        footage_of(Path(settings.structure.video).expanduser()), settings.size, encoder
+        probe(Path(settings.structure.video).expanduser()), settings.size, encoder
     )
 
 

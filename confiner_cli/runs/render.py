@@ -15,8 +15,9 @@ from torch import Tensor
 
 from confiner_cli.config.schema import Settings
 from confiner_cli.files import atomic_write
-from confiner_cli.media.background import Feed, beside
-from confiner_cli.media.video import join_videos, write_video
+from confiner_cli.media.background import Stream, consume_in_background
+from confiner_cli.media.contact_sheet import columns
+from confiner_cli.media.video import encode_chunk, join_chunks
 from confiner_cli.method.long.timeline import Timeline, numbers
 from confiner_cli.method.pipeline import Watch, decided, draft, structure, window
 from confiner_cli.method.walk import Step
@@ -35,7 +36,8 @@ WAITING = 2
 class Work:
     """A run at work: what decides it, what it has finished, and whom it tells of each step.
 
-    `check` raises what an encoder has failed of.
+    `check` raises what an encoder has failed of. `shown` has the frames for the contact sheet, by
+    video, once it is joined.
     """
 
     settings: Settings
@@ -43,7 +45,8 @@ class Work:
     checkpoints: Checkpoints
     meter: Meter
     record: Record
-    shown: Callable[[str], None]
+    tell: Callable[[str], None]
+    shown: dict[str, list[Tensor]]
     check: Callable[[], None] = lambda: None
 
     @property
@@ -75,8 +78,8 @@ def produce(work: Work) -> int:
     """
     endless = math.isinf(work.timeline.num_frames)
     with (
-        beside(_writer(work, "structure"), WAITING) as preview,
-        beside(_writer(work, "video"), WAITING) as video,
+        consume_in_background(_writer(work, "structure"), WAITING) as preview,
+        consume_in_background(_writer(work, "video"), WAITING) as video,
     ):
 
         def check() -> None:
@@ -102,7 +105,7 @@ def produce(work: Work) -> int:
     return frames
 
 
-def _preview(work: Work, number: int, preview: Feed[Part]) -> None:
+def _preview(work: Work, number: int, preview: Stream[Part]) -> None:
     """Show the structures that window `number` is the first to need; with the last one, structure.mp4 is finished."""
     timeline = work.timeline
     before = timeline.structures_of(timeline.refines(number - 1)).stop if number else 0
@@ -116,7 +119,7 @@ def _preview(work: Work, number: int, preview: Feed[Part]) -> None:
             preview.end()
 
 
-def _window(work: Work, number: int, video: Feed[Part]) -> None:
+def _window(work: Work, number: int, video: Stream[Part]) -> None:
     """Refine window `number` and hand its frames to the encoder."""
     if work.checkpoints.has_part("video", number):
         return
@@ -168,7 +171,7 @@ def _watch(work: Work, index: int) -> Watch:
     def watch(stage: str, steps: Iterator[Step], total: int) -> Iterable[Step]:
         work.record.event("stage", stage=stage, index=index, evaluations=total)
         for number, step in enumerate(work.meter.watch(stage, steps), start=1):
-            work.shown(stage)
+            work.tell(stage)
             work.check()
             work.record.event(
                 "visit",
@@ -192,7 +195,7 @@ def _writer(work: Work, name: str) -> Callable[[Iterator[Part]], None]:
     def write(parts: Iterator[Part]) -> None:
         for number, frames in parts:
             started = monotonic()
-            write_video(checkpoints.part(name, number), frames, size, fps)
+            encode_chunk(checkpoints.part(name, number), frames, size, fps)
             checkpoints.journal.add(checkpoints.part(name, number))
             work.record.event(
                 "wrote", file=f"{checkpoints.folder.name}/{checkpoints.part(name, number).name}"
@@ -203,8 +206,13 @@ def _writer(work: Work, name: str) -> Callable[[Iterator[Part]], None]:
             return  # stopped before the first part
         told = name == "video" and settings.output.metadata
         comment = recipe(replace(settings, num_frames=count)) if told else None
-        join_videos(
-            work.record.folder / f"{name}.mp4", checkpoints.parts(name), count, size, comment
+        work.shown[name] = join_chunks(
+            work.record.folder / f"{name}.mp4",
+            checkpoints.parts(name),
+            count,
+            size,
+            comment,
+            pick=columns(count),
         )
         work.record.event("wrote", file=f"{name}.mp4")
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from confiner_cli.experts.vae import Encoder
-from confiner_cli.media.source_video import Footage, read_footage
+from confiner_cli.media.source_video import SourceVideo, read_frames
 from confiner_cli.method.long.timeline import Span
 
 
@@ -19,12 +19,12 @@ class GivenStructure:
     """Latents of any span of a video; spans that follow each other are read in one go.
 
     Attributes:
-        footage: the video.
+        source: the video.
         size: `(height, width)` that its frames are scaled and cropped to.
         encoder: makes latents of them.
     """
 
-    footage: Footage
+    source: SourceVideo
     size: tuple[int, int]
     encoder: Encoder
     _reader: Iterator[Tensor] | None = field(default=None, repr=False)
@@ -37,7 +37,7 @@ class GivenStructure:
             ConfinerError: the video cannot be read so far.
         """
         if self._reader is None or self._next != span.start:
-            self._reader = read_footage(self.footage, self.size, span.start)
+            self._reader = read_frames(self.source, self.size, span.start)
         self._next = span.stop
         frames = list(islice(self._reader, len(span)))
         frames += frames[-1:] * (len(span) - len(frames))

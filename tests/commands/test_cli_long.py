@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from support.command_line import PROMPT, ended, facts_of, generate, started
 
-from confiner_cli.media.source_video import footage_of
+from confiner_cli.media.source_video import probe
 from confiner_cli.media.video import read_comment, read_video, write_video
 
 LONG = (
@@ -122,7 +122,7 @@ def test_any_video_is_refined_in_the_place_of_a_structure_at_its_own_rate(phone,
         "output.save_latents=true",
     )
     folder = generate(*words, *LONG).folder
-    facts, result = facts_of(folder), footage_of(folder / "video.mp4")
+    facts, result = facts_of(folder), probe(folder / "video.mp4")
     assert (result.num_frames, result.size) == (21, (64, 64))
     assert result.fps == pytest.approx(30000 / 1001, abs=1e-4)
     assert facts["evaluations"]["control"] == 0 < facts["evaluations"]["spatial"]
@@ -143,7 +143,7 @@ def test_a_given_video_is_cut_where_the_length_says_and_refused_where_it_is_too_
 ):
     words = (PROMPT, f"structure.video={phone}", *LONG)
     folder = generate(*words, "num_frames=5", "fps=10", f"output.dir={tmp_path / 'run'}").folder
-    assert len(read_video(folder / "video.mp4")) == 5 and footage_of(folder / "video.mp4").fps == 10
+    assert len(read_video(folder / "video.mp4")) == 5 and probe(folder / "video.mp4").fps == 10
     ending = generate(*words, "num_frames=22", f"output.dir={tmp_path / 'other'}")
     assert ending.code == 2 and "has: 21" in ending.err
 

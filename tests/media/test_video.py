@@ -9,10 +9,20 @@ import time
 
 import imageio_ffmpeg
 import pytest
+import torch
+from support.killing import cut
 from support.pictures import COLOURS, SIZE, flat
 
 from confiner_cli.errors import ConfinerError, FailedError
-from confiner_cli.media.video import read_comment, read_video, verify, write_video
+from confiner_cli.media import ffmpeg
+from confiner_cli.media.video import (
+    encode_chunk,
+    join_chunks,
+    read_comment,
+    read_video,
+    verify,
+    write_video,
+)
 
 
 def described(path) -> str:
@@ -103,6 +113,59 @@ def test_verification_misses_neither_frames_nor_bytes(tmp_path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
     with pytest.raises(FailedError):
         verify(path, len(COLOURS), (64, 64))
+
+
+def chunks_in(folder, counts, size=(64, 64)):
+    """Files of moving noise, so many frames each."""
+    generator = torch.Generator().manual_seed(3)
+    paths = []
+    for number, count in enumerate(counts):
+        paths.append(folder / f"it's {number}.mp4")
+        frames = torch.randint(256, (count, *size, 3), dtype=torch.uint8, generator=generator)
+        encode_chunk(paths[-1], frames, size, 8)
+    return paths
+
+
+def test_joined_chunks_have_the_frames_that_they_have_apart_and_no_more_than_asked_for(tmp_path):
+    chunks = chunks_in(tmp_path, (3, 1, 5))
+    picked = join_chunks(tmp_path / "video.mp4", chunks, 8, (64, 64), "tag", pick=[0, 3, 7])
+    apart = torch.cat([read_video(chunk) for chunk in chunks])
+    joined = read_video(tmp_path / "video.mp4")
+    assert torch.equal(joined, apart[:8])
+    assert torch.equal(torch.stack(picked), joined[[0, 3, 7]])
+    assert read_comment(tmp_path / "video.mp4") == "tag"
+    assert sorted(tmp_path.iterdir()) == sorted([*chunks, tmp_path / "video.mp4"])
+
+
+def garble(path):
+    """Make bytes in the middle of a file others."""
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 2000] = b"\x5a" * 2000
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [cut, garble])
+def test_a_damaged_chunk_is_found_when_it_is_joined_and_leaves_no_file(tmp_path, damage):
+    chunks = chunks_in(tmp_path, (3, 5))
+    damage(chunks[1])
+    with pytest.raises(FailedError):
+        join_chunks(tmp_path / "video.mp4", chunks, 8, (64, 64))
+    assert sorted(tmp_path.iterdir()) == sorted(chunks)
+
+
+def test_a_chunk_that_has_lost_frames_is_found_without_decoding_it(tmp_path, monkeypatch):
+    encode = ffmpeg.encode
+
+    def careless(frames, size, fps, *output):
+        _, ending = encode(frames[:-1], size, fps, *output)
+        return len(frames), ending
+
+    monkeypatch.setattr(ffmpeg, "encode", careless)
+    monkeypatch.delattr(ffmpeg, "decode")
+    with pytest.raises(FailedError, match="6 frames instead of 7"):
+        encode_chunk(tmp_path / "0.mp4", flat(), SIZE, 8)
+    assert not any(tmp_path.iterdir())
 
 
 WRITER = """

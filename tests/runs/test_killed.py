@@ -24,7 +24,7 @@ QUICK = {
     ),
     "with half of a window's latents": Moment(SAVE, 1, "window-000001", "half"),
     "while ffmpeg reads a part's frames": Moment(
-        "confiner_cli.runs.render:write_video", 1, "video-000002", "frames"
+        "confiner_cli.runs.render:encode_chunk", 1, "video-000002", "frames"
     ),
     "before video.mp4 has its name": Moment("pathlib:Path.replace", 1, " video.mp4"),
 }
@@ -60,12 +60,12 @@ OTHERS = {
     ),
     "after the line of a part": Moment(ADD, 1, "video-000001.mp4", "after"),
     "before structure.mp4 is joined": Moment(
-        "confiner_cli.runs.render:join_videos", 1, "structure.mp4"
+        "confiner_cli.runs.render:join_chunks", 1, "structure.mp4"
     ),
     "after structure.mp4 has its name": Moment(
         "pathlib:Path.replace", 1, " structure.mp4", "after"
     ),
-    "before video.mp4 is joined": Moment("confiner_cli.runs.render:join_videos", 1, "video.mp4"),
+    "before video.mp4 is joined": Moment("confiner_cli.runs.render:join_chunks", 1, "video.mp4"),
     "after video.mp4 is joined": Moment("confiner_cli.media.video:verify", 1, ".video."),
     "after video.mp4 has its name": Moment("pathlib:Path.replace", 1, " video.mp4", "after"),
     "before the contact sheet": Moment("confiner_cli.runs.execute:write_contact_sheet"),

@@ -3,7 +3,7 @@
 import pytest
 from support.command_line import PROMPT, ended, facts_of, started
 
-from confiner_cli.media.source_video import footage_of
+from confiner_cli.media.source_video import probe
 
 QUICK = (
     "long_video=confiner_long", "seed=3", "scheduler.structure.num_inference_steps=1",
@@ -15,7 +15,7 @@ def peak(num_frames, folder):
     ending = ended(started("generate", PROMPT, *QUICK, f"num_frames={num_frames}", f"output.dir={num_frames}",
                            folder=folder), timeout=3000)  # fmt: skip
     assert ending.code == 0, ending.err
-    assert footage_of(folder / f"{num_frames}" / "video.mp4").num_frames == num_frames
+    assert probe(folder / f"{num_frames}" / "video.mp4").num_frames == num_frames
     return facts_of(folder / f"{num_frames}")["peak_memory_bytes"]
 
 

@@ -11,7 +11,7 @@ import torch
 from support.pictures import COLOURS, flat
 
 from confiner_cli.errors import ConfinerError
-from confiner_cli.media.source_video import Footage, footage_of, read_footage
+from confiner_cli.media.source_video import SourceVideo, probe, read_frames
 from confiner_cli.media.video import read_video, write_video
 
 GREEN = torch.tensor([0, 255, 0])
@@ -33,8 +33,8 @@ def made(
     return path
 
 
-def read(footage: Footage, size: tuple[int, int] | None = None, start: int = 0) -> torch.Tensor:
-    return torch.stack(list(read_footage(footage, size or footage.size, start)))
+def read(source: SourceVideo, size: tuple[int, int] | None = None, start: int = 0) -> torch.Tensor:
+    return torch.stack(list(read_frames(source, size or source.size, start)))
 
 
 @pytest.mark.parametrize(
@@ -45,9 +45,9 @@ def read(footage: Footage, size: tuple[int, int] | None = None, start: int = 0) 
     ],
 )  # fmt: skip
 def test_the_rate_is_exact_and_no_frame_is_repeated_or_left_out(tmp_path, stated, fps):
-    footage = footage_of(made(tmp_path / "in.mp4", fps=stated, frames=150))
-    assert (footage.num_frames, footage.fps, footage.size) == (150, fps, (36, 64))
-    assert torch.equal(read(footage), read_video(footage.path))
+    source = probe(made(tmp_path / "in.mp4", fps=stated, frames=150))
+    assert (source.num_frames, source.fps, source.size) == (150, fps, (36, 64))
+    assert torch.equal(read(source), read_video(source.path))
 
 
 @pytest.mark.parametrize(
@@ -56,9 +56,9 @@ def test_the_rate_is_exact_and_no_frame_is_repeated_or_left_out(tmp_path, stated
 def test_containers_and_strange_names_are_read(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x36:r=25,trim=end_frame=30", f"file:{name}")
-    footage = footage_of(Path(name))
-    assert (footage.num_frames, footage.fps, footage.size) == (30, 25.0, (36, 64))
-    assert read(footage).shape == (30, 36, 64, 3)
+    source = probe(Path(name))
+    assert (source.num_frames, source.fps, source.size) == (30, 25.0, (36, 64))
+    assert read(source).shape == (30, 36, 64, 3)
 
 
 def test_a_rate_that_varies_becomes_its_average(tmp_path):
@@ -66,14 +66,14 @@ def test_a_rate_that_varies_becomes_its_average(tmp_path):
     path = made(tmp_path / "in.mp4", (36, 64), "30", 121, *rare)
     frames = read_video(path)
     assert len(frames) == 60 + 16
-    footage = footage_of(path)
-    assert footage.fps == pytest.approx(76 / (121 / 30), abs=0.1)
-    assert footage.num_frames == pytest.approx(76, abs=1)
-    found = read(footage)
-    assert len(found) == footage.num_frames
+    source = probe(path)
+    assert source.fps == pytest.approx(76 / (121 / 30), abs=0.1)
+    assert source.num_frames == pytest.approx(76, abs=1)
+    found = read(source)
+    assert len(found) == source.num_frames
     # What is shown halfway is what was: at 2.0 seconds, the first of the rare frames.
     difference = [
-        (frame.int() - found[round(2.0 * footage.fps)].int()).abs().float().mean()
+        (frame.int() - found[round(2.0 * source.fps)].int()).abs().float().mean()
         for frame in frames
     ]
     assert abs(int(torch.tensor(difference).argmin()) - 60) <= 1
@@ -82,13 +82,13 @@ def test_a_rate_that_varies_becomes_its_average(tmp_path):
 def test_a_file_without_a_rate_is_refused(tmp_path):
     path = made(tmp_path / "in.mp4", fps="1000", frames=3)
     with pytest.raises(ConfinerError, match="does not say how many frames a second"):
-        footage_of(path)
+        probe(path)
 
 
 def test_one_frame_is_a_video(tmp_path):
-    footage = footage_of(made(tmp_path / "in.mp4", frames=1))
-    assert footage.num_frames == 1 and read(footage).shape == (1, 36, 64, 3)
-    assert list(read_footage(footage, (8, 8), start=1)) == []
+    source = probe(made(tmp_path / "in.mp4", frames=1))
+    assert source.num_frames == 1 and read(source).shape == (1, 36, 64, 3)
+    assert list(read_frames(source, (8, 8), start=1)) == []
 
 
 def test_sound_and_a_cover_are_ignored(tmp_path):
@@ -98,26 +98,26 @@ def test_sound_and_a_cover_are_ignored(tmp_path):
         "-i", tmp_path / "cover.png", "-f", "lavfi", "-i", "sine=d=9", "-i", mute, "-map", "0", "-map", "1", "-map",
         "2", "-c:v", "copy", "-disposition:v:0", "attached_pic", tmp_path / "in.mp4",
     )  # fmt: skip
-    footage = footage_of(tmp_path / "in.mp4")
-    assert (footage.num_frames, footage.fps, footage.size) == (12, 10.0, (36, 64))
-    assert torch.equal(read(footage), read_video(mute))
+    source = probe(tmp_path / "in.mp4")
+    assert (source.num_frames, source.fps, source.size) == (12, 10.0, (36, 64))
+    assert torch.equal(read(source), read_video(mute))
 
 
 @pytest.mark.parametrize("turn", [90, -90, 180])
 def test_a_turned_video_is_upright(tmp_path, turn):
     lying = made(tmp_path / "lying.mp4")
     ffmpeg("-display_rotation", turn, "-i", lying, "-c", "copy", tmp_path / "in.mp4")
-    footage = footage_of(tmp_path / "in.mp4")
-    assert footage.size == ((36, 64) if turn == 180 else (64, 36))
+    source = probe(tmp_path / "in.mp4")
+    assert source.size == ((36, 64) if turn == 180 else (64, 36))
     upright = torch.rot90(read_video(lying), turn // 90, dims=(1, 2))
-    assert torch.equal(read(footage), upright)
+    assert torch.equal(read(source), upright)
 
 
 def test_pixels_that_are_not_square_are_made_so(tmp_path):
-    footage = footage_of(made(tmp_path / "in.mp4", (36, 64), "10", 2, "-vf", "setsar=2/1"))
-    assert footage.size == (36, 128)
-    squeezed = read(footage).float().unflatten(2, (64, 2)).mean(3)
-    assert (squeezed - read_video(footage.path).float()).abs().mean() < 3
+    source = probe(made(tmp_path / "in.mp4", (36, 64), "10", 2, "-vf", "setsar=2/1"))
+    assert source.size == (36, 128)
+    squeezed = read(source).float().unflatten(2, (64, 2)).mean(3)
+    assert (squeezed - read_video(source.path).float()).abs().mean() < 3
 
 
 @pytest.mark.parametrize("target", [(36, 64), (64, 64), (16, 64), (128, 40), (37, 65), (8, 8)])
@@ -128,9 +128,9 @@ def test_any_size_covers_any_other(tmp_path, size, target):
     ffmpeg(
         "-f", "lavfi", "-i", green, "-frames:v", "2", "-c:v", "ffv1", "-pix_fmt", "yuv444p", path
     )
-    footage = footage_of(path)
-    assert footage.size == size
-    frames = read(footage, target)
+    source = probe(path)
+    assert source.size == size
+    frames = read(source, target)
     assert frames.shape == (2, *target, 3)
     assert (frames - GREEN).abs().max() <= 1, "a border"
 
@@ -139,11 +139,11 @@ def test_the_middle_stays_and_the_aspect_ratio_does(tmp_path):
     # Red on the left, blue on the right, a green square of 40 in the middle of 40 x 160.
     picture = "color=red:s=160x40,format=gbrp,drawbox=80:0:80:40:blue:fill,drawbox=60:0:40:40:0x00ff00:fill"
     ffmpeg("-f", "lavfi", "-i", picture, "-frames:v", "1", "-c:v", "ffv1", tmp_path / "in.mkv")
-    footage = footage_of(tmp_path / "in.mkv")
-    (square,) = read(footage, (40, 40))
+    source = probe(tmp_path / "in.mkv")
+    (square,) = read(source, (40, 40))
     assert (square - GREEN).abs().max() <= 1
     (wide,) = read(
-        footage, (20, 60)
+        source, (20, 60)
     )  # half as large: 10 red, 20 green, 10 blue would be 40, and 60 of 80 stay
     greens = (wide[10, :, 1] > 127).nonzero()[:, 0]
     assert greens.tolist() == list(range(20, 40))
@@ -152,10 +152,10 @@ def test_the_middle_stays_and_the_aspect_ratio_does(tmp_path):
 
 @pytest.mark.parametrize("start", [1, 7, 29])
 def test_a_frame_has_the_same_bits_wherever_the_stream_begins(tmp_path, start):
-    footage = footage_of(
+    source = probe(
         made(tmp_path / "in.mp4", (90, 160), "30000/1001", 30, "-g", "12", "-pix_fmt", "yuv420p")
     )
-    assert torch.equal(read(footage, (48, 48), start), read(footage, (48, 48))[start:])
+    assert torch.equal(read(source, (48, 48), start), read(source, (48, 48))[start:])
 
 
 def test_a_late_first_frame_is_frame_0_and_rounded_times_move_none(tmp_path):
@@ -173,7 +173,7 @@ def test_a_late_first_frame_is_frame_0_and_rounded_times_move_none(tmp_path):
         "copy",
         tmp_path / "late.mkv",
     )
-    late = footage_of(tmp_path / "late.mkv")
+    late = probe(tmp_path / "late.mkv")
     assert late.num_frames == 60
     assert torch.equal(read(late), read_video(plain))
 
@@ -188,16 +188,16 @@ def test_our_own_videos_come_back_as_they_were_written(tmp_path):
     )
     frames = smooth.permute(0, 2, 3, 1)
     write_video(tmp_path / "ours.mp4", frames, (64, 96), 8)
-    footage = footage_of(tmp_path / "ours.mp4")
-    assert (footage.num_frames, footage.fps, footage.size) == (9, 8.0, (64, 96))
-    assert (read(footage).int() - frames.int()).abs().float().mean() < 2
+    source = probe(tmp_path / "ours.mp4")
+    assert (source.num_frames, source.fps, source.size) == (9, 8.0, (64, 96))
+    assert (read(source).int() - frames.int()).abs().float().mean() < 2
 
 
 def test_colours_of_a_bt709_file_are_right_within_two_levels(tmp_path):
     write_video(tmp_path / "ours.mp4", flat(), (32, 48), 8)
-    footage = footage_of(tmp_path / "ours.mp4")
+    source = probe(tmp_path / "ours.mp4")
     for size in ((32, 48), (64, 64)):
-        found = read(footage, size)[:, size[0] // 2, size[1] // 2].int()
+        found = read(source, size)[:, size[0] // 2, size[1] // 2].int()
         assert (found - COLOURS.int()).abs().max() <= 2
 
 
@@ -214,7 +214,7 @@ def test_what_is_no_video_is_named(tmp_path):
         ("song.m4a", "has no frame"), ("nothing.mp4", "there is no file"), ("", "is a folder"),
     ):  # fmt: skip
         with pytest.raises(ConfinerError, match=words) as caught:
-            footage_of(tmp_path / name)
+            probe(tmp_path / name)
         assert str(tmp_path / name) in str(caught.value) and "structure.video=" in caught.value.hint
 
 
@@ -239,20 +239,20 @@ def hurt(path: Path) -> Path:
 @pytest.mark.parametrize("damage", [cut, hurt])
 def test_damage_is_told_with_the_frame_that_was_reached(tmp_path, damage):
     whole = made(tmp_path / "in.mp4", (90, 160), "24", 120, "-movflags", "+faststart")
-    footage = footage_of(whole)
+    source = probe(whole)
     damaged = damage(whole)
     with pytest.raises(ConfinerError, match=r"is damaged: after \d+ frames"):
-        footage_of(damaged)
+        probe(damaged)
     shutil.copy(damaged, whole)  # after it was looked at
     seen: list[torch.Tensor] = []
     with pytest.raises(ConfinerError, match=r"in\.mp4 is damaged") as caught:
-        seen.extend(read_footage(footage, (36, 64)))
+        seen.extend(read_frames(source, (36, 64)))
     assert f"after {len(seen)} frames" in str(caught.value) and 0 < len(seen) < 100
 
 
 @pytest.mark.parametrize("end", ["closed", "read", "failed"])
 def test_no_process_outlives_its_reader_nor_runs_ahead_of_it(tmp_path, monkeypatch, end):
-    footage = footage_of(made(tmp_path / "in.mp4", (360, 640), frames=40))
+    source = probe(made(tmp_path / "in.mp4", (360, 640), frames=40))
     started: list[subprocess.Popen[bytes]] = []
     start = subprocess.Popen
     monkeypatch.setattr(
@@ -260,7 +260,7 @@ def test_no_process_outlives_its_reader_nor_runs_ahead_of_it(tmp_path, monkeypat
         "Popen",
         lambda *args, **options: started.append(start(*args, **options)) or started[-1],
     )
-    frames = read_footage(footage, (360, 640))
+    frames = read_frames(source, (360, 640))
     assert len(list(islice(frames, 2))) == 2
     (process,) = started
     assert process.poll() is None  # 38 frames do not fit into a pipe

@@ -1,11 +1,11 @@
-"""A stream consumed beside its maker arrives whole and in order; whoever fails, the other hears of it and ends."""
+"""A stream consumed while it is made arrives whole and in order; whoever fails, the other hears of it and ends."""
 
 import threading
 import time
 
 import pytest
 
-from confiner_cli.media.background import beside
+from confiner_cli.media.background import consume_in_background
 
 SECONDS = 30.0
 WAITING = 4
@@ -17,10 +17,10 @@ def test_items_arrive_in_order_in_another_thread():
     def consume(items):
         seen.extend((threading.get_ident(), item) for item in items)
 
-    with beside(consume, WAITING) as feed:
+    with consume_in_background(consume, WAITING) as stream:
         for number in range(3 * WAITING):
-            feed.add(number)
-        feed.end()
+            stream.add(number)
+        stream.end()
     assert [number for _, number in seen] == list(range(3 * WAITING))
     assert {thread for thread, _ in seen}.isdisjoint({threading.get_ident()})
 
@@ -32,10 +32,10 @@ def test_the_consumer_finishes_while_the_body_goes_on():
         list(items)
         finished.set()
 
-    with beside(consume, WAITING) as feed:
-        feed.add(1)
+    with consume_in_background(consume, WAITING) as stream:
+        stream.add(1)
         assert not finished.wait(0.2)
-        feed.end()
+        stream.end()
         assert finished.wait(SECONDS)
 
 
@@ -47,8 +47,8 @@ def test_leaving_waits_for_the_consumer():
         time.sleep(0.3)
         finished.append(True)
 
-    with beside(consume, WAITING) as feed:
-        feed.end()
+    with consume_in_background(consume, WAITING) as stream:
+        stream.end()
     assert finished
 
 
@@ -57,9 +57,12 @@ def test_a_consumer_that_fails_is_heard_by_the_maker_even_where_the_queue_is_ful
         next(items)
         raise OSError("No space left")
 
-    with pytest.raises(OSError, match="No space left"), beside(consume, WAITING) as feed:
+    with (
+        pytest.raises(OSError, match="No space left"),
+        consume_in_background(consume, WAITING) as stream,
+    ):
         for number in range(10**9):
-            feed.add(number)
+            stream.add(number)
 
 
 def test_a_consumer_that_fails_after_the_last_item_is_heard_on_leaving():
@@ -67,8 +70,11 @@ def test_a_consumer_that_fails_after_the_last_item_is_heard_on_leaving():
         list(items)
         raise OSError("the trailer")
 
-    with pytest.raises(OSError, match="the trailer"), beside(consume, WAITING) as feed:
-        feed.end()
+    with (
+        pytest.raises(OSError, match="the trailer"),
+        consume_in_background(consume, WAITING) as stream,
+    ):
+        stream.end()
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
@@ -82,8 +88,11 @@ def test_a_maker_that_fails_ends_the_consumer_and_keeps_its_own_error(error):
             met.append(inside)
             raise
 
-    with pytest.raises(error, match="the maker's"), beside(consume, WAITING) as feed:
-        feed.add(1)
+    with (
+        pytest.raises(error, match="the maker's"),
+        consume_in_background(consume, WAITING) as stream,
+    ):
+        stream.add(1)
         raise error("the maker's")
     assert len(met) == 1
 
@@ -95,15 +104,15 @@ def test_a_slow_consumer_holds_the_maker_back():
         go.wait(SECONDS)
         list(items)
 
-    with beside(consume, WAITING) as feed:
+    with consume_in_background(consume, WAITING) as stream:
         added = []
         maker = threading.Thread(
-            target=lambda: [added.append(feed.add(n)) for n in range(2 * WAITING)]
+            target=lambda: [added.append(stream.add(n)) for n in range(2 * WAITING)]
         )
         maker.start()
         time.sleep(0.5)
         assert len(added) == WAITING
         go.set()
         maker.join(SECONDS)
-        feed.end()
+        stream.end()
     assert len(added) == 2 * WAITING
