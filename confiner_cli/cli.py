@@ -1,4 +1,4 @@
-"""The command line: finds the command and turns every ending into an exit code. Imports nothing heavy."""
+"""The command line: finds the command, makes an exit code of its ending. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ COMMANDS = {
 }
 INTERRUPTED = (130, 143)
 HELP = """\
-confiner makes videos from text by a chain of ready-made diffusion models (ConFiner, arXiv 2408.13423).
+confiner makes videos from text by a chain of ready-made diffusion models (ConFiner, arXiv
+2408.13423).
 
 usage: confiner COMMAND ...
 
@@ -32,7 +33,11 @@ tab completion (bash):  eval "$(confiner -sc install=bash)"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run `confiner`; returns 0 done, 1 our failure, 2 yours to fix, 130 interrupted, 143 terminated."""
+    """Run `confiner`.
+
+    Returns:
+        0 done, 1 our failure, 2 the user can fix it, 130 interrupted, 143 terminated.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         with stoppable():

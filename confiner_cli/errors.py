@@ -12,7 +12,12 @@ LOWER = {"high": "memory=balanced or memory=low", "balanced": "memory=low", "aut
 
 
 class ConfinerError(Exception):
-    """Something that has a cure. `hint` says what to do; `exit_code` is 2 where the user can do it."""
+    """Something that has a cure.
+
+    Attributes:
+        hint: what to do.
+        exit_code: 2 where the user can do it.
+    """
 
     exit_code = 2
 
@@ -51,9 +56,10 @@ class NotFiniteError(FailedError):
 
     def __init__(self, stage: str, number: int, role: str, t: int) -> None:
         super().__init__(
-            f"the {role} expert's estimate at timestep {t} is not finite (NaN or infinity): {stage}, "
-            f"evaluation {number}",
-            "try dtype=float32 (or bfloat16); if it stays, the weights are damaged or the schedule is not theirs",
+            f"the {role} expert's estimate at timestep {t} is not finite (NaN or infinity): "
+            f"{stage}, evaluation {number}",
+            "try dtype=float32 (or bfloat16); if it stays, the weights are damaged or the schedule "
+            "is not theirs",
         )
 
 

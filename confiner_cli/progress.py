@@ -1,11 +1,11 @@
-"""What a person sees while waiting: one bar a stage on a terminal, a plain line now and then elsewhere. On stderr."""
+"""What a person sees while waiting, on stderr: a bar on a terminal, elsewhere a line at times."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from math import inf, isfinite
+from math import isfinite
 from time import monotonic
 
 from rich.console import Console
@@ -25,14 +25,19 @@ SECONDS_BETWEEN_LINES = 30.0
 
 @contextmanager
 def evaluations(total: float) -> Iterator[Callable[[str], None]]:
-    """Show how many of `total` evaluations are done: to be told the stage after each. The total may be `math.inf`."""
-    with (_bar if sys.stderr.isatty() else _lines)(total) as shown:
-        yield shown
+    """Show how many of `total` evaluations, which may be `math.inf`, are done.
+
+    What it yields is to be told the stage after each.
+    """
+    show = _bar if sys.stderr.isatty() else _lines
+    with show(total) as tell:
+        yield tell
 
 
 def transfer(counts: Iterable[int], total: int) -> Iterator[int]:
     """Pass on counts of bytes that come and show how many of `total` there are."""
-    return _bytes_bar(counts, total) if sys.stderr.isatty() else _bytes_lines(counts, total)
+    show = _bytes_bar if sys.stderr.isatty() else _bytes_lines
+    return show(counts, total)
 
 
 def say(line: str) -> None:
@@ -43,42 +48,48 @@ def say(line: str) -> None:
 @contextmanager
 def _bar(total: float) -> Iterator[Callable[[str], None]]:
     columns = (
-        TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        TextColumn("left"), TimeRemainingColumn(),
-    )  # fmt: skip
+        TextColumn("{task.description:<12}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
     with Bars(*columns, console=Console(stderr=True)) as bars:
         task = bars.add_task("", total=total if isfinite(total) else None)
 
-        def shown(stage: str) -> None:
+        def tell(stage: str) -> None:
             bars.update(task, advance=1, description=stage)
 
-        yield shown
+        yield tell
 
 
 @contextmanager
 def _lines(total: float) -> Iterator[Callable[[str], None]]:
+    """A line at the end, after every tenth, and after half a minute without one."""
     started = said = monotonic()
     done = tenths = 0
 
-    def shown(stage: str) -> None:
+    def tell(stage: str) -> None:
         nonlocal said, done, tenths
-        done, now = done + 1, monotonic()
+        done += 1
+        now = monotonic()
         reached = int(done * 10 / total)
-        if (
-            done == total
-            or now - said > SECONDS_BETWEEN_LINES
-            or (reached > tenths and now - said > 1)
-        ):
-            left = (
-                f", {(now - started) / done * (total - done):.0f} s left"
-                if done < total < inf
-                else ""
-            )
-            of = f" of {total:.0f}" if isfinite(total) else ""
-            say(f"{stage}: {done}{of} evaluations, {now - started:.1f} s{left}")
+        late = now - said > SECONDS_BETWEEN_LINES
+        another_tenth = reached > tenths and now - said > 1
+        if done == total or late or another_tenth:
+            say(_line(stage, done, total, now - started))
             said, tenths = now, reached
 
-    yield shown
+    yield tell
+
+
+def _line(stage: str, done: int, total: float, seconds: float) -> str:
+    if not isfinite(total):
+        return f"{stage}: {done} evaluations, {seconds:.1f} s"
+    line = f"{stage}: {done} of {total:.0f} evaluations, {seconds:.1f} s"
+    left = seconds / done * (total - done)
+    return f"{line}, {left:.0f} s left" if left else line
 
 
 def _bytes_bar(counts: Iterable[int], total: int) -> Iterator[int]:

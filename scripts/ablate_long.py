@@ -1,9 +1,12 @@
-"""Measure ConFiner-Long: `python scripts/ablate_long.py --prompts 8 --seeds 3 --frames 96 --out DIR`.
+"""Measure ConFiner-Long.
 
-Writes DIR/results.csv, one line a row, prompt and seed, tables into DIR/summary.md, a picture of them, DIR/long.png,
-and the frames at seams, DIR/seams/ROW.png. After a kill the same command goes on where it stopped. Several processes
-may work in the same DIR at once: with other --rows, or with --shard 1/2 and --shard 2/2. With --lengths 16 64 256 600
-it measures seconds and memory against length instead: DIR/lengths.csv and DIR/lengths.md.
+    python scripts/ablate_long.py --prompts 8 --seeds 3 --frames 96 --out DIR
+
+Writes DIR/results.csv, one line a row, prompt and seed, tables into DIR/summary.md, a picture of
+them, DIR/long.png, and the frames at seams, DIR/seams/ROW.png. After a kill the same command goes
+on where it stopped. Several processes may work in the same DIR at once: with other --rows, or with
+--shard 1/2 and --shard 2/2. With --lengths 16 64 256 600 it measures seconds and memory against
+length instead: DIR/lengths.csv and DIR/lengths.md.
 """
 
 from __future__ import annotations

@@ -1,8 +1,11 @@
-"""What confiner adds to its networks, and how it compares with diffusers' own pipeline: `python scripts/bench.py`.
+"""What confiner adds to its networks, and how it compares with diffusers' own pipeline.
 
-Two tables. *Overhead*: seconds of a whole run (files, checks and all, without imports and loading) over the seconds
-that its networks took inside it. *Against diffusers*: the control expert alone in 4 steps, by confiner and by
-AnimateDiffPipeline on the same weights, in turns. Medians over pairs; both in this one process.
+    python scripts/bench.py
+
+Two tables. *Overhead*: seconds of a whole run (files, checks and all, without imports and loading)
+over the seconds that its networks took inside it. *Against diffusers*: the control expert alone in
+4 steps, by confiner and by AnimateDiffPipeline on the same weights, in turns. Medians over pairs;
+both in this one process.
 """
 
 from __future__ import annotations
@@ -55,12 +58,10 @@ def main() -> None:
     ours, theirs = against_diffusers(options.pairs)
     ratio = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
     print("\n| control alone, 4 steps, 16 frames | median, s |\n|---|---|")
-    print(
-        f"| confiner | {statistics.median(ours):.3f} |\n| AnimateDiffPipeline | {statistics.median(theirs):.3f} |"
-    )
-    print(
-        f"\nconfiner takes {ratio:.3f} of AnimateDiffPipeline's time (median of {options.pairs} pairs)"
-    )
+    print(f"| confiner | {statistics.median(ours):.3f} |")
+    print(f"| AnimateDiffPipeline | {statistics.median(theirs):.3f} |")
+    share = f"{ratio:.3f} of AnimateDiffPipeline's time"
+    print(f"\nconfiner takes {share} (median of {options.pairs} pairs)")
 
 
 @contextmanager
@@ -88,7 +89,10 @@ def timed_networks() -> Iterator[list[float]]:
 
 
 def whole_run(scheduler: str) -> tuple[float, float]:
-    """Seconds of one run into a new folder, and of the networks inside it. The experts are cached after the first."""
+    """Seconds of one run into a new folder, and of the networks inside it.
+
+    The experts are cached after the first.
+    """
     settings = resolved(
         replace(settings_of(compose([f"scheduler={scheduler}"])), prompt=PROMPT, seed=1)
     )
@@ -99,7 +103,10 @@ def whole_run(scheduler: str) -> tuple[float, float]:
 
 
 def against_diffusers(pairs: int) -> tuple[list[float], list[float]]:
-    """Seconds of confiner's and of diffusers' control stage, frames decoded, in turns after one warm-up each."""
+    """Seconds of confiner's and of diffusers' control stage, decoded frames included.
+
+    In turns, after one warm-up each.
+    """
     warnings.simplefilter("ignore")
     from diffusers.pipelines.animatediff.pipeline_animatediff import AnimateDiffPipeline
 
@@ -116,8 +123,8 @@ def against_diffusers(pairs: int) -> tuple[list[float], list[float]]:
     def theirs() -> object:
         generator = torch.Generator().manual_seed(1)
         return pipeline(
-            PROMPT, num_frames=16, height=64, width=64, num_inference_steps=4, guidance_scale=1.0, generator=generator,
-            output_type="np",
+            PROMPT, num_frames=16, height=64, width=64, num_inference_steps=4, guidance_scale=1.0,
+            generator=generator, output_type="np",
         ).frames  # fmt: skip
 
     rows = [(stopwatch(ours), stopwatch(theirs)) for _ in range(pairs + 1)][1:]

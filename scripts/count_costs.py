@@ -1,13 +1,19 @@
-"""Count what the networks cost and write `confiner_cli/costs/table.json`: `python scripts/count_costs.py`.
+"""Count what the networks cost: `python scripts/count_costs.py`.
 
-One forward pass of one sample runs on the meta device, where tensors have shapes and no memory, and is watched twice:
+Writes `confiner_cli/costs/table.json`.
 
-- *operations* by torch's own FlopCounterMode: two for a multiply-add, of matrix products, convolutions and attention;
-- *memory* by `Live`, which adds up the storages that are alive after each operation, weights apart, in 16 bits.
+One forward pass of one sample runs on the meta device, where tensors have shapes and no memory, and
+is watched twice:
 
-Attention is counted as one fused kernel, as on a GPU: its matrix is never in memory. What an operation uses inside
-(cuDNN's workspace, an allocator's gaps) is not seen. All counts are polynomials of a few terms (`confiner_cli.costs.table`),
-so the table holds their factors: least squares over small sizes, compared with counts at large ones.
+- *operations* by torch's own FlopCounterMode: two for a multiply-add, of matrix products,
+  convolutions and attention;
+- *memory* by `Live`, which adds up the storages that are alive after each operation, weights apart,
+  in 16 bits.
+
+Attention is counted as one fused kernel, as on a GPU: its matrix is never in memory. What an
+operation uses inside (cuDNN's workspace, an allocator's gaps) is not seen. All counts are
+polynomials of a few terms (`confiner_cli.costs.table`), so the table holds their factors: least
+squares over small sizes, compared with counts at large ones.
 """
 
 from __future__ import annotations
@@ -67,13 +73,17 @@ FITTED: tuple[Size, ...] = tuple(
 SHOWN: tuple[Size, ...] = ((16, 256, 256), (16, 320, 512), (16, 512, 512))
 HELD_OUT: tuple[Size, ...] = (*SHOWN, (1, 512, 512), (24, 576, 1024))
 FLOPS_TERMS, BYTES_TERMS = 5, 3
-"""How many of `terms` there are; with fused attention memory does not grow with pairs of positions or frames."""
+"""How many of `terms` there are.
+
+With fused attention memory does not grow with pairs of positions or frames.
+"""
 CONVENTION = (
-    "One forward pass of one sample (guidance takes two), a VAE's of its decoder, a text encoder's of one prompt. With "
-    "F frames of P tiles of 64 x 64 pixels a cost is the sum of factors times 1, F, F P, F P^2, F^2 P; those left out "
-    "at the end are zero. flops: 2 per multiply-add, of matrix products, convolutions and attention. activation_bytes: "
-    "the largest sum of live tensors beside the weights, in 16 bits, with fused attention. residual: the largest "
-    "relative error at sizes that were not fitted. Written by scripts/count_costs.py."
+    "One forward pass of one sample (guidance takes two), a VAE's of its decoder, a text "
+    "encoder's of one prompt. With F frames of P tiles of 64 x 64 pixels a cost is the sum of "
+    "factors times 1, F, F P, F P^2, F^2 P; those left out at the end are zero. flops: 2 per "
+    "multiply-add, of matrix products, convolutions and attention. activation_bytes: the largest "
+    "sum of live tensors beside the weights, in 16 bits, with fused attention. residual: the "
+    "largest relative error at sizes that were not fitted. Written by scripts/count_costs.py."
 )
 
 
@@ -155,7 +165,7 @@ class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, inputs: Iterable[Tensor], weights: Iterable[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.peak = 0
-        # Storages are known by where they are, so what must not be counted is kept from being freed.
+        # Storages are known by their address: what must not be counted is kept from being freed.
         self._weights = [tensor.untyped_storage() for tensor in weights]
         self._known = {id(storage) for storage in self._weights}
         self._watch(inputs)
@@ -186,7 +196,10 @@ class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 class FusedAttention(TorchFunctionMode):
-    """Attention as one operation, as a GPU's memory-efficient kernel does it: off a GPU torch would take it apart."""
+    """Attention as one operation, as a GPU's memory-efficient kernel does it.
+
+    Off a GPU torch would take it apart.
+    """
 
     def __torch_function__(
         self,
@@ -223,7 +236,7 @@ def count(watched: Subject, size: Size) -> tuple[int, int]:
 
 
 def fit(sizes: Iterable[Size], counts: Iterable[int], number: int) -> tuple[int, ...]:
-    """The whole factors of the first `number` terms whose sums are nearest to the counts, in relative terms."""
+    """The whole factors of the first `number` terms: those nearest to the counts, relatively."""
     wanted = np.array([*counts], dtype=np.float64)
     known = np.array([terms(*size)[:number] for size in sizes]) / wanted[:, None]
     return tuple(
@@ -232,7 +245,7 @@ def fit(sizes: Iterable[Size], counts: Iterable[int], number: int) -> tuple[int,
 
 
 def cost_of(name: str, watched: Subject) -> Cost:
-    """A network's factors. A text encoder's cost depends on no size: one term is all that can be told."""
+    """A network's factors; one of a text encoder, whose cost depends on no size."""
     flops, live = zip(*(count(watched, size) for size in FITTED), strict=True)
     numbers = (1, 1) if name in TEXTS else (FLOPS_TERMS, BYTES_TERMS)
     return Cost(watched.parameters, fit(FITTED, flops, numbers[0]), fit(FITTED, live, numbers[1]))

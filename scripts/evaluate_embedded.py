@@ -1,9 +1,12 @@
-"""Measure the embedded experts: `python scripts/evaluate_embedded.py --prompts 16 --prompt-seed 0 --seeds 1 --out DIR`.
+"""Measure the embedded experts.
 
-Writes DIR/results.csv, one line a row, prompt and seed, and DIR/summary.md. After a kill the same command goes on
-where it stopped; several processes may work in the same DIR at once, with --shard 1/2 and --shard 2/2. With --signs it
-swaps only the motion word instead, and writes into DIR/signs; with --held-out it asks for combinations of attributes
-that no training saw, and writes into DIR/held_out. When both are there, --report FOLDER writes docs' results.md.
+    python scripts/evaluate_embedded.py --prompts 16 --prompt-seed 0 --seeds 1 --out DIR
+
+Writes DIR/results.csv, one line a row, prompt and seed, and DIR/summary.md. After a kill the same
+command goes on where it stopped; several processes may work in the same DIR at once, with --shard
+1/2 and --shard 2/2. With --signs it swaps only the motion word instead, and writes into DIR/signs;
+with --held-out it asks for combinations of attributes that no training saw, and writes into
+DIR/held_out. When both are there, --report FOLDER writes docs' results.md.
 """
 
 from __future__ import annotations
@@ -197,7 +200,10 @@ def expert_maker(overrides: Sequence[str]) -> Maker:
 
 @functools.cache
 def made_with(row: str, overrides: tuple[str, ...]) -> str:
-    """Eight digits that change with whatever is set for a row: clips made with other settings are not its own."""
+    """Eight digits that change with whatever is set for a row.
+
+    Clips that were made with other settings are not its own.
+    """
     settings = settings_of(compose((*ROWS[row], *overrides))) if row in ROWS else Settings()
     told = {
         name: _set(asdict(getattr(settings, name)), asdict(getattr(Settings(), name)))

@@ -1,9 +1,12 @@
-"""Measure confiner on a GPU, without weight files and without a network: `python scripts/gpu_check.py --out DIR`.
+"""Measure confiner on a GPU, without weight files and without a network.
 
-Expert sets of published sizes with random weights make videos by the product's own run: seconds a stage, operations a
-second beside what the device can do, peak memory with every memory setting beside the product's estimate; and what a
-user would run instead, on the same weights: the temporal expert alone, and diffusers' AnimateDiffPipeline. Prints
-Markdown tables; with --out, DIR/results.md and DIR/results.json have what is measured so far at any time.
+    python scripts/gpu_check.py --out DIR
+
+Expert sets of published sizes with random weights make videos by the product's own run: seconds a
+stage, operations a second beside what the device can do, peak memory with every memory setting
+beside the product's estimate; and what a user would run instead, on the same weights: the temporal
+expert alone, and diffusers' AnimateDiffPipeline. Prints Markdown tables; with --out, DIR/results.md
+and DIR/results.json have what is measured so far at any time.
 
 `--small` is the same with a tenth of the channels: a minute on a CPU, to see that the script works.
 The host needs memory for all networks of a set (9 GB in 16 bits), as with memory=low.
@@ -158,7 +161,8 @@ def header_of(options: argparse.Namespace) -> dict[str, Any]:
     if device.type == "cuda":
         card = torch.cuda.get_device_properties(device)
         facts = {
-            "device": card.name, "memory": f"{card.total_memory / GIB:.1f} GiB", "CUDA": torch.version.cuda,
+            "device": card.name, "memory": f"{card.total_memory / GIB:.1f} GiB",
+            "CUDA": torch.version.cuda,
             "cuDNN": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
         }  # fmt: skip
     return {

@@ -1,7 +1,8 @@
-"""Judge any video of the embedded experts' world: `python scripts/judge_video.py VIDEO...`, a line of JSON for each.
+"""Judge any video of the embedded experts' world: `python scripts/judge_video.py VIDEO...`.
 
-Says which shape, colour, background and motion it shows and how well it is drawn (`evaluation/`),
-whoever made it. The middle square is taken and scaled to the 64 x 64 pixels that the judge knows.
+Says, in a line of JSON for each, which shape, colour, background and motion it shows and how well
+it is drawn (`evaluation/`), whoever made it. The middle square is taken and scaled to the 64 x 64
+pixels that the judge knows.
 """
 
 from __future__ import annotations

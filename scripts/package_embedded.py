@@ -1,6 +1,7 @@
 """Put trained networks into the package: `python scripts/package_embedded.py --from train`.
 
-Writes `confiner_cli/embedded/` in diffusers' formats, weights as float16 safetensors, parts that experts share once.
+Writes `confiner_cli/embedded/` in diffusers' formats, weights as float16 safetensors, parts that
+experts share once.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ NETWORKS = {
     "control/unet": "control/unet", "control/motion_adapter": "control/motion_adapter",
 }  # fmt: skip
 SUMMARY = (
-    "they know five shapes (circle, square, triangle, star, heart) in six colours (red, orange, yellow, green, blue, "
-    "purple) over grass, night sky, sea or sand, standing still, moving left or right, rising, falling, growing, "
-    "swinging or pulsing"
+    "they know five shapes (circle, square, triangle, star, heart) in six colours (red, orange, "
+    "yellow, green, blue, purple) over grass, night sky, sea or sand, standing still, moving left "
+    "or right, rising, falling, growing, swinging or pulsing"
 )
 EXAMPLES = (
     "a red heart rising over the sea",

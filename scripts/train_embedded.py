@@ -1,9 +1,9 @@
 """Train the embedded experts from nothing: `python scripts/train_embedded.py --out train`.
 
-Stages: text, vae, decoder, latents, spatial, then control and temporal side by side, one single-threaded process each;
-then a second round of the three UNets and a third of the video experts, each from where its last left it, over clips
-with more night skies.
-Every stage is seeded and checkpointed once a minute; after a kill the same command goes on where it stopped.
+Stages: text, vae, decoder, latents, spatial, then control and temporal side by side, one
+single-threaded process each; then a second round of the three UNets and a third of the video
+experts, each from where its last left it, over clips with more night skies. Every stage is seeded
+and checkpointed once a minute; after a kill the same command goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from training.latents import Clips
 
-# Large tensors come and go every step; without these a third of the time goes into giving memory back.
+# Large tensors come and go every step; giving memory back would take a third of the time.
 ALLOCATOR = {
     "MALLOC_MMAP_THRESHOLD_": "1073741824",
     "MALLOC_TRIM_THRESHOLD_": "4294967296",

@@ -1,9 +1,12 @@
-"""Lay finished videos out for VBench: `python scripts/vbench_folder.py RUNS DIR` (docs/vbench.md has what comes next).
+"""Lay finished videos out for VBench: `python scripts/vbench_folder.py RUNS DIR`.
 
-RUNS are run folders, sweeps or whole outputs folders. DIR gets a hard link to each finished video, and nothing else:
-`{prompt}-{i}.mp4`, the name that VBench's standard mode looks for, where i counts a prompt's runs by seed. Beside it,
-DIR.json says the prompt of every file: the prompt file of VBench's custom mode. A prompt that cannot be a file's name
-is there only. The same command again brings DIR up to date; a file that is not in RUNS, too, is never touched.
+docs/vbench.md has what comes next.
+
+RUNS are run folders, sweeps or whole outputs folders. DIR gets a hard link to each finished video,
+and nothing else: `{prompt}-{i}.mp4`, the name that VBench's standard mode looks for, where i counts
+a prompt's runs by seed. Beside it, DIR.json says the prompt of every file: the prompt file of
+VBench's custom mode. A prompt that cannot be a file's name is there only. The same command again
+brings DIR up to date; a file that is not in RUNS, too, is never touched.
 """
 
 from __future__ import annotations
@@ -92,7 +95,8 @@ def lay_out(roots: Sequence[Path], directory: Path) -> None:
     """Make the folder and its prompt file, and say on stderr what is in it and what was left out.
 
     Raises:
-        ConfinerError: there is nothing to evaluate, the settings differ, or the folder has files of others.
+        ConfinerError: there is nothing to evaluate, the settings differ, or the folder has files of
+            others.
     """
     runs = list(finished(roots))
     one_setting(runs)
@@ -111,7 +115,10 @@ def lay_out(roots: Sequence[Path], directory: Path) -> None:
 
 
 def finished(roots: Sequence[Path]) -> Iterator[Finished]:
-    """The runs below these folders that are done and whose videos are intact, each once; others are told on stderr."""
+    """The runs below these folders that are done and whose videos are intact, each once.
+
+    Others are told on stderr.
+    """
     folders = {path.parent.resolve() for root in roots for path in records(root)}
     for folder in sorted(folders):
         try:
@@ -165,11 +172,12 @@ def one_setting(runs: Sequence[Finished]) -> None:
     first = settings(runs[0])
     for run in runs:
         now = settings(run)
-        # A setting that an older record does not have yet is no difference, as in `confiner_cli.runs.record`.
+        # A setting that an older record does not have yet is no difference.
         different = sorted(key for key in {*first} & {*now} if first[key] != now[key])
         if different:
             raise ConfinerError(
-                f"the runs have different settings: {', '.join(different)} ({runs[0].folder} and {run.folder})",
+                f"the runs have different settings: {', '.join(different)} "
+                f"({runs[0].folder} and {run.folder})",
                 "name runs of one setting; another setting gets another DIR",
             )
 
@@ -196,7 +204,7 @@ def leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 def names(runs: Sequence[Finished], same: Callable[[str], str] = str) -> dict[str, Finished]:
-    """The runs by the names of their files; a second run of a prompt and a seed is told and left out.
+    """The runs by the names of their files; a second one of a prompt and a seed is left out.
 
     Two prompts of which `same` makes one text have one name as far as the file system is concerned.
     """
@@ -227,14 +235,14 @@ def can_be_a_name(prompt: str, number: int) -> bool:
 
 
 def stand_in(prompt: str, prompts: Collection[str]) -> str:
-    """A short name for a prompt: what of it may stand there, and its hash, of which so much that it is no other's."""
+    """A short name for a prompt: what of it may stand there, and its hash, so that it is unique."""
     digest = hashlib.sha256(prompt.encode()).hexdigest()
     stems = (f"{slug(prompt)}-{digest[:length]}" for length in range(16, len(digest) + 1))
     return next(stem for stem in stems if stem not in prompts)
 
 
 def tells_capitals_apart(directory: Path) -> bool:
-    """Whether files in a folder may have names that differ in capitals only; on a Mac they may not."""
+    """Whether files of a folder may have names that differ in capitals only; not on a Mac."""
     with tempfile.NamedTemporaryFile(prefix=REMAINS, dir=directory) as file:
         path = Path(file.name)
         return not path.with_name(path.name.swapcase()).exists()
@@ -288,7 +296,7 @@ def fill(directory: Path, chosen: Mapping[str, Finished]) -> int:
 
 
 def linked(video: Path, path: Path) -> bool:
-    """Put a video there, unless it is; whether it is a link, which on another file system it cannot be."""
+    """Put a video there, unless it is; whether as a link, which no other file system takes."""
     if not path.exists():
         try:
             path.hardlink_to(video)
@@ -309,16 +317,19 @@ def report(directory: Path, prompts: Path, chosen: Mapping[str, Finished], copie
     least, most = min(counts.values()), max(counts.values())
     each = str(most) if least == most else f"{least} to {most}"
     say(
-        f"videos: {len(chosen)}, prompts: {len(counts)}, videos of a prompt: {each}, copied: {copied}"
+        f"videos: {len(chosen)}, prompts: {len(counts)}, videos of a prompt: {each}, "
+        f"copied: {copied}"
     )
     nameless = {run.prompt for name, run in chosen.items() if name.rpartition("-")[0] != run.prompt}
     if nameless:
         say(
-            f"prompts that cannot name a file here: {len(nameless)}; only the custom mode knows them, by {prompts}"
+            f"prompts that cannot name a file here: {len(nameless)}; only the custom mode knows "
+            f"them, by {prompts}"
         )
     if shlex.quote(str(directory)) != str(directory):
         say(
-            "VBench hands its paths to a shell: give DIR a path without spaces and other special characters"
+            "VBench hands its paths to a shell: give DIR a path without spaces and other special "
+            "characters"
         )
 
 

@@ -1,4 +1,4 @@
-"""`confiner gallery PATH...`: one static page of many runs, which opens without a server and can be sent."""
+"""`confiner gallery PATH...`: one static page of many runs, to open as a file, or to send."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from confiner_cli.errors import ConfinerError
 HELP = """\
 usage: confiner gallery PATH... [output=FILE_OR_DIR]
 
-writes one index.html with all runs in and below the paths: run folders, sweeps, whole outputs folders. Its links are
-relative: a folder that holds the page and the runs can be moved, or packed and sent. Run it again for newer runs.
+writes one index.html with all runs in and below the paths: run folders, sweeps, whole outputs
+folders. Its links are relative: a folder that holds the page and the runs can be moved, or packed
+and sent. Run it again for newer runs.
 
-  output=FILE_OR_DIR   where the page goes; else into PATH, or into the folder that holds all of the paths
+  output=FILE_OR_DIR   where the page goes; else into PATH, or into the folder that holds all paths
 """
 PAGE = "index.html"
 BEGINNING = 4096
@@ -31,13 +32,10 @@ def main(arguments: list[str]) -> int:
     outputs = [word.removeprefix("output=") for word in arguments if word.startswith("output=")]
     names = [word for word in arguments if not word.startswith("output=")]
     flags = [name for name in names if name.startswith("-")]
-    if not names or flags or len(outputs) > 1 or "" in outputs:
-        wrong = (
-            f"gallery has no option {flags[0]}"
-            if flags
-            else "gallery takes run folders and at most one output="
-        )
-        raise ConfinerError(wrong, USAGE)
+    if flags:
+        raise ConfinerError(f"gallery has no option {flags[0]}", USAGE)
+    if not names or len(outputs) > 1 or "" in outputs:
+        raise ConfinerError("gallery takes run folders and at most one output=", USAGE)
     paths = [_folder(name) for name in names]
     target = _absolute(outputs[0]) if outputs else Path(os.path.commonpath(paths))
     if not (outputs and target.suffix in (".html", ".htm") and not target.is_dir()):
@@ -105,7 +103,6 @@ def _write(target: Path, text: str) -> None:
     from confiner_cli.files import atomic_write
 
     target.parent.mkdir(parents=True, exist_ok=True)
+    content = text.encode("utf-8", "replace")  # records may hold halves of characters
     with atomic_write(target) as temporary:
-        temporary.write_bytes(
-            text.encode("utf-8", "replace")
-        )  # records may hold halves of characters
+        temporary.write_bytes(content)

@@ -1,4 +1,4 @@
-"""What differs between runs: the settings with more than one value among them, and which run has which."""
+"""What differs between runs: settings with more than one value among them, and who has which."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 from confiner_cli.gallery.runs import Run
 
 FIRST = ("prompt", "seed")
-UNTOLD = (
+NO_PARAMETERS = (
     "output",
     "resume",
     "experts.description",
     "scheduler.description",
     "long_video.description",
 )
-"""Where a run goes, and prose: no parameters of a video."""
+"""Where a run goes, and prose: they decide nothing about a video."""
 DEEPEST = 8
 CUT = "…"
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]{1,3})?").fullmatch
@@ -44,8 +44,12 @@ class Axis:
 def axes_of(runs: Sequence[Run]) -> list[Axis]:
     """The settings that differ between runs, what was set before what follows from it."""
     tables = [dict(_settings(run.facts)) for run in runs]
-    keys = dict.fromkeys([*FIRST, *(key for table in tables for key in table)])
-    chosen = {name for run in runs for word in run.overrides for name in _names(word)} | set(FIRST)
+    keys = dict.fromkeys(FIRST)  # a dict, since it keeps its order
+    for table in tables:
+        keys |= dict.fromkeys(table)
+    chosen = set(FIRST)
+    for run in runs:
+        chosen |= _chosen(run)
     axes = [axis for key in keys if (axis := _axis(key, tables, key in chosen))]
     return sorted(axes, key=lambda axis: (not axis.swept, axis.key != "prompt", axis.key == "seed"))
 
@@ -55,38 +59,38 @@ def key_of(word: str) -> str:
     return word.partition("=")[0].lstrip("+~").replace("/", ".")
 
 
-def _names(word: str) -> tuple[str, ...]:
-    """The keys by which an override shows; a whole group shows by its name or its model."""
-    key = key_of(word)
-    return key, f"{key}.name", f"{key}.model"
+def _chosen(run: Run) -> set[str]:
+    """The keys by which a run's overrides show; a whole group shows by its name or its model."""
+    keys = {key_of(word) for word in run.overrides}
+    return keys | {f"{key}.name" for key in keys} | {f"{key}.model" for key in keys}
 
 
 def _axis(key: str, tables: Sequence[Mapping[str, str]], swept: bool) -> Axis | None:
     found = list(dict.fromkeys(table[key] for table in tables if key in table))
-    if len(found) + any(key not in table for table in tables) < 2:
+    lacking = any(key not in table for table in tables)
+    if len(found) + lacking < 2:
         return None
     if all(map(_NUMBER, found)):
         found.sort(key=float)
-    places = {value: position for position, value in enumerate(found)}
-    return Axis(
-        key,
-        tuple(found),
-        swept,
-        tuple(places[table[key]] if key in table else -1 for table in tables),
-    )
+    positions = {value: position for position, value in enumerate(found)}
+    by_run = [positions[table[key]] if key in table else -1 for table in tables]
+    return Axis(key, tuple(found), swept, tuple(by_run))
 
 
 def _settings(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The config's leaves; the prompt and the seed as the record has them, which early failures have too."""
+    """The config's leaves, and prompt and seed of the record, which early failures have, too."""
     config = facts.get("config")
-    yield from _leaves(config) if isinstance(config, dict) else ()
-    yield from ((key, as_text(facts[key])) for key in FIRST if facts.get(key) is not None)
+    if isinstance(config, dict):
+        yield from _leaves(config)
+    for key in FIRST:
+        if facts.get(key) is not None:
+            yield key, as_text(facts[key])
 
 
 def _leaves(node: Mapping[str, Any], prefix: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
     for name, value in node.items():
         key = prefix + name
-        if key in UNTOLD:
+        if key in NO_PARAMETERS:
             continue
         if isinstance(value, dict) and value and depth < DEEPEST and key != "prompts":
             yield from _leaves(value, f"{key}.", depth + 1)

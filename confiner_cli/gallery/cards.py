@@ -1,12 +1,11 @@
-"""What the page shows of a run: plain values, read from a record that may lack any of them or hold odd ones."""
+"""What the page shows of a run: plain values, of a record that may lack any of them or be odd."""
 
 from __future__ import annotations
 
-import math
 import os
 import shlex
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,15 @@ from confiner_cli.media.contact_sheet import first_of_last_row
 
 SHOWN_ELSEWHERE = {*FIRST, "output.dir", "resume"}
 FILES = {
-    "video.mp4": "result", "structure.mp4": "structure", "contact_sheet.png": "contact sheet", "run.json": "record",
+    "video.mp4": "result",
+    "structure.mp4": "structure",
+    "contact_sheet.png": "contact sheet",
+    "run.json": "record",
     "run.log": "log",
-}  # fmt: skip
+}
 SQUARE = (1, 1)
+LARGEST_NUMBER = 2**53
+"""From here on JavaScript knows not every whole number."""
 _PNG = struct.Struct(">8s8xII")
 
 
@@ -65,7 +69,7 @@ def card_of(run: Run, base: Path) -> Card:
     facts, config = run.facts, _node(run.facts, "config")
     folder = os.path.relpath(run.folder, base)
     links = {
-        name: f"./{quote(os.fsencode(f'{folder}/{name}'))}"
+        name: "./" + quote(os.fsencode(f"{folder}/{name}"))
         for name in FILES
         if (run.folder / name).is_file()
     }
@@ -96,9 +100,9 @@ def duration(seconds: float) -> str:
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
-    return (
-        f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
-    )
+    if minutes < 60:
+        return f"{minutes} min {rest:02} s"
+    return f"{minutes // 60} h {minutes % 60:02} min"
 
 
 def _overrides(run: Run) -> Iterator[tuple[str, str]]:
@@ -114,36 +118,40 @@ def _facts(
     yield "not in it", _text(facts.get("negative_prompt"))
     for frame, prompt in _node(facts, "prompts").items():
         yield f"from frame {frame}", as_text(prompt)
-    yield (
-        "experts",
-        ", ".join(
-            _text(_node(config, group).get("name")) for group in ("experts", "scheduler") if config
-        ),
-    )
-    keys = ("height", "width", "num_frames", "fps")
-    if all(key in config for key in keys):
-        height, width, frames, fps = (as_text(config[key]) for key in keys)
-        yield "video", f"{height} x {width}, {frames} frames, {fps} fps"
+    yield from _of_config(config)
     for name in ("evaluations", "passes"):
-        yield (
-            name,
-            ", ".join(f"{role} {as_text(value)}" for role, value in _node(facts, name).items()),
-        )
-    stages = {stage: _number(value) for stage, value in _node(facts, "seconds").items()}
-    yield (
-        "time",
-        ", ".join(
-            f"{stage} {duration(value)}" for stage, value in stages.items() if value is not None
-        ),
-    )
+        yield name, _list_of(_node(facts, name), as_text)
+    yield "time", _list_of(_node(facts, "seconds"), _duration)
     peak = _number(facts.get("peak_memory_bytes"))
     yield "peak memory", f"{peak / 2**20:.0f} MiB" if peak else ""
     yield "device", _text(facts.get("device"))
     yield "started", _text(facts.get("started"))[:19].replace("T", " ")
     notices = facts.get("notices")
-    yield "notices", " ".join(map(as_text, notices)) if isinstance(notices, list) else ""
+    if isinstance(notices, list):
+        yield "notices", " ".join(map(as_text, notices))
     if config:
         yield "again", f"confiner generate from={shlex.quote(folder)}"
+
+
+def _of_config(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if config:
+        names = [_text(_node(config, group).get("name")) for group in ("experts", "scheduler")]
+        yield "experts", ", ".join(names)
+    keys = ("height", "width", "num_frames", "fps")
+    if all(key in config for key in keys):
+        height, width, frames, fps = (as_text(config[key]) for key in keys)
+        yield "video", f"{height} x {width}, {frames} frames, {fps} fps"
+
+
+def _list_of(node: Mapping[str, Any], said: Callable[[Any], str]) -> str:
+    """A node's names with their values, without those of which there is nothing to say."""
+    texts = {name: said(value) for name, value in node.items()}
+    return ", ".join(f"{name} {text}" for name, text in texts.items() if text)
+
+
+def _duration(value: Any) -> str:
+    seconds = _number(value)
+    return "" if seconds is None else duration(seconds)
 
 
 def _sheet_size(path: Path) -> tuple[int, int] | None:
@@ -163,18 +171,18 @@ def _node(facts: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else "" if value is None else as_text(value)
+    return "" if value is None else as_text(value)
 
 
 def _count(value: Any) -> int | None:
     """A positive whole number that a page can show."""
-    return value if isinstance(value, int) and 0 < value < 2**53 and value is not True else None
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if 0 < value < LARGEST_NUMBER else None
 
 
 def _number(value: Any) -> float | None:
-    plain = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return (
-        float(value)
-        if plain and abs(value) < 2**53 and math.isfinite(value) and value >= 0
-        else None
-    )
+    """A number that is not negative and that a page can show."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if 0 <= value < LARGEST_NUMBER else None

@@ -1,4 +1,4 @@
-"""The page: cards and axes into one HTML file with its style and script in it, and nothing from outside."""
+"""The page: cards and axes into one HTML file, style and script in it, nothing from outside."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ GENERATOR = "confiner gallery"
 HERE = Path(__file__).parent
 SCRIPTS = ("playback.js", "grid.js", "compare.js", "gallery.js")
 NOTHING = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'/%3E"
-"""Without JavaScript, a poster that lets the contact sheet be seen below it: without one, a browser paints over it."""
+"""Without JavaScript, a poster that lets the contact sheet be seen below it.
+
+Without a poster a browser paints over it.
+"""
 FIRST_SCRIPT = 'document.documentElement.classList.add("live");'
 
 
@@ -62,21 +65,24 @@ def page(title: str, cards: Sequence[Card], axes: Sequence[Axis], version: str) 
 
 def _data(cards: Sequence[Card], axes: Sequence[Axis]) -> dict[str, Any]:
     """What the script cannot read from the cards."""
+    runs = []
+    for index, card in enumerate(cards):
+        runs.append(_run_data(card) | {"at": [axis.positions[index] for axis in axes]})
     return {
         "axes": [{"key": axis.key, "values": axis.values, "swept": axis.swept} for axis in axes],
-        "runs": [
-            {
-                "at": [axis.positions[index] for axis in axes],
-                "folder": card.folder,
-                "fps": card.fps,
-                "frames": card.frames,
-                "passes": card.passes,
-                "seconds": card.seconds,
-                "started": card.started,
-                "structure": card.links.get("structure.mp4"),
-            }
-            for index, card in enumerate(cards)
-        ],
+        "runs": runs,
+    }
+
+
+def _run_data(card: Card) -> dict[str, Any]:
+    return {
+        "folder": card.folder,
+        "fps": card.fps,
+        "frames": card.frames,
+        "passes": card.passes,
+        "seconds": card.seconds,
+        "started": card.started,
+        "structure": card.links.get("structure.mp4"),
     }
 
 
@@ -87,17 +93,19 @@ def _safe_json(value: Any) -> str:
 
 
 def _shapes(cards: Sequence[Card]) -> Iterator[str]:
-    """Rules for the shapes that occur: of videos, and of contact sheets shown so that one frame fills the picture."""
+    """Rules for the shapes that occur, of videos and of contact sheets.
+
+    A sheet is shown so large that one frame of it fills the picture.
+    """
     for height, width in sorted({card.size for card in cards}):
         yield f".video-{height}x{width} {{ aspect-ratio: {width} / {height}; }}"
     for height, width in sorted({card.sheet for card in cards if card.sheet}):
         box = first_of_last_row(height, width)
         assert box is not None
         left, top, cell_width, cell_height = box
-        yield (
-            f".sheet-{height}x{width} {{ left: {-100 * left / cell_width:.3f}%; top: {-100 * top / cell_height:.3f}%; "
-            f"width: {100 * width / cell_width:.3f}%; height: {100 * height / cell_height:.3f}%; }}"
-        )
+        place = f"left: {-100 * left / cell_width:.3f}%; top: {-100 * top / cell_height:.3f}%"
+        wide, high = 100 * width / cell_width, 100 * height / cell_height
+        yield f".sheet-{height}x{width} {{ {place}; width: {wide:.3f}%; height: {high:.3f}%; }}"
 
 
 def _policy(scripts: Sequence[str], style: str) -> str:

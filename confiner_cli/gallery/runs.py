@@ -1,4 +1,4 @@
-"""Runs on disk: found below the given paths, read with patience for what is damaged or still going on."""
+"""Runs on disk: found below the given paths, read with patience for the damaged and unfinished."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Run:
 
     Attributes:
         folder: absolute.
-        status: `done`, `failed`, `interrupted`, `running`, `unfinished` (it says running, but no process on this
-            machine has it) or `damaged`; a record may hold another word.
+        status: `done`, `failed`, `interrupted`, `running`, `unfinished` (it says running, but no
+            process on this machine has it) or `damaged`; a record may hold another word.
         facts: what run.json says; empty where it is damaged.
         overrides: the words that the run was started with, as Hydra was given them.
         error: why it has no video, where that is known.
@@ -42,9 +42,11 @@ class Run:
 
 
 def find_runs(paths: Iterable[Path]) -> list[Run]:
-    """All runs in and below the folders, each once, in the order that a person counts in (2 before 10)."""
+    """All runs in and below the folders, each once, as a person counts them (2 before 10)."""
     seen: set[str] = set()
-    folders = [folder for path in paths for folder in _run_folders(path, seen)]
+    folders: list[Path] = []
+    for path in paths:
+        folders += _run_folders(path, seen)
     return [read(folder) for folder in sorted(folders, key=_counted)]
 
 
@@ -62,8 +64,8 @@ def _run_folders(root: Path, seen: set[str]) -> Iterator[Path]:
 
 def _counted(folder: Path) -> list[tuple[bool, int, str]]:
     """A key to sort by: digits count as numbers, wherever they stand."""
-    pieces = re.findall(r"[0-9]+|[^0-9]+", str(folder))
-    return [(piece.isdigit(), int(piece[:20]) if piece.isdigit() else 0, piece) for piece in pieces]
+    pieces = re.findall(r"([0-9]+)|([^0-9]+)", str(folder))
+    return [(bool(digits), int(digits[:20] or 0), digits or text) for digits, text in pieces]
 
 
 def read(folder: Path) -> Run:
@@ -71,17 +73,19 @@ def read(folder: Path) -> Run:
     try:
         facts = json.loads(_text(folder / RECORD))
     except (OSError, ValueError, RecursionError) as error:
-        return _damaged(
-            folder, getattr(error, "strerror", None) or error
-        )  # without the path: the page may be sent
+        # Without the path: the page may be sent.
+        return _damaged(folder, getattr(error, "strerror", None) or error)
     if not isinstance(facts, dict):
         return _damaged(folder, "it holds no object")
-    status, message = (
-        value if isinstance(value := facts.get(key), str) else "" for key in ("status", "error")
-    )
+    status = _word(facts, "status")
     if status == "running" and not is_locked(folder):
         status = "unfinished"
-    return Run(folder, status or "damaged", facts, _overrides(folder), message)
+    return Run(folder, status or "damaged", facts, _overrides(folder), _word(facts, "error"))
+
+
+def _word(facts: Mapping[str, Any], key: str) -> str:
+    value = facts.get(key)
+    return value if isinstance(value, str) else ""
 
 
 def _damaged(folder: Path, reason: object) -> Run:
@@ -90,10 +94,13 @@ def _damaged(folder: Path, reason: object) -> Run:
 
 def _overrides(folder: Path) -> tuple[str, ...]:
     try:
-        words = yaml.load(_text(folder / ".hydra" / "overrides.yaml"), Loader=_LOADER)  # noqa: S506, a safe loader
+        text = _text(folder / ".hydra" / "overrides.yaml")
+        words = yaml.load(text, Loader=_LOADER)  # noqa: S506, a safe loader
     except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return ()
-    return tuple(word for word in words if isinstance(word, str)) if isinstance(words, list) else ()
+    if not isinstance(words, list):
+        return ()
+    return tuple(word for word in words if isinstance(word, str))
 
 
 def _text(path: Path) -> str:

@@ -21,9 +21,10 @@ _PAPER, _INK, _GREY = "#ffffff", "#111111", "#777777"
 
 
 def columns(num_frames: int) -> list[int]:
-    """Numbers of the frames that a sheet shows: at most eight, evenly spread, first and last among them."""
+    """Numbers of the frames that a sheet shows: at most eight, even, first and last among them."""
     count = min(COLUMNS, num_frames)
-    return [round(column * (num_frames - 1) / max(1, count - 1)) for column in range(count)]
+    step = (num_frames - 1) / max(1, count - 1)
+    return [round(column * step) for column in range(count)]
 
 
 def write_contact_sheet(path: Path, title: str, rows: Mapping[str, Sequence[Tensor]]) -> None:

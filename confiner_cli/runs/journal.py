@@ -1,4 +1,4 @@
-"""Which files of a run are finished, with their hashes: what is not here, or has changed since, is not trusted."""
+"""Which files of a run are finished, with their hashes: no other file counts, nor other bytes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ class Journal:
     """`journal.jsonl` in a folder.
 
     Args:
-        folder: holds the journal and the files; a torn last line of the journal, as a kill leaves it, is dropped.
+        folder: holds the journal and the files. A torn last line of the journal, as a kill leaves
+            it, is dropped.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -29,7 +30,10 @@ class Journal:
             self._read(line)
 
     def add(self, *files: Path) -> None:
-        """Write down that files of the folder are finished: on disk, all of them or none, when this returns."""
+        """Write down that files of the folder are finished: all of them or none.
+
+        It is on the disk when this returns.
+        """
         hashes = {path.name: sha256(path) for path in files}
         with self._lock:
             with self._path.open("a", encoding="utf-8") as file:
@@ -40,7 +44,7 @@ class Journal:
             self._seen |= set(hashes)
 
     def has(self, path: Path) -> bool:
-        """Whether a file is finished, still there, and has the bytes that it had then (looked at once)."""
+        """Whether a file is finished, still there, and has its bytes of then (looked at once)."""
         if path.name not in self._hashes or not path.exists():
             return False
         if path.name not in self._seen and sha256(path) == self._hashes[path.name]:

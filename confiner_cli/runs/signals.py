@@ -1,4 +1,7 @@
-"""Ctrl-C and SIGTERM as exceptions, once; a second one leaves at once: what is finished is safe on disk by then."""
+"""Ctrl-C and SIGTERM as exceptions, once; a second one leaves at once.
+
+What is finished is safe on disk by then.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,12 @@ from confiner_cli.errors import Terminated
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _asked: list[type[BaseException]] = []
-"""What the process was asked to end by, once it was: Python has one set of signal handlers a process."""
+"""What the process was asked to end by, once it was. Signal handlers are the process's, too."""
 
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """In the body the first of these signals raises KeyboardInterrupt or Terminated; the second ends the process.
+    """In the body the first signal raises KeyboardInterrupt or Terminated, a second ends all.
 
     Signals that the process was started to ignore stay ignored.
     """
@@ -44,9 +47,10 @@ def stoppable() -> Iterator[None]:
 
 @contextmanager
 def unmasked() -> Iterator[None]:
-    """An error of the body after the first signal is what came of it: the signal's exception is raised instead.
+    """Raise the first signal's exception instead of an error of the body that comes after it.
 
-    Foreign code that is met in the middle may turn one into the other; torch calls a file of weights damaged then.
+    Foreign code that is met in the middle may turn one into the other: torch calls a file of
+    weights damaged then.
     """
     try:
         yield

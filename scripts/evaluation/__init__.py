@@ -1,1 +1,1 @@
-"""What a video shows and how well: tracking, a judge and metrics that know the rendered world, not confiner."""
+"""What a video shows and how well: by a judge and metrics that know the world, not confiner."""

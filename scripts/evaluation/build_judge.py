@@ -1,7 +1,8 @@
 """Rebuild the judge: `python scripts/evaluation/build_judge.py`. Minutes on one CPU core, seeded.
 
-Trains on renders of combinations that are not held out, dimmed, blurred and noised; then prints the share of clips
-judged right on held-out combinations in placements of their own, as rendered and after the VAE.
+Trains on renders of combinations that are not held out, dimmed, blurred and noised; then prints the
+share of clips judged right on held-out combinations in placements of their own, as rendered and
+after the VAE.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ def train() -> Judge:
 
 
 def renders(count: int) -> tuple[Tensor, list[Scene], Tensor]:
-    """Frames `(count, 3, 64, 64)` in uint8 of known combinations, their scenes, and where the object's mask is."""
+    """Frames of known combinations, `(count, 3, 64, 64)` in uint8, their scenes and masks."""
     rng = random.Random(SEED)
     known = [combination for combination in combinations() if combination not in held_out()]
     scenes = [placed(rng.choice(known), rng) for _ in range(count)]
@@ -133,7 +134,7 @@ def unseen_scenes(placements: int) -> list[Scene]:
 
 
 def accuracy(scenes: list[Scene], change: Callable[[Tensor], Tensor]) -> dict[str, float]:
-    """The share of clips judged right after `change`, by attribute, and of single frames (`..._frames`)."""
+    """The share of clips and frames (`..._frames`) judged right after `change`, by attribute."""
     verdicts = [(judge(change(render(scene))), scene) for scene in scenes]
     marks = [
         verdict.right(scene)

@@ -14,7 +14,10 @@ VAE = Path(__file__).resolve().parents[2] / "confiner_cli" / "embedded" / "share
 
 
 def reconstructor(folder: Path = VAE) -> Callable[[Tensor], Tensor]:
-    """A function that takes a clip `(frame, 3, size, size)` in [0, 1] through the VAE, to uint8 levels and back."""
+    """A function that takes a clip through the VAE, to uint8 levels and back.
+
+    A clip is `(frame, 3, size, size)` in [0, 1].
+    """
     logging.set_verbosity_error()
     vae = AutoencoderKL.from_pretrained(
         folder, torch_dtype=torch.float32, local_files_only=True

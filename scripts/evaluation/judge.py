@@ -1,4 +1,4 @@
-"""The judge: a small network that names shape, colour and background of a frame; motion comes from tracking.
+"""The judge: a small network that names shape, colour and background; motion comes from tracking.
 
 It has seen renders only, never a generated frame, so it cannot have learnt an expert's habits.
 """
@@ -42,7 +42,14 @@ class Judge(nn.Module):
         )
 
     def forward(self, crops: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Features `(frame, WIDTH)` and logits by attribute of crops `(frame, 3, CROP, CROP)` in [0, 1]."""
+        """Features and logits of crops.
+
+        Args:
+            crops: `(frame, 3, CROP, CROP)` in [0, 1].
+
+        Returns:
+            Features `(frame, WIDTH)`, and logits by attribute.
+        """
         features = self.body(crops * 2 - 1)
         return features, {name: head(features) for name, head in self.heads.items()}
 
@@ -66,7 +73,7 @@ class Verdict:
     fit: Fit
 
     def right(self, scene: Scene) -> dict[str, int]:
-        """1 or 0 for shape, colour, background, motion and all four of the scene that was asked for."""
+        """1 or 0 for shape, colour, background, motion and all four of the scene asked for."""
         marks = {name: int(getattr(self.scene, name) == getattr(scene, name)) for name in LOOKS}
         marks["motion"] = int(self.fit.motion == scene.motion)
         return marks | {"all": int(all(marks.values()))}
@@ -81,7 +88,7 @@ class Verdict:
 
 @torch.no_grad()
 def judge(clip: Tensor) -> Verdict:
-    """Judge a clip `(frame, 3, size, size)` of values in [0, 1]: the frames' mean log probabilities decide."""
+    """Judge a clip, `(frame, 3, size, size)` in [0, 1], by its frames' mean log probabilities."""
     seen = track(clip)
     features, logits = load_judge()(
         crops(clip, torch.cat((seen.centre, seen.radius[:, None]), dim=1))
@@ -107,7 +114,7 @@ def load_judge() -> Judge:
 
 
 def crops(clip: Tensor, places: Tensor) -> Tensor:
-    """Square crops `(frame, 3, CROP, CROP)` around centres x, y of discs with a radius, `(frame, 3)`."""
+    """Square crops `(frame, 3, CROP, CROP)` around discs: centre x, y and radius, `(frame, 3)`."""
     x, y, radius = places.unbind(dim=1)
     scale, none = 2 * REACH * radius.clamp(min=0.05), torch.zeros_like(x)
     rows = (scale, none, 2 * x - 1), (none, scale, 2 * y - 1)

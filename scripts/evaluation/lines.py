@@ -25,8 +25,8 @@ class Lines:
         path: made, with its folder, where it is missing; a torn last line is dropped.
         columns: of the file.
         key: those of them that a line is found by.
-        made_by: what made the lines, such as a hash of the weights; it is kept beside the file, which holds lines of
-            one only.
+        made_by: what made the lines, such as a hash of the weights; it is kept beside the file,
+            which holds lines of one only.
 
     Raises:
         OtherResultsError: the file holds lines of something else, or has other columns.

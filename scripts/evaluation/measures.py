@@ -1,4 +1,4 @@
-"""The numbers of the tables as data: what each is called, what it is computed from, how sure it is."""
+"""The numbers of the tables as data: their names, where they come from, how sure they are."""
 
 from __future__ import annotations
 
@@ -64,8 +64,9 @@ class Median(Mean):
 class Share(Mean):
     """The share of clips or frames for which a column of the results is 1.
 
-    For the interval two prompts are added, one that says yes and one that says no (Agresti and Coull, 1998): else what
-    is right in all prompts, or differs in two of them, would seem to be certain.
+    For the interval two prompts are added, one that says yes and one that says no (Agresti and
+    Coull, 1998): else what is right in all prompts, or differs in two of them, would seem to be
+    certain.
     """
 
     def of(self, sample: Sample, bootstrap: Bootstrap) -> Interval:
@@ -73,7 +74,7 @@ class Share(Mean):
         return self._interval(sample.columns[self.column], bootstrap, (1.0, 0.0))
 
     def difference(self, sample: Sample, other: Sample, bootstrap: Bootstrap) -> Interval:
-        """The paired comparison: one of the two prompts is right in the one row only, the other in the other."""
+        """The paired comparison: each of the two prompts is right in one of the rows only."""
         return self._interval(
             sample.columns[self.column] - other.columns[self.column], bootstrap, (1.0, -1.0)
         )
@@ -89,7 +90,10 @@ class Share(Mean):
 
 @dataclass(frozen=True)
 class Distance(Measure):
-    """The Frechet distance of the judge's features to those of renders. Drawing again adds to it: that is taken off."""
+    """The Frechet distance of the judge's features to those of renders.
+
+    Drawing again adds to it: that is taken off.
+    """
 
     def _computed(self, sample: Sample, bootstrap: Bootstrap) -> Tensor:
         return _distances(sample, bootstrap)

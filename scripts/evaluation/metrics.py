@@ -1,4 +1,4 @@
-"""How well a clip is drawn: steady, with a render's contrast, sharpness and colours, near renders in features."""
+"""How well a clip is drawn: steady, with contrast, sharpness, colours, features of a render."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EDGE = 2
 
 
 def flicker(clip: Tensor, mask: Tensor) -> float:
-    """Mean absolute change from frame to frame, in levels of 0-255, where neither frame has object or shadow.
+    """Mean absolute change between frames, in levels of 0-255, off the object and its shadow.
 
     Args:
         clip: `(frame, 3, size, size)` in [0, 1].
@@ -32,7 +32,10 @@ def flicker(clip: Tensor, mask: Tensor) -> float:
 
 
 def covered(mask: Tensor) -> Tensor:
-    """The mask with its edge and its soft shadow, whose reach grows with the object: `(frame, size, size)`, bool."""
+    """The mask with its edge and its soft shadow: `(frame, size, size)`, bool.
+
+    The shadow's reach grows with the object.
+    """
     sizes = (mask.sum(dim=(1, 2)) / torch.pi).sqrt().tolist()
     return torch.stack(
         [_with_shadow(part, radius) for part, radius in zip(mask, sizes, strict=True)]
@@ -70,7 +73,7 @@ def sharpness(clip: Tensor, scene: Scene) -> float:
 
 
 def colour_shift(clip: Tensor, scene: Scene, mask: Tensor) -> float:
-    """By how many degrees the object's mean hue is turned from that of a render with its attributes, in [0, 180].
+    """How far the object's mean hue is turned from that of its render, in degrees of [0, 180].
 
     Args:
         clip: `(frame, 3, size, size)` in [0, 1].
@@ -98,9 +101,10 @@ def _hue(clip: Tensor, mask: Tensor) -> float:
 
 
 def subject_consistency(features: Tensor) -> float:
-    """How alike the object is in all frames: cosine similarity of features `(frame, width)`, in [-1, 1].
+    """How alike the object is in all frames: cosine similarity of `(frame, width)`, in [-1, 1].
 
-    Of each frame to the first and to the one before it, averaged, as VBench does with its own features.
+    Of each frame to the first and to the one before it, averaged, as VBench does with its own
+    features.
     """
     later = features[1:]
     to_first = cosine_similarity(later, features[:1].expand_as(later), dim=1)
@@ -116,7 +120,7 @@ def _roughness(clip: Tensor) -> float:
 
 
 def frechet(features: Tensor, reference: Tensor) -> float:
-    """Frechet distance of two sets of feature vectors `(sample, feature)`, as normal distributions."""
+    """Frechet distance of two sets of features `(sample, feature)`, as normal distributions."""
     first, second = features.double(), reference.double()
     covariances = first.T.cov(), second.T.cov()
     root = _square_root(covariances[0])

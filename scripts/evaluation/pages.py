@@ -1,4 +1,4 @@
-"""What docs/ has of the results: two pages, plots and pictures, written when all of it could be made."""
+"""What docs/ has of the results: two pages, plots and pictures, written once all could be made."""
 
 from __future__ import annotations
 

@@ -16,14 +16,14 @@ from evaluation.prompts import Prompt
 from evaluation.run import Maker, seed_of
 
 SHOWN = (
-    "renders", "control_4", "spatial_100", "temporal_100", "spatial_only", "temporal_only", "naive", "coordinated",
-    "two_visits_3", "confiner_9", "steady",
+    "renders", "control_4", "spatial_100", "temporal_100", "spatial_only", "temporal_only", "naive",
+    "coordinated", "two_visits_3", "confiner_9", "steady",
 )  # fmt: skip
 AMPLIFIED = 100
 
 
 def write_rows(path: Path, makers: Mapping[str, Callable[[], Maker]], prompt: Prompt) -> None:
-    """Write a JPEG: of each row seven frames, and how much the pixels change from frame to frame, amplified."""
+    """Write a JPEG: of each row seven frames, and the change from frame to frame, amplified."""
     clips = {row: makers[row]()(prompt, seed_of(prompt, 0)).clip for row in SHOWN}
     title = f"{prompt.text}; last column: mean change from frame to frame, times {AMPLIFIED}"
     with TemporaryDirectory() as folder:
@@ -36,7 +36,7 @@ def write_rows(path: Path, makers: Mapping[str, Callable[[], Maker]], prompt: Pr
 
 
 def change(clip: Tensor) -> Tensor:
-    """The mean change of every pixel of a clip `(frame, 3, size, size)`, amplified: uint8 `(size, size, 3)`."""
+    """The mean change of every pixel, amplified: of `(frame, 3, size, size)`, `(size, size, 3)`."""
     return _levels(AMPLIFIED * clip.diff(dim=0).abs().mean(dim=0))
 
 

@@ -92,7 +92,7 @@ _FLAT: Mapping[str, Any] = {"xytext": (8, -2)}
 
 
 def front(points: Mapping[str, tuple[float, float]]) -> list[str]:
-    """The names of which nothing else is at most as much in both numbers and less in one, by the first number."""
+    """The names that no other one beats in both numbers (less is better), by the first number."""
     kept = [
         name
         for name, (x, y) in points.items()
@@ -144,7 +144,8 @@ def write_te(path: Path, samples: Samples) -> None:
 def compared(measure: Measure, row: str, samples: Samples) -> Interval:
     """A row's number, with the interval of its difference to the `REFERENCE`, where there is one.
 
-    The interval of the number itself is mostly of how different prompts are, which is the same for all rows.
+    The interval of the number itself is mostly of how different prompts are, which is the same for
+    all rows.
     """
     sample, other = samples.rows[row], samples.rows.get(REFERENCE)
     own = measure.of(sample, samples.bootstrap)
@@ -174,8 +175,8 @@ def _fronted(axes: Axes, measure: Measure, samples: Samples) -> None:
                 markersize=11 if family.marker == "*" else 6, elinewidth=0.7, alpha=0.85,
             )  # fmt: skip
     best = front(points)
-    axes.step(*zip(*(points[row] for row in best), strict=True), where="post", color="#111111", linewidth=1,
-              label="Pareto front", zorder=0)  # fmt: skip
+    x, y = zip(*(points[row] for row in best), strict=True)
+    axes.step(x, y, where="post", color="#111111", linewidth=1, label="Pareto front", zorder=0)
     for row in best:  # presets flat: the ways to refine that they are made of lie close by
         where = _FLAT if row in PRESETS else _SLANTED
         axes.annotate(

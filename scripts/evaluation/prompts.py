@@ -1,4 +1,4 @@
-"""Prompts to evaluate on: drawn from a seed, balanced over the attributes, in wordings of the captions' grammar."""
+"""Prompts to evaluate on: drawn from a seed, balanced over attributes, worded as captions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt and what it asks for; the scene's placement is only where its render puts the object."""
+    """A prompt and what it asks for; the scene's place is only where its render has the object."""
 
     number: int
     text: str
@@ -25,7 +25,10 @@ class Prompt:
 
 
 def draw(prompt_seed: int) -> Iterator[Prompt]:
-    """Endless prompts: the first n do not depend on how many are taken. Each attribute runs in shuffled rounds."""
+    """Endless prompts: the first n do not depend on how many are taken.
+
+    Each attribute runs in shuffled rounds.
+    """
     rng, forbidden = random.Random(f"evaluation {prompt_seed}"), held_out()
     rounds = {
         name: _rounds(values, random.Random(f"{name} {prompt_seed}"))

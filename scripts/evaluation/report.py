@@ -49,7 +49,7 @@ def report(samples: Samples, held_out: Samples, circumstances: str) -> str:
 
 @dataclass(frozen=True)
 class Words:
-    """What the template says numbers with; rows and measures are named, such as `said.number("steady", "flicker")`."""
+    """What the template says numbers with, such as `said.number("steady", "flicker")`."""
 
     samples: Samples
 

@@ -1,4 +1,4 @@
-"""What has been measured so far, on disk: one line a clip, the judge's features beside it, safe against a kill."""
+"""What has been measured so far: a line a clip, the judge's features beside it, safe from kills."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from evaluation.lines import Key, Lines
 ROLES = ("control", "spatial", "temporal")
 KEY = ("row", "prompt", "seed", "made_with")
 COLUMNS = (
-    "row", "prompt", "seed", "shape", "colour", "background", "motion", "all", "flicker", "jitter", "contrast",
-    "sharpness", *(f"evaluations_{role}" for role in ROLES), *(f"passes_{role}" for role in ROLES), "seconds",
-    "shape_frames", "colour_frames", "background_frames", "travel_x", "travel_y", "amplitude", "subject_consistency",
-    "colour_shift", "held_out", "made_with",
+    "row", "prompt", "seed", "shape", "colour", "background", "motion", "all", "flicker", "jitter",
+    "contrast", "sharpness", *(f"evaluations_{role}" for role in ROLES),
+    *(f"passes_{role}" for role in ROLES), "seconds", "shape_frames", "colour_frames",
+    "background_frames", "travel_x", "travel_y", "amplitude", "subject_consistency", "colour_shift",
+    "held_out", "made_with",
 )  # fmt: skip
 
 
@@ -28,7 +29,8 @@ class Results:
 
     Args:
         folder: made where it is missing.
-        made_by: what made the clips, such as a hash of the weights; a folder holds results of one only.
+        made_by: what made the clips, such as a hash of the weights; a folder holds results of one
+            only.
 
     Raises:
         OtherResultsError: the folder holds results of something else.

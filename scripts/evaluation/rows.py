@@ -5,7 +5,10 @@ from __future__ import annotations
 Overrides = tuple[str, ...]
 
 UNGUIDED = "scheduler.guidance_interval=[0.95,1.0]"
-"""No guidance in the refinement: the spatial expert, the only guided one, meets 0.85 at Te = 500, the highest here."""
+"""No guidance in the refinement.
+
+The spatial expert is the only guided one. At Te = 500, the highest here, it meets noise of 0.85.
+"""
 GUIDED = "scheduler.guidance_interval=[0.0,1.0]"
 NO_REFINEMENT = "scheduler.refinement.num_inference_steps=0"
 ALONE_STEPS = (10, 20, 50, 100)
@@ -44,7 +47,7 @@ def _refined(
 
 
 def te_row(row: str, te: int, control_steps: int) -> str:
-    """What a row is called that refines from another Te, or another structure: its own name where it does so itself."""
+    """The name of a row with another Te or another structure; its own where it has them itself."""
     return row if (te, control_steps) == (100, 4) else f"{row}_te_{te}_of_{control_steps}"
 
 
@@ -73,8 +76,8 @@ ALONE: dict[str, Overrides] = {
 PATTERNS: dict[str, Overrides] = {
     name: _refined(name)
     for name in (
-        "coordinated", "spatial_only", "temporal_only", "naive", "two_visits", "interleaved", "averaged",
-        "slow_from_temporal", "slow_from_spatial",
+        "coordinated", "spatial_only", "temporal_only", "naive", "two_visits", "interleaved",
+        "averaged", "slow_from_temporal", "slow_from_spatial",
     )
 }  # fmt: skip
 CHEAPER: dict[str, Overrides] = {
@@ -144,4 +147,4 @@ HELD_OUT = (
 """The rows that are asked for what no training saw."""
 
 FLOOR = ("renders", "reconstructions")
-"""Rows without an expert: what the judge and the metrics say of renders, and of renders after the VAE."""
+"""Rows without an expert: renders, and renders after the VAE."""

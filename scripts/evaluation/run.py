@@ -1,4 +1,4 @@
-"""Evaluation as a loop: every row makes a clip of every prompt and seed, which is judged, measured and kept."""
+"""Evaluation as a loop: every row makes a clip of every prompt and seed, measured and kept."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SEED_STRIDE = 1000
 
 
 def seed_of(prompt: Prompt, repetition: int) -> int:
-    """A seed of its own for every prompt, so that chance in the noise averages out; the same down all rows."""
+    """A seed of its own for every prompt, so that chance averages out; the same in all rows."""
     return SEED_STRIDE * repetition + prompt.number
 
 
@@ -60,8 +60,8 @@ class Task:
 def tasks(rows: Mapping[str, str], prompts: Iterable[Prompt], seeds: int) -> list[Task]:
     """All that is to be made; rows are names with what they are made with.
 
-    All rows of a prompt come one after another, so that they meet the same noise of the machine, and what is there is
-    the same for all of them, however early it ends.
+    All rows of a prompt come one after another, so that they meet the same noise of the machine,
+    and what is there is the same for all of them, however early it ends.
     """
     prompts = list(prompts)
     return [
@@ -81,7 +81,10 @@ def shard(text: str) -> tuple[int, int]:
 
 
 def evaluate(makers: Mapping[str, Callable[[], Maker]], todo: list[Task], results: Results) -> None:
-    """Make, measure and keep what is not in the results yet. A row's maker is got ready when its turn comes."""
+    """Make, measure and keep what is not in the results yet.
+
+    A row's maker is got ready when its turn comes.
+    """
     missing = [task for task in todo if task.key not in results]
     ready: dict[str, Maker] = {}
     for task in _watched(missing, len(todo)):
@@ -94,14 +97,14 @@ def evaluate(makers: Mapping[str, Callable[[], Maker]], todo: list[Task], result
         costs = {f"evaluations_{role}": made.evaluations.get(role, 0) for role in ROLES}
         costs |= {f"passes_{role}": made.passes.get(role, 0) for role in ROLES}
         named = {
-            "row": task.row, "prompt": task.prompt.text, "seed": task.seed, "made_with": task.made_with,
-            "seconds": seconds, "held_out": int(task.prompt.held_out),
+            "row": task.row, "prompt": task.prompt.text, "seed": task.seed,
+            "made_with": task.made_with, "seconds": seconds, "held_out": int(task.prompt.held_out),
         }  # fmt: skip
         results.add(named | costs | measured(made.clip, verdict, task.prompt), verdict.features)
 
 
 def measured(clip: Tensor, verdict: Verdict, prompt: Prompt) -> dict[str, Any]:
-    """The columns that come from the clip: how much of what was asked for it shows, and how well."""
+    """The columns that come from the clip: what it shows of what was asked for, and how well."""
     shares = {f"{name}_frames": share for name, share in verdict.right_frames(prompt.scene).items()}
     return {**verdict.right(prompt.scene), **shares, **qualities(clip, verdict)}
 
@@ -123,7 +126,7 @@ def qualities(clip: Tensor, verdict: Verdict) -> dict[str, float]:
 
 
 def travel(verdict: Verdict) -> tuple[float, float]:
-    """From first to last frame, by a straight line through the track: x and y in percent of the side."""
+    """From first to last frame, by a line through the track: x and y in percent of the side."""
     centres = scene_path(verdict.track, verdict.scene.shape, verdict.scene.colour)[:, :2]
     time = torch.linspace(-0.5, 0.5, len(centres))[:, None]
     x, y = (100 * (time * centres).sum(dim=0) / time.square().sum().clamp(min=1e-6)).tolist()
@@ -142,7 +145,7 @@ def reconstructed() -> Maker:
 
 
 def _watched(missing: list[Task], total: int) -> Iterator[Task]:
-    """Pass the tasks on, with a line on stderr after each: how far, and how long the rest will take."""
+    """Pass the tasks on, with a line on stderr after each: how many are done, the time left."""
     started, before = monotonic(), total - len(missing)
     if before:
         print(f"{before} of {total} clips are there already", file=sys.stderr)

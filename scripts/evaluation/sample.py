@@ -83,7 +83,7 @@ class Bootstrap:
 
 @dataclass(frozen=True)
 class Samples:
-    """The rows that have all of their clips, by name; those that have some, as how many; and the draws for them all."""
+    """Rows by name: those with all of their clips, how many clips others have, the common draws."""
 
     rows: Mapping[str, Sample]
     unfinished: Mapping[str, int]
@@ -91,7 +91,7 @@ class Samples:
 
     @classmethod
     def of(cls, results: Results, tasks: Iterable[Task]) -> Samples:
-        """Of results; the tasks are of all rows that there could be, of the same prompts and seeds for each."""
+        """Of results; the tasks are of all possible rows, each of the same prompts and seeds."""
         by_row: dict[str, list[Task]] = {}
         for task in tasks:
             by_row.setdefault(task.row, []).append(task)
@@ -107,7 +107,7 @@ class Samples:
 
 
 def operations_a_pass(role: str) -> float:
-    """Counted operations of one pass of an embedded expert over a clip; the VAE and the text encoder are left out."""
+    """Counted operations of one pass of an embedded expert over a clip, without VAE and text."""
     return costs()[f"tiny_{role}"].flops(FRAMES, SIZE, SIZE)
 
 

@@ -1,4 +1,4 @@
-"""Does the direction follow the word? The same seed and prompt, with only the motion word swapped."""
+"""Does the direction follow the word? The same seed and prompt, only the motion word swapped."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def with_motion(prompt: Prompt, motion: str) -> Prompt:
 
 
 def signs(results: Results, rows: Mapping[str, str], prompts: Sequence[Prompt], seeds: int) -> str:
-    """A Markdown table: the share of pairs whose two clips move in the two directions that were asked for."""
+    """A Markdown table: the share of pairs whose two clips move in the directions asked for."""
     lines = []
     for row, made_with in rows.items():
         shares = [_share(results, row, made_with, prompts, seeds, pair) for pair in OPPOSITES]

@@ -1,9 +1,11 @@
-"""How sure a number is: bootstrap intervals over prompts, and paired comparisons of rows (Efron and Tibshirani, 1993).
+"""How sure a number is: bootstrap intervals over prompts, and paired comparisons of rows.
 
-Clips of one prompt are alike, so prompts are drawn, with all of their clips, and not clips. What is computed from the
-drawn prompts is a vector, `(1 + replicate,)`: first from all prompts once, the estimate, then from every draw. Two rows
-are compared on the same draws, by the difference or the ratio of their vectors: what a prompt makes hard for both
-cancels out.
+Efron and Tibshirani, An Introduction to the Bootstrap, 1993.
+
+Clips of one prompt are alike, so prompts are drawn, with all of their clips, and not clips. What is
+computed from the drawn prompts is a vector, `(1 + replicate,)`: first from all prompts once, the
+estimate, then from every draw. Two rows are compared on the same draws, by the difference or the
+ratio of their vectors: what a prompt makes hard for both cancels out.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ class Interval:
 
 
 def draws(prompts: int, replicates: int = REPLICATES, seed: int = 0) -> Tensor:
-    """How often each prompt is drawn, `(1 + replicate, prompt)`: first each once; every row sums to their number."""
+    """How often each prompt is drawn, `(1 + replicate, prompt)`; at first each once."""
     drawn = torch.randint(
         prompts, (replicates, prompts), generator=torch.Generator().manual_seed(seed)
     )
@@ -48,13 +50,13 @@ def draws(prompts: int, replicates: int = REPLICATES, seed: int = 0) -> Tensor:
 
 
 def mean(values: Tensor, drawn: Tensor) -> Tensor:
-    """The drawn prompts' mean of a value for each prompt `(prompt,)`; a prompt whose value is NaN has none."""
+    """The drawn prompts' mean of a value `(prompt,)`; a prompt whose value is NaN has none."""
     known = ~values.isnan()
     return drawn @ values.double().nan_to_num() / (drawn @ known.double())
 
 
 def median(values: Tensor, drawn: Tensor) -> Tensor:
-    """The drawn prompts' median of a value for each prompt `(prompt,)`: the lower one where there are two."""
+    """The drawn prompts' median of a value `(prompt,)`: the lower one where there are two."""
     ordered, places = values.double().sort()
     below = drawn[:, places].cumsum(dim=1)
     return ordered[(below < len(values) / 2).sum(dim=1)]
@@ -68,7 +70,10 @@ def interval(computed: Tensor) -> Interval:
 
 
 def less_bias(computed: Tensor) -> Tensor:
-    """The same with the draws moved so that their mean is the estimate: for what drawing again adds to by itself."""
+    """The same with the draws moved so that their mean is the estimate.
+
+    For what drawing again adds to by itself.
+    """
     return torch.cat((computed[:1], computed[1:] - (computed[1:].mean() - computed[0])))
 
 
@@ -106,7 +111,7 @@ class Moments:
 
 
 class Frechet:
-    """Frechet distances of drawn prompts' features to the same prompts' reference features, as normal distributions.
+    """Frechet distances, as normal distributions, of drawn prompts' features to their references'.
 
     Args:
         reference: of the reference features.

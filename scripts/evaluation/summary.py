@@ -11,20 +11,22 @@ from evaluation.sections import Section
 from evaluation.statistics import LEVEL, REPLICATES
 
 LEGEND = f"""\
-A number is that of all clips, with its {LEVEL:.0%} interval in brackets: {REPLICATES} times as many prompts were drawn
-from the prompts, with all of their clips. For the interval of a share, one more prompt is right and one wrong: what is
-right in all prompts is not certain yet. A difference is that of a row to the named one on the same draws; **bold**
-where its interval excludes zero, and only then are two rows called different. One in twenty is bold by chance where
-there is no difference.
+A number is that of all clips, with its {LEVEL:.0%} interval in brackets: {REPLICATES} times as many
+prompts were drawn from the prompts, with all of their clips. For the interval of a share, one more
+prompt is right and one wrong: what is right in all prompts is not certain yet. A difference is that
+of a row to the named one on the same draws; **bold** where its interval excludes zero, and only
+then are two rows called different. One in twenty is bold by chance where there is no difference.
 
-Flicker: mean change of still background between frames, in levels of 0-255. Feature distance: Frechet, of the judge's
-features to those of other renders of the same attributes (it depends on the number of clips). Contrast and sharpness:
-over a render of what the clip shows. Motion, shape, colour, background: share of clips, or of single frames, that the
-judge finds right; all four: of clips in which all are. Jitter: of the object around its path, percent of the side.
-Subject consistency: cosine similarity of the judge's features between frames. Colour shift: of the object's mean hue,
-degrees. Amplitude: of the motion, 1 as rendered, 0 for what stands still. Evaluations and passes: a clip's, of control,
-spatial and temporal expert (a guided evaluation is two passes). Operations: counted, of these passes; text encoder and
-VAE, the same for all rows, are left out. Seconds: median over prompts.
+Flicker: mean change of still background between frames, in levels of 0-255. Feature distance:
+Frechet, of the judge's features to those of other renders of the same attributes (it depends on the
+number of clips). Contrast and sharpness: over a render of what the clip shows. Motion, shape,
+colour, background: share of clips, or of single frames, that the judge finds right; all four: of
+clips in which all are. Jitter: of the object around its path, percent of the side. Subject
+consistency: cosine similarity of the judge's features between frames. Colour shift: of the object's
+mean hue, degrees. Amplitude: of the motion, 1 as rendered, 0 for what stands still. Evaluations and
+passes: a clip's, of control, spatial and temporal expert (a guided evaluation is two passes).
+Operations: counted, of these passes; text encoder and VAE, the same for all rows, are left out.
+Seconds: median over prompts.
 """
 
 
@@ -45,7 +47,7 @@ COSTS: tuple[Fact, ...] = (
 
 
 def summary(samples: Samples, sections: Sequence[Section]) -> str:
-    """Each section's numbers and comparisons, of the rows that are there, then what was seen and the rest of all."""
+    """Each section's numbers and comparisons of the rows there are; what was seen; the rest."""
     parts = [part for section in sections for part in _told(section, samples)]
     parts += ["## What is seen", _numbers(samples.rows, SEEN, samples.bootstrap)]
     parts += ["## The rest", _numbers(samples.rows, REST, samples.bootstrap)]

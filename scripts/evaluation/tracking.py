@@ -1,7 +1,7 @@
-"""Tracking: the four backgrounds are known and still, so what differs from its background is the object.
+"""Tracking: the four backgrounds are known and still, so what differs from one is the object.
 
-A shadow only darkens its background, and a decoded background is a little brighter or darker than the rendered one: a
-pixel counts as object where no scaled background colour comes near it.
+A shadow only darkens its background, and a decoded background is a little brighter or darker than
+the rendered one: a pixel counts as object where no scaled background colour comes near it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class Track:
         mask: `(frame, size, size)`, bool.
         centre: `(frame, 2)`, x and y of the mask's centre of mass, fractions of the side.
         radius: `(frame,)`, of a disc of the mask's area, fractions of the side.
-        found: `(frame,)`, bool; elsewhere centre and radius are those of the nearest frame in which it was found.
+        found: `(frame,)`, bool; elsewhere centre and radius are those of the nearest frame in which
+            it was found.
     """
 
     background: str
@@ -64,7 +65,7 @@ class Fit:
         return float(100 * self.residual[:, :2].square().sum(dim=1).mean().sqrt())
 
     def scene(self, shape: str, colour: str, background: str) -> Scene:
-        """The scene with this place, size and motion (as rendered: the amplitude is not a scene's to say)."""
+        """The scene with this place, size and motion; an amplitude is nothing that a scene says."""
         motion = self.motion if self.motion in MOTIONS else "standing still"
         still = self.fitted.mean(dim=0) - (path(_nominal(motion), len(self.fitted)) - _rest()).mean(
             dim=0
@@ -90,7 +91,7 @@ def track(clip: Tensor) -> Track:
 
 
 def fit(track: Track, shape: str, colour: str) -> Fit:
-    """Least squares over the eight motions; place and size are free, the amplitude within `AMPLITUDES`."""
+    """Least squares over the eight motions; place and size are free, amplitudes in `AMPLITUDES`."""
     measured = scene_path(track, shape, colour)
     frames, weight = len(measured), track.found.float()[:, None]
     if weight.mean() < 0.5:
@@ -103,7 +104,7 @@ def fit(track: Track, shape: str, colour: str) -> Fit:
 
 
 def scene_path(track: Track, shape: str, colour: str) -> Tensor:
-    """The track in a scene's own terms `(frame, 3)`: a shape's centre and radius are not its mask's."""
+    """The track as a scene has it, `(frame, 3)`: a shape's centre and radius are not its mask's."""
     dx, dy, share = _calibration(shape, colour, track.background)
     radius = track.radius / share
     return torch.stack(
@@ -112,7 +113,7 @@ def scene_path(track: Track, shape: str, colour: str) -> Tensor:
 
 
 def mask_place(scene: Scene, placed: Tensor) -> Tensor:
-    """The inverse: a mask's centre x, y and radius `(..., 3)` for a scene's shape at x, y with a radius `(..., 3)`."""
+    """The inverse: from x, y and radius of a scene's shape, `(..., 3)`, to those of its mask."""
     dx, dy, share = _calibration(scene.shape, scene.colour, scene.background)
     x, y, radius = placed.unbind(dim=-1)
     return torch.stack((x + dx * radius, y + dy * radius, radius * share), dim=-1)
@@ -167,7 +168,7 @@ def _mean(values: Tensor, weight: Tensor) -> Tensor:
 
 @functools.cache
 def _calibration(shape: str, colour: str, background: str) -> tuple[float, float, float]:
-    """Of a shape of radius 1: its mask's centre of mass x, y, and the radius of a disc of the same area.
+    """Of a shape of radius 1: its mask's centre of mass x, y, and the radius of as large a disc.
 
     Colour and background matter a little: a blue rim in the shade is hardly seen at night.
     """

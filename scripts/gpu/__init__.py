@@ -1,1 +1,1 @@
-"""What a GPU makes of confiner at published sizes: networks without weight files, measurements, tables."""
+"""What a GPU makes of confiner at published sizes: networks without files, measurements, tables."""

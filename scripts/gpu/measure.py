@@ -1,4 +1,4 @@
-"""One row: a video made several times over by the product's own run, or by diffusers, timed and watched."""
+"""One row: a video made several times by the product's own run, or by diffusers, and timed."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def temporal_alone(steps: int) -> dict[str, tuple[str, ...]]:
 
 @dataclass(frozen=True)
 class Setup:
-    """What all cases share: models without weights, device and precision as the product names them, repeats."""
+    """What all cases share: models without weights, device and precision by name, repeats."""
 
     models: Models
     device: str = "auto"
@@ -82,8 +82,8 @@ class Case:
     def settings(self, setup: Setup) -> Settings:
         """As the command line would have them, checked; but for the models."""
         words = {
-            "height": self.height, "width": self.width, "num_frames": self.num_frames, "device": setup.device,
-            "dtype": setup.dtype, "memory": self.memory,
+            "height": self.height, "width": self.width, "num_frames": self.num_frames,
+            "device": setup.device, "dtype": setup.dtype, "memory": self.memory,
         }  # fmt: skip
         overrides = (
             f"experts={self.experts}",
@@ -109,7 +109,10 @@ class Made:
 
 @dataclass(frozen=True)
 class Row:
-    """A case and what was measured of it; what was not is None or empty. Sizes are bytes, stages the medians."""
+    """A case and what was measured of it; what was not is None or empty.
+
+    Sizes are in bytes, stages are medians in seconds.
+    """
 
     experts: str
     height: int
@@ -201,7 +204,7 @@ def memory_name(settings: Settings, device: torch.device, dtype: torch.dtype) ->
 
 
 def with_confiner(settings: Settings, memory: str) -> Made:
-    """One run of the product, whole: a folder with both videos, the contact sheet and the record."""
+    """One run of the product, whole: a folder with both videos, contact sheet and record."""
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
         started = time.perf_counter()
         video = run(replace(settings, memory=memory), Place(Path(folder)), {})
@@ -214,7 +217,7 @@ def with_confiner(settings: Settings, memory: str) -> Made:
 
 
 def with_diffusers(settings: Settings) -> Callable[[], Made]:
-    """AnimateDiffPipeline on the control expert's networks, four Euler steps, its frames written by our encoder."""
+    """AnimateDiffPipeline on the control expert's networks, four Euler steps, by our encoder."""
     pipeline: Any = None
 
     def make() -> Made:
@@ -223,8 +226,9 @@ def with_diffusers(settings: Settings) -> Callable[[], Made]:
             started = time.perf_counter()
             pipeline = pipeline or animatediff(settings)
             frames = pipeline(
-                PROMPT, num_frames=settings.num_frames, height=settings.height, width=settings.width,
-                num_inference_steps=4, guidance_scale=1.0, generator=torch.Generator().manual_seed(1), output_type="np",
+                PROMPT, num_frames=settings.num_frames, height=settings.height,
+                width=settings.width, num_inference_steps=4, guidance_scale=1.0,
+                generator=torch.Generator().manual_seed(1), output_type="np",
             ).frames[0]  # fmt: skip
             pixels, path = torch.from_numpy(frames), Path(folder) / "video.mp4"
             size = (pixels.shape[1], pixels.shape[2])
@@ -246,16 +250,16 @@ def animatediff(settings: Settings) -> Any:
     dtype, memory = dtype_of(settings.dtype, device), POLICIES["high"]
     text = load_expert("control", control, device, dtype, memory).text
     scheduler = EulerDiscreteScheduler(
-        beta_schedule=control.beta_schedule, beta_start=control.beta_start, beta_end=control.beta_end,
-        timestep_spacing="trailing",
+        beta_schedule=control.beta_schedule, beta_start=control.beta_start,
+        beta_end=control.beta_end, timestep_spacing="trailing",
     )  # fmt: skip
     unet = next(
         module for module in RESIDENCE.modules.values() if isinstance(module, UNetMotionModel)
     )
     pipeline = AnimateDiffPipeline(
         vae=load_decoder(settings.expert("spatial"), device, dtype, memory).vae(),
-        text_encoder=text.encoder(), tokenizer=text.tokenizer, unet=unet.to(device), motion_adapter=None,
-        scheduler=scheduler,
+        text_encoder=text.encoder(), tokenizer=text.tokenizer, unet=unet.to(device),
+        motion_adapter=None, scheduler=scheduler,
     )  # fmt: skip
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
@@ -274,8 +278,9 @@ def _times(made: Iterable[Made]) -> dict[str, Any]:
         name: statistics.median(each.stages[name] for each in others) for name in first.stages
     }
     return {
-        "first_seconds": first.seconds, "seconds": statistics.median(each.seconds for each in others),
-        "stages": stages, "evaluations": dict(first.evaluations), "passes": dict(first.passes),
+        "first_seconds": first.seconds,
+        "seconds": statistics.median(each.seconds for each in others), "stages": stages,
+        "evaluations": dict(first.evaluations), "passes": dict(first.passes),
         "video_bytes": first.video_bytes,
     }  # fmt: skip
 
@@ -292,7 +297,10 @@ def _memory(device: torch.device) -> dict[str, Any]:
 def costs_of(
     settings: Settings, memory: str, dtype: torch.dtype, passes: Mapping[str, int], decoded: int
 ) -> dict[str, Any]:
-    """Operations of so many passes and decoded frames, and the product's estimate of memory (published networks)."""
+    """Operations of so many passes and decoded frames, and the product's estimate of memory.
+
+    The networks are published ones, whose costs are in the table.
+    """
     size, table = (int(settings.length), *settings.size), costs()
     asked = {role: count for role, count in passes.items() if count}
     unets = [

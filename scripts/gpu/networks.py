@@ -1,11 +1,12 @@
-"""Experts of published sizes without their weights: folders of configs, and random numbers where they are loaded.
+"""Experts of published sizes without their weights: folders of configs, random numbers as loaded.
 
-`Models` writes a folder for each model of an expert set: the configs that come with the package, a tokenizer, and files
-of weights with nothing in them. The product finds and checks them as ever; only where it would read a network's
-weights, `random_weights` draws them instead: on the device, in the precision that they are used in, once. Matrices and
-kernels are normal with variance 1 / fan-in, norms 1, biases 0: so every network's output keeps to a few units, whatever
-it is given, as its last norm sees to it. The VAE's last convolution is a tenth of that, for frames of little contrast,
-which take the encoder no longer than a video does.
+`Models` writes a folder for each model of an expert set: the configs that come with the package, a
+tokenizer, and files of weights with nothing in them. The product finds and checks them as ever;
+only where it would read a network's weights, `random_weights` draws them instead: on the device, in
+the precision that they are used in, once. Matrices and kernels are normal with variance 1 / fan-in,
+norms 1, biases 0: so every network's output keeps to a few units, whatever it is given, as its last
+norm sees to it. The VAE's last convolution is a tenth of that, for frames of little contrast, which
+take the encoder no longer than a video does.
 """
 
 from __future__ import annotations
@@ -39,11 +40,15 @@ SMALL: dict[str, dict[str, Any]] = {
     "unet": {"block_out_channels": (32, 64), "layers_per_block": 1, "cross_attention_dim": 32},
     "motion_adapter": {"block_out_channels": (32, 64), "motion_layers_per_block": 1},
     "text_encoder": {
-        "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 1,
+        "hidden_size": 32, "intermediate_size": 64,
+        "num_hidden_layers": 1, "num_attention_heads": 1,
     },
     "vae": {"block_out_channels": (32, 32, 32, 32), "layers_per_block": 1},
 }  # fmt: skip
-"""A tenth of the channels and half of the layers or fewer; norms of 32 groups and heads of 32 channels still fit."""
+"""A tenth of the channels and half of the layers or fewer.
+
+Norms of 32 groups and heads of 32 channels still fit.
+"""
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 DECODED: Counter[torch.dtype] = Counter()
 """Frames that VAEs have decoded in this process, by the precision that they were decoded in."""

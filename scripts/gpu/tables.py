@@ -1,4 +1,4 @@
-"""Rows as Markdown tables. A number that was not measured, or a cost that is not known, is a dash."""
+"""Rows as Markdown tables. What was not measured, or is not known, is a dash."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from gpu.measure import ROLES, Row
 GIB = 2**30
 DASH = "–"
 NOTES = """\
-A run is all that `confiner generate` does once the networks' files are read: text, both stages, two videos decoded and
-encoded, the contact sheet and the record. *First*: the networks come from the host's memory and the size is new;
-*then*: the median of the runs after it, on which frames a second and stages are based. *Evaluations* and *passes*:
-control + spatial + temporal; a guided evaluation is two passes. Of the runs, *unguided* ones have no guidance in the
-refinement (`scheduler.guidance_interval=[0.35,1.0]`); `control_4` is the control expert alone, `temporal_N` the
-temporal one in N guided DDIM steps, `animatediff_4` diffusers' AnimateDiffPipeline on the control expert's networks.
-*Text*: reading the prompts; *files*: the rest of a run, such as waiting for the encoder and checking what it wrote.
-*TFLOP/s* of UNets are over structure and refinement. Weights are random: times are those of real ones, pictures are
-not."""
+A run is all that `confiner generate` does once the networks' files are read: text, both stages, two
+videos decoded and encoded, the contact sheet and the record. *First*: the networks come from the
+host's memory and the size is new; *then*: the median of the runs after it, on which frames a second
+and stages are based. *Evaluations* and *passes*: control + spatial + temporal; a guided evaluation
+is two passes. Of the runs, *unguided* ones have no guidance in the refinement
+(`scheduler.guidance_interval=[0.35,1.0]`); `control_4` is the control expert alone, `temporal_N`
+the temporal one in N guided DDIM steps, `animatediff_4` diffusers' AnimateDiffPipeline on the
+control expert's networks. *Text*: reading the prompts; *files*: the rest of a run, such as waiting
+for the encoder and checking what it wrote. *TFLOP/s* of UNets are over structure and refinement.
+Weights are random: times are those of real ones, pictures are not."""
 
 
 def report(header: Mapping[str, Any], rows: Sequence[Row]) -> str:
@@ -37,8 +38,8 @@ def report(header: Mapping[str, Any], rows: Sequence[Row]) -> str:
 def runs(rows: Iterable[Row]) -> Iterator[str]:
     """Every row: seconds, frames a second, counts, memory."""
     yield from _head(
-        "set", "size", "run", "memory", "first, s", "then, s", "frames/s", "evaluations", "passes", "peak, GiB",
-        "reserved, GiB",
+        "set", "size", "run", "memory", "first, s", "then, s", "frames/s", "evaluations", "passes",
+        "peak, GiB", "reserved, GiB",
     )  # fmt: skip
     for row in rows:
         if row.failure:
@@ -50,16 +51,16 @@ def runs(rows: Iterable[Row]) -> Iterator[str]:
         )
         yield _line(
             *_names(row), row.memory, _number(row.first_seconds, 2), _number(row.seconds, 2),
-            _number(_over(row.num_frames, row.seconds), 2), *counts, _number(_over(row.peak_bytes, GIB), 2),
-            _number(_over(row.reserved_bytes, GIB), 2),
+            _number(_over(row.num_frames, row.seconds), 2), *counts,
+            _number(_over(row.peak_bytes, GIB), 2), _number(_over(row.reserved_bytes, GIB), 2),
         )  # fmt: skip
 
 
 def stages(rows: Iterable[Row], matmul: float | None) -> Iterator[str]:
     """Every row that was made: seconds a stage, and operations beside what the device can do."""
     yield from _head(
-        "set", "size", "run", "memory", "text, s", "structure, s", "refinement, s", "decode, s", "files, s",
-        "UNets, TFLOP", "TFLOP/s", "of matmul", "VAE, TFLOP", "TFLOP/s",
+        "set", "size", "run", "memory", "text, s", "structure, s", "refinement, s", "decode, s",
+        "files, s", "UNets, TFLOP", "TFLOP/s", "of matmul", "VAE, TFLOP", "TFLOP/s",
     )  # fmt: skip
     for row in rows:
         if not row.stages:
@@ -70,8 +71,9 @@ def stages(rows: Iterable[Row], matmul: float | None) -> Iterator[str]:
         unets, vae = _over(row.unet_flops, 1e12), _over(row.vae_flops, 1e12)
         speed = _over(unets, row.sampling)
         yield _line(
-            *_names(row), row.memory, *(_number(value, 3) for value in seconds), _number(unets, 1), _number(speed, 1),
-            _number(_over(speed, matmul), 2), _number(vae, 1), _number(_over(vae, row.stages.get("decode")), 1),
+            *_names(row), row.memory, *(_number(value, 3) for value in seconds), _number(unets, 1),
+            _number(speed, 1), _number(_over(speed, matmul), 2), _number(vae, 1),
+            _number(_over(vae, row.stages.get("decode")), 1),
         )  # fmt: skip
 
 
@@ -97,7 +99,7 @@ def memories(rows: Iterable[Row]) -> Iterator[str]:
 
 
 def ratios(rows: Iterable[Row]) -> Iterator[str]:
-    """Confiner's runs beside the longest run of the temporal expert alone: measured, and as operations have it."""
+    """Confiner's runs beside the longest of the temporal expert alone: measured, and counted."""
     yield from _head(
         "set",
         "size",
@@ -120,7 +122,8 @@ def ratios(rows: Iterable[Row]) -> Iterator[str]:
         other = max(alone, key=lambda each: each.passes["temporal"])
         yield _line(
             *_names(row), other.run, _number(_over(other.seconds, row.seconds), 2),
-            _number(_over(_flops(other), _flops(row)), 2), _number(_over(other.sampling, row.sampling), 2),
+            _number(_over(_flops(other), _flops(row)), 2),
+            _number(_over(other.sampling, row.sampling), 2),
             _number(_over(other.unet_flops, row.unet_flops), 2),
         )  # fmt: skip
 

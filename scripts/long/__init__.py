@@ -1,1 +1,1 @@
-"""How well long videos hold together: rows, metrics, results, tables and pictures of scripts/ablate_long.py."""
+"""How well long videos hold together: rows, metrics, tables, pictures of scripts/ablate_long.py."""

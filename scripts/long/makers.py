@@ -70,7 +70,10 @@ def source(row: str, num_frames: int, overrides: Sequence[str]) -> Source:
 
 
 def made_with(row: str, num_frames: int, overrides: Sequence[str]) -> str:
-    """Eight digits that change with whatever is set for a row: the results of other settings are not its own."""
+    """Eight digits that change with whatever is set for a row.
+
+    The results of other settings are not its own.
+    """
     told: tuple[Any, ...] = (num_frames, FREE_NOISE.get(row))
     if row in CONFINER or row == PEERS[0]:
         settings = _settings(row, num_frames if row in CONFINER else FRAMES, tuple(overrides))
@@ -118,15 +121,19 @@ def _sums(clips: Sequence[Made]) -> tuple[dict[str, int], dict[str, int]]:
 
 
 def _free_noise(steps: int, num_frames: int, device: torch.device) -> Maker:
-    """The long videos of diffusers, with its defaults. A pass over the whole video counts one for each 16 frames."""
+    """The long videos of diffusers, with its defaults.
+
+    A pass over the whole video counts one for each 16 frames.
+    """
     pipeline = _animatediff(device)
     passes = {"control": steps * math.ceil(num_frames / FRAMES)}
 
     def make(prompt: Prompt, seed: int) -> Made:
         with _quiet():
             frames: Tensor = pipeline(
-                prompt.text, num_frames=num_frames, height=SIZE, width=SIZE, num_inference_steps=steps,
-                guidance_scale=1.0, generator=torch.Generator().manual_seed(seed), output_type="pt",
+                prompt.text, num_frames=num_frames, height=SIZE, width=SIZE,
+                num_inference_steps=steps, guidance_scale=1.0,
+                generator=torch.Generator().manual_seed(seed), output_type="pt",
             ).frames[0]  # fmt: skip
         return Made(levels(frames.float().cpu()), {"control": steps}, passes)
 

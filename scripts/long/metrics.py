@@ -1,4 +1,4 @@
-"""What a long video shows from end to end: the right things, without drifting, repeating itself or standing still."""
+"""What a long video shows from end to end: the right things, or drift, repeats and stand-stills."""
 
 from __future__ import annotations
 
@@ -20,11 +20,15 @@ SATURATED = 0.2
 """Colour (largest minus smallest channel) from which on a pixel has a hue."""
 APART = 2
 UNMOVED = 1e-4
-"""Mean square, in [0, 1], below which a segment has nothing of its own beside the video's mean frame."""
+"""Mean square, in [0, 1], below which a segment has nothing beside the video's mean frame."""
 
 
 def judged(clip: Tensor) -> list[Verdict]:
-    """A verdict for every `FRAMES` frames, of the last maybe fewer, of a clip `(frame, 3, size, size)` in [0, 1]."""
+    """A verdict for every `FRAMES` frames, of the last maybe fewer.
+
+    Args:
+        clip: `(frame, 3, size, size)` in [0, 1].
+    """
     return [judge(part) for part in _segments(clip)]
 
 
@@ -34,7 +38,7 @@ def features_of(verdicts: Sequence[Verdict]) -> Tensor:
 
 
 def right_frames(verdicts: Sequence[Verdict], scene: Scene) -> dict[str, float]:
-    """The share of single frames that show the scene's shape, colour, background, and all three (`looks`)."""
+    """The share of frames with the scene's shape, colour, background, and all three (`looks`)."""
     seen, wanted = _looks(verdicts), tuple(getattr(scene, name) for name in LOOKS)
     shares = {
         name: [frame[place] == wanted[place] for frame in seen] for place, name in enumerate(LOOKS)
@@ -62,8 +66,8 @@ def motion_segments(verdicts: Sequence[Verdict], scene: Scene) -> float:
 def movement(verdicts: Sequence[Verdict]) -> dict[str, float]:
     """How much the object moves from frame to frame inside segments, in percent.
 
-    `movement`: mean distance of its centre from where it was, of the side; `resizing`: mean absolute change of its
-    radius, of the radius.
+    `movement`: mean distance of its centre from where it was, of the side; `resizing`: mean
+    absolute change of its radius, of the radius.
     """
     steps = torch.cat([verdict.track.centre.diff(dim=0).norm(dim=1) for verdict in verdicts])
     sizes = torch.cat(
@@ -73,14 +77,16 @@ def movement(verdicts: Sequence[Verdict]) -> dict[str, float]:
 
 
 def drift(clip: Tensor) -> dict[str, float]:
-    """The last segment against the first, both whole, so that a motion's phases are the same in both.
+    """The last segment against the first, both whole: a motion's phases are the same in both.
 
     Args:
-        clip: `(frame, 3, size, size)` in [0, 1]; of a short one the first half is compared with the last.
+        clip: `(frame, 3, size, size)` in [0, 1]; of a short one the first half is compared with the
+            last.
 
     Returns:
-        `brightness` (mean luma), `contrast` (luma's standard deviation inside frames) and `sharpness` (mean absolute
-        Laplacian of luma): relative change, 0.1 is 10 % more; `hue`: turn of the mean hue in degrees, in (-180, 180].
+        `brightness` (mean luma), `contrast` (luma's standard deviation inside frames) and
+        `sharpness` (mean absolute Laplacian of luma): relative change, 0.1 is 10 % more; `hue`:
+        turn of the mean hue in degrees, in (-180, 180].
     """
     count = min(FRAMES, max(1, len(clip) // 2))
     first, last = _appearance(clip[:count]), _appearance(clip[-count:])
@@ -93,16 +99,18 @@ def drift(clip: Tensor) -> dict[str, float]:
 
 
 def repetition(clip: Tensor) -> dict[str, float]:
-    """How alike segments are that are not neighbours: cosine similarity of pixels without the video's mean frame.
+    """How alike segments are that are not neighbours.
 
-    Two segments beside each other of one still scene both have next to nothing of their own: they are alike (1).
+    Cosine similarity of pixels without the video's mean frame.
+    Two segments beside each other of one still scene both have next to nothing of their own: they
+    are alike (1).
 
     Args:
         clip: `(frame, 3, size, size)` in [0, 1].
 
     Returns:
-        `repetition` (the highest) and `repetition_mean` over pairs of whole segments of `FRAMES` frames at least
-        `APART` apart; NaN where there is none.
+        `repetition` (the highest) and `repetition_mean` over pairs of whole segments of `FRAMES`
+        frames at least `APART` apart; NaN where there is none.
     """
     own = _segments(clip - clip.mean(dim=0))
     segments = [part.flatten() for part in own if len(part) == FRAMES]

@@ -23,7 +23,10 @@ _LIMITS = (0.1, 30.0)
 
 @dataclass(frozen=True)
 class Panel:
-    """A column of the results as a panel, from 0 on; with `log` what lies outside of 0.1 to 30 is at its edge."""
+    """A column of the results as a panel, from 0 on.
+
+    With `log`, what lies outside of 0.1 to 30 is at its edge.
+    """
 
     title: str
     column: str

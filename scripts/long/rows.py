@@ -1,4 +1,4 @@
-"""The rows of the tables as data: confiner's own, what each strategy is worth, and what others would do."""
+"""The rows of the tables as data: confiner's own, each strategy's worth, what others would do."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ CLIP: tuple[str, ...] = ("scheduler=confiner_9",)
 """How the independent clips of `naive_concatenation` are made, each with a seed of its own."""
 
 FREE_NOISE: dict[str, int] = {"free_noise_4": 4, "free_noise_9": 9, "free_noise_25": 25}
-"""diffusers' AnimateDiffPipeline with FreeNoise on the embedded control expert, by its number of steps."""
+"""diffusers' AnimateDiffPipeline with FreeNoise on the embedded control expert, by steps."""
 
 FLOOR = "renders"
-"""The prompt's 16 rendered frames over and over: what the metrics say of clips that nothing is wrong with."""
+"""The prompt's 16 rendered frames over and over: clips that nothing is wrong with."""
 
 PEERS = ("naive_concatenation", *FREE_NOISE)
 ROWS = (FLOOR, *CONFINER, *PEERS)
 
 FOLLOWS_ITSELF = ("standing still", "swinging from side to side", "pulsing")
-"""Motions whose clip can follow itself without a jump; the others have a direction and would start over."""
+"""Motions whose clip can follow itself without a jump; others have a direction, and start over."""
 KINDS = ("follows itself", "has a direction")
 
 

@@ -1,4 +1,4 @@
-"""The loop: every row makes a video of every prompt and seed, which is judged, measured and kept."""
+"""The loop: every row makes a video of every prompt and seed, which is measured and kept."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ SPACES = ("pixels", "features")
 METRICS = (
     *(f"{name}_{space}" for space in SPACES
       for name in ("change", "structure_seam", "seam_near", "window_seam", "window_seam_largest")),
-    "shape_frames", "colour_frames", "background_frames", "looks_frames", "subject_consistency", "motion_segments",
-    "drift_brightness", "drift_contrast", "drift_sharpness", "drift_hue", "repetition", "repetition_mean", "movement",
-    "resizing",
+    "shape_frames", "colour_frames", "background_frames", "looks_frames", "subject_consistency",
+    "motion_segments", "drift_brightness", "drift_contrast", "drift_sharpness", "drift_hue",
+    "repetition", "repetition_mean", "movement", "resizing",
 )  # fmt: skip
 COSTS = (
     "seconds_per_frame", "passes_per_segment",

@@ -1,4 +1,4 @@
-"""Where the seams of a long video are, and how much larger the change across them is than the change elsewhere."""
+"""Where the seams of a long video are, and how much larger the change is there than elsewhere."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ class Seams:
 
     Attributes:
         structures: the first frame of every structure but the first.
-        windows: for every refinement window but the first, the frames at which it meets the one before it: its first,
-            or, where they overlap, all that they share and the one after them.
+        windows: for every refinement window but the first, the frames at which it meets the one
+            before it: its first, or, where they overlap, all that they share and the one after
+            them.
     """
 
     structures: tuple[int, ...]
@@ -48,7 +49,11 @@ class Seams:
 
 
 def pixel_changes(clip: Tensor) -> Tensor:
-    """Mean absolute difference of consecutive frames, `(frame - 1,)`, of a clip `(frame, 3, size, size)` in [0, 1]."""
+    """Mean absolute difference of consecutive frames, `(frame - 1,)`.
+
+    Args:
+        clip: `(frame, 3, size, size)` in [0, 1].
+    """
     return clip.diff(dim=0).abs().mean(dim=(1, 2, 3))
 
 
@@ -58,10 +63,11 @@ def feature_changes(features: Tensor) -> Tensor:
 
 
 def ratios(changes: Tensor, seams: Seams, floor: float) -> dict[str, float]:
-    """Changes at seams over the median change inside structures; 1 cannot be seen. NaN where there is no such seam.
+    """Changes at seams over the median change inside structures; 1 cannot be seen.
 
-    The median is over all changes inside structures, so that it is the same set for every row; windows that meet there
-    hardly move it. Numerator and denominator are at least `floor`: what stands perfectly still has the ratio 1.
+    NaN where there is no such seam. The median is over all changes inside structures, so that it is
+    the same set for every row; windows that meet there hardly move it. Numerator and denominator
+    are at least `floor`: what stands perfectly still has the ratio 1.
 
     Args:
         changes: `(frame - 1,)`, from each frame to the next.
@@ -70,9 +76,11 @@ def ratios(changes: Tensor, seams: Seams, floor: float) -> dict[str, float]:
 
     Returns:
         `structure_seam`: the mean over structure seams.
-        `seam_near`: the mean over them of the largest change within `NEAR` frames, since a bridged jump hides there.
+        `seam_near`: the mean over them of the largest change within `NEAR` frames, since a bridged
+            jump hides there.
         `window_seam`: the mean over all changes where windows meet, first over each overlap.
-        `window_seam_largest`: the mean over windows of the largest change there (of an overlap of 4 frames, one of 5).
+        `window_seam_largest`: the mean over windows of the largest change there (of an overlap of 4
+            frames, one of 5).
     """
     ordinary = max(_ordinary(changes, seams), floor)
 

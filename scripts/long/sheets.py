@@ -1,4 +1,4 @@
-"""The frames around the first structure seam: kept as strips, shown as one sheet a row for a person to look at."""
+"""The frames around the first structure seam: kept as strips, shown as one sheet a row."""
 
 from __future__ import annotations
 
@@ -22,7 +22,15 @@ MARK = (255, 0, 0)
 
 
 def keep(folder: Path, row: str, prompt: Prompt, seed: int, clip: Tensor) -> None:
-    """Keep the frames `SHOWN` of a video `(frame, 3, size, size)` in [0, 1], if it is one that a sheet shows."""
+    """Keep the frames `SHOWN` of a video, if it is one that a sheet shows.
+
+    Args:
+        folder: of the pictures.
+        row: the row's name.
+        prompt: what the video was made of.
+        seed: what it was made with.
+        clip: `(frame, 3, size, size)` in [0, 1].
+    """
     if prompt.number >= SHEET_PROMPTS or seed != seed_of(prompt, 0):
         return
     path = _strip(folder, row, prompt)

@@ -57,23 +57,26 @@ BY_MOTION = (SEAMS[0], SEAMS[1], SEAMS[2], SUBJECT[5])
 TABLES = {"Seams": SEAMS, "What is seen": SUBJECT, "Drift, repetition, costs": DRIFT}
 
 LEGEND = f"""\
-A cell is over all prompts (those whose motion {KINDS[0]} / those whose motion {KINDS[1]}); n likewise. Standing still,
-swinging and pulsing follow themselves: a clip of them can follow another without a jump. Of the others a clip ends
-where it has arrived, and the next one starts over. The row `renders` is the floor: rendered clips over and over.
+A cell is over all prompts (those whose motion {KINDS[0]} / those whose motion {KINDS[1]}); n
+likewise. Standing still, swinging and pulsing follow themselves: a clip of them can follow another
+without a jump. Of the others a clip ends where it has arrived, and the next one starts over. The
+row `renders` is the floor: rendered clips over and over.
 
-*Seams*: the change between frames there over the median change inside structures; 1 cannot be seen. Medians over
-videos. *Near it*: the largest change within 2 frames of a structure seam. *Window seam*: the mean over all changes
-where refinement windows meet; *its largest*: the largest of them. A change of less than half a level of 0-255 (0.4 in
-the judge's features) counts as that. What has stopped moving has no seams: read them beside *motion_segments*.
+*Seams*: the change between frames there over the median change inside structures; 1 cannot be seen.
+Medians over videos. *Near it*: the largest change within 2 frames of a structure seam. *Window
+seam*: the mean over all changes where refinement windows meet; *its largest*: the largest of them.
+A change of less than half a level of 0-255 (0.4 in the judge's features) counts as that. What has
+stopped moving has no seams: read them beside *motion_segments*.
 
-*Frames right*: share of single frames whose shape, colour and background are the prompt's. *Subject consistency*: share
-of frames that show what most frames show. *motion_segments*: share of segments of 16 frames that move as asked.
-*Movement*: of the object's centre, percent of the side a frame; *resizing*: of its radius, percent a frame; both inside
-segments.
+*Frames right*: share of single frames whose shape, colour and background are the prompt's. *Subject
+consistency*: share of frames that show what most frames show. *motion_segments*: share of segments
+of 16 frames that move as asked. *Movement*: of the object's centre, percent of the side a frame;
+*resizing*: of its radius, percent a frame; both inside segments.
 
-*Drift*: last 16 frames against the first 16, mean of the absolute changes; hue in degrees. *Repetition*: the highest
-cosine similarity (and the mean) between segments at least 2 apart, of pixels without the video's mean frame; segments
-that all stand still have 1. *Passes a segment*: passes through networks for each 16 frames of video.
+*Drift*: last 16 frames against the first 16, mean of the absolute changes; hue in degrees.
+*Repetition*: the highest cosine similarity (and the mean) between segments at least 2 apart, of
+pixels without the video's mean frame; segments that all stand still have 1. *Passes a segment*:
+passes through networks for each 16 frames of video.
 """
 
 

@@ -27,7 +27,10 @@ PARTIAL = 0.08
 
 @torch.no_grad()
 def encode_clips(vae: AutoencoderKL, folder: Path) -> None:
-    """Write `folder/latents.safetensors`: `(clip, 4, 16, 8, 8)` float16 in the order of `training_scenes`."""
+    """Write `folder/latents.safetensors`, in the order of `training_scenes`.
+
+    `(clip, 4, 16, 8, 8)`, float16.
+    """
     path = folder / "latents.safetensors"
     if path.exists():
         return
@@ -54,7 +57,11 @@ class Clips:
     def draw(
         self, generator: torch.Generator, count: int, frames: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """Latents `(count, 4, 16, 8, 8)`, or one frame each `(count, 4, 8, 8)`, and texts `(count, 32, 96)`."""
+        """Clips or, with `frames`, single frames, with texts.
+
+        Returns:
+            Latents `(count, 4, 16, 8, 8)` or `(count, 4, 8, 8)`, and texts `(count, 32, 96)`.
+        """
         chosen = torch.randint(len(self.scenes), (count,), generator=generator)
         latents = self.latents[chosen].float()
         if frames:

@@ -1,4 +1,4 @@
-"""The one training loop: seeded by step, checkpointed, so that a killed run goes on as if nothing had happened."""
+"""The one training loop: seeded by step and checkpointed, so that a kill changes nothing."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ from confiner_cli.files import atomic_write
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
 STEPS_BETWEEN_LINES = 50
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-"""Where networks are trained. What is random is drawn on the CPU, so that it is the same everywhere."""
+"""Where networks are trained. What is random is drawn on the CPU: the same everywhere."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Numbers of one training run. `rates` multiplies the learning rate of parameters whose name holds the key."""
+    """Numbers of one training run.
+
+    `rates` multiplies the learning rate of parameters whose name holds the key.
+    """
 
     name: str
     steps: int
@@ -38,10 +41,10 @@ class Recipe:
 def train(
     recipe: Recipe, module: nn.Module, loss: Callable[[torch.Generator], Tensor], folder: Path
 ) -> nn.Module:
-    """Run `recipe.steps` steps of AdamW (cosine decay, EMA) and return the module with its averaged weights.
+    """Run `recipe.steps` steps of AdamW (cosine decay, EMA); the module gets averaged weights.
 
-    `loss` gets a generator that is keyed by (seed, step) and draws everything random of its step from it. It meets the
-    module on `DEVICE`; the module that is returned is on the CPU again.
+    `loss` gets a generator that is keyed by (seed, step) and draws everything random of its step
+    from it. It meets the module on `DEVICE`; the module that is returned is on the CPU again.
     """
     module.to(DEVICE)
     path = folder / f"{recipe.name}.checkpoint.pt"

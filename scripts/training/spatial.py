@@ -1,4 +1,7 @@
-"""The spatial expert: a small UNet2DConditionModel on single frames, v-prediction on Stable Diffusion's schedule."""
+"""The spatial expert: a small UNet2DConditionModel on single frames.
+
+It predicts v on Stable Diffusion's schedule.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +65,7 @@ def stratified(count: int, generator: torch.Generator, low: int = 0, high: int =
 def noised(
     schedule: NoiseSchedule, clean: Tensor, t: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """`x_t` and the velocity `v = signal * eps - noise * clean` that the networks predict, for a batch of timesteps."""
+    """`x_t` and `v = signal * eps - noise * clean`, which the networks predict, of timesteps."""
     shape = (-1,) + (1,) * (clean.ndim - 1)
     signal, noise = (table[t].float().view(shape) for table in (schedule.signal, schedule.noise))
     eps = torch.randn(clean.shape, generator=generator)

@@ -1,4 +1,7 @@
-"""The text encoder: a BPE tokenizer and a two-layer CLIP that makes a caption's attributes decodable, then frozen."""
+"""The text encoder: a BPE tokenizer and a two-layer CLIP.
+
+It is trained until a caption's attributes can be decoded from it, then frozen.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,7 @@ def random_captions(
 
 
 def build_tokenizer() -> CLIPTokenizer:
-    """CLIP's byte-level BPE with merges learnt on the grammar; every other word falls apart into bytes."""
+    """CLIP's byte-level BPE with merges learnt on the grammar; other words fall into bytes."""
     _, texts = random_captions(random.Random(RECIPE.seed), 20_000, 0.1)
     plain = CLIPTokenizer().backend_tokenizer
     learner = Tokenizer(BPE(end_of_word_suffix="</w>"))
@@ -135,7 +138,7 @@ def train_text(folder: Path) -> tuple[CLIPTokenizer, CLIPTextModel]:
 
 @torch.no_grad()
 def accuracy(reader: Reader, tokenizer: CLIPTokenizer) -> dict[str, float]:
-    """Share of right attributes on captions of combinations that were not held out, fresh wordings."""
+    """Share of right attributes on captions of known combinations in fresh wordings."""
     scenes, texts = random_captions(random.Random(77), 500, 0.0)
     logits, wanted = reader(tokens(tokenizer, texts)), labels(scenes)
     return {

@@ -52,7 +52,7 @@ def unseen(count: int) -> Tensor:
 
 
 def train_vae(folder: Path) -> AutoencoderKL:
-    """Train, set the scaling factor to one over the latents' standard deviation, save as `folder/vae`."""
+    """Train, set the scaling factor to one over the latents' deviation, save as `folder/vae`."""
     vae = build().to(memory_format=torch.channels_last)
 
     def loss(generator: torch.Generator) -> Tensor:
@@ -94,7 +94,7 @@ def train_decoder(folder: Path) -> AutoencoderKL:
 
 
 def reconstruction_loss(decoded: Tensor, pixels: Tensor) -> Tensor:
-    """L1, squared error, and the L1 of the differences between neighbours, which keeps edges crisp."""
+    """L1, squared error, and the L1 of neighbours' differences, which keeps edges crisp."""
     edges = sum(l1_loss(decoded.diff(dim=axis), pixels.diff(dim=axis)) for axis in (2, 3))
     return l1_loss(decoded, pixels) + 2 * mse_loss(decoded, pixels) + 0.5 * edges
 

@@ -1,8 +1,11 @@
-"""The two video experts, both started from the spatial one: control (UNetMotionModel) and temporal (UNet3D).
+"""The two video experts, started from the spatial one.
 
-What made the direction of motion right: the cross-attention that the image expert brings along cannot tell left from
-right (a still image does not show it), so it is trained faster than the rest, never frozen; and the direction is
-decided in the first steps, so timesteps are drawn mostly from there.
+Control is a UNetMotionModel, temporal a UNet3D.
+
+What made the direction of motion right: the cross-attention that the image expert brings along
+cannot tell left from right (a still image does not show it), so it is trained faster than the rest,
+never frozen; and the direction is decided in the first steps, so timesteps are drawn mostly from
+there.
 """
 
 from __future__ import annotations
@@ -27,8 +30,8 @@ from training.text import WIDTH
 BATCH = 4
 FAST, SLOW = 1.5, 0.6
 CONTROL = Recipe(
-    "control", steps=6600, learning_rate=8e-4, ema=0.998, seed=5, rates={"motion_modules": FAST, "attn2": FAST},
-    other_rate=SLOW,
+    "control", steps=6600, learning_rate=8e-4, ema=0.998, seed=5,
+    rates={"motion_modules": FAST, "attn2": FAST}, other_rate=SLOW,
 )  # fmt: skip
 CONTROL_SECOND = replace(CONTROL, name="control_second", steps=5000, learning_rate=5e-4, seed=15)
 CONTROL_THIRD = replace(CONTROL_SECOND, name="control_third", seed=25)
@@ -57,7 +60,7 @@ def build_control(image: UNet2DConditionModel) -> UNetMotionModel:
 
 
 def build_temporal(image: UNet2DConditionModel) -> UNet3DConditionModel:
-    """A 3D UNet that holds every tensor of the spatial one; its temporal layers start as the identity."""
+    """A 3D UNet with every tensor of the spatial one; its temporal layers start as the identity."""
     torch.manual_seed(TEMPORAL.seed)
     unet = UNet3DConditionModel(
         sample_size=8,
@@ -92,7 +95,10 @@ def control_timesteps(count: int, generator: torch.Generator) -> Tensor:
 
 
 def temporal_timesteps(count: int, generator: torch.Generator) -> Tensor:
-    """A third uniform, a third in the noisier half, a third in the noisiest quarter: there motion and colour form."""
+    """A third uniform, a third in the noisier half, a third in the noisiest quarter.
+
+    That is where motion and colour form.
+    """
     low = torch.tensor((0, 500, 750))[torch.randint(3, (count,), generator=generator)]
     return low + (torch.rand(count, generator=generator) * (1000 - low)).long()
 
@@ -106,7 +112,10 @@ def load_control(folder: Path) -> UNetMotionModel:
 
 
 def train_control(recipe: Recipe, unet: UNetMotionModel, clips: Clips, folder: Path) -> None:
-    """Train on AnimateDiff's schedule; save `folder/control/unet` (2D part) and `folder/control/motion_adapter`."""
+    """Train on AnimateDiff's schedule.
+
+    Saves `folder/control/unet`, the 2D part, and `folder/control/motion_adapter`.
+    """
     schedule = linear(0.00085, 0.012)
 
     def loss(generator: torch.Generator) -> Tensor:

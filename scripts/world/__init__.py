@@ -1,1 +1,1 @@
-"""A procedural world with captions: the ground truth that the embedded experts are trained and judged on."""
+"""A procedural world with captions: what the embedded experts are trained and judged on."""

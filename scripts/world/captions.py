@@ -22,28 +22,51 @@ COLOUR_WORDS = {
     "purple": ("purple", "purple", "violet", "bright purple"),
 }
 MOTION_WORDS = {
-    "standing still": ("standing still", "standing still", "at rest", "not moving", "staying still", "resting"),
-    "moving left": ("moving left", "moving left", "moving to the left", "going left", "sliding left",
-                    "drifting to the left", "floating left"),
-    "moving right": ("moving right", "moving right", "moving to the right", "going right", "sliding right",
-                     "drifting to the right", "floating right"),
-    "rising": ("rising", "rising", "moving up", "floating up", "going up", "rising up", "moving upwards", "flying up"),
-    "falling": ("falling", "falling", "moving down", "floating down", "going down", "falling down", "sinking",
-                "moving downwards", "dropping"),
-    "growing": ("growing", "growing", "getting bigger", "growing larger", "getting larger", "expanding"),
-    "swinging from side to side": ("swinging from side to side", "swinging from side to side", "swinging",
-                                   "swaying from side to side", "swinging left and right", "moving from side to side"),
+    "standing still": (
+        "standing still", "standing still", "at rest", "not moving", "staying still", "resting",
+    ),
+    "moving left": (
+        "moving left", "moving left", "moving to the left", "going left", "sliding left",
+        "drifting to the left", "floating left",
+    ),
+    "moving right": (
+        "moving right", "moving right", "moving to the right", "going right", "sliding right",
+        "drifting to the right", "floating right",
+    ),
+    "rising": (
+        "rising", "rising", "moving up", "floating up", "going up", "rising up", "moving upwards",
+        "flying up",
+    ),
+    "falling": (
+        "falling", "falling", "moving down", "floating down", "going down", "falling down",
+        "sinking", "moving downwards", "dropping",
+    ),
+    "growing": (
+        "growing", "growing", "getting bigger", "growing larger", "getting larger", "expanding",
+    ),
+    "swinging from side to side": (
+        "swinging from side to side", "swinging from side to side", "swinging",
+        "swaying from side to side", "swinging left and right", "moving from side to side",
+    ),
     "pulsing": ("pulsing", "pulsing", "beating", "throbbing", "growing and shrinking"),
 }  # fmt: skip
 BACKGROUND_WORDS = {
-    "grass": ("over the grass", "over grass", "on the grass", "above the grass", "over a green meadow",
-              "in front of grass", "in the grass"),
-    "night sky": ("over the night sky", "in the night sky", "against the night sky", "in front of the night sky",
-                  "at night", "under the stars at night"),
-    "sea": ("over the sea", "over the sea", "above the sea", "on the sea", "in front of the sea", "over the ocean",
-            "at sea"),
-    "sand": ("over the sand", "over sand", "on the sand", "above the sand", "in front of sand", "on the beach",
-             "over the desert sand"),
+    "grass": (
+        "over the grass", "over grass", "on the grass", "above the grass", "over a green meadow",
+        "in front of grass", "in the grass",
+    ),
+    "night sky": (
+        "over the night sky", "in the night sky", "against the night sky",
+        "in front of the night sky", "at night", "under the stars at night",
+    ),
+    "sea": (
+        "over the sea", "over the sea", "above the sea", "on the sea", "in front of the sea",
+        "over the ocean", "at sea",
+    ),
+    "sand": (
+        "over the sand", "over sand", "on the sand", "above the sand", "in front of sand",
+        "on the beach", "over the desert sand",
+    ),
 }  # fmt: skip
 _OPENINGS = ("a video of ", "a clip of ", "an animation of ", "there is ", "we see ")
 _ENDINGS = (
@@ -60,7 +83,8 @@ _ENDINGS = (
 def canonical(scene: Scene) -> str:
     """The plainest caption: `a red heart rising over the sea`."""
     preposition = "in" if scene.background == "night sky" else "over"
-    return f"{_article(scene.colour)} {scene.shape} {scene.motion} {preposition} the {scene.background}"
+    thing = f"{_article(scene.colour)} {scene.shape}"
+    return f"{thing} {scene.motion} {preposition} the {scene.background}"
 
 
 def caption(scene: Scene, rng: random.Random, partial: float = 0.0) -> str:

@@ -1,6 +1,7 @@
-"""Rendering: signed distance functions, bevelled shading, a soft shadow; drawn large and averaged down.
+"""Rendering: signed distances, bevelled shading, a soft shadow; drawn large and averaged down.
 
-Coordinates are fractions of the frame's side with y pointing down; a shape's own coordinates have its radius as unit.
+Coordinates are fractions of the frame's side with y pointing down; a shape's own coordinates have
+its radius as unit.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def render(scene: Scene, frames: int = FRAMES, size: int = SIZE) -> Tensor:
 
 
 def distinct(scene: Scene, frames: int = FRAMES, size: int = SIZE) -> tuple[Tensor, Tensor]:
-    """The clip's different frames `(n, 3, size, size)` and which of them each frame shows, `(frames,)`."""
+    """The clip's different frames `(n, 3, size, size)` and which each shows, `(frames,)`."""
     # Rounded, so that a wave's rise and fall meet in the same frames.
     track, index = torch.unique(
         (path(scene, frames) * 1e5).round() / 1e5, dim=0, return_inverse=True
@@ -180,9 +181,10 @@ def _night_sky(u: Tensor, v: Tensor) -> Tensor:
 
 
 _STARS = (
-    (0.08, 0.10, 0.011), (0.27, 0.06, 0.009), (0.46, 0.12, 0.010), (0.65, 0.05, 0.009), (0.14, 0.33, 0.009),
-    (0.93, 0.36, 0.011), (0.06, 0.60, 0.010), (0.95, 0.66, 0.009), (0.12, 0.88, 0.011), (0.36, 0.94, 0.010),
-    (0.60, 0.90, 0.009), (0.88, 0.91, 0.011), (0.78, 0.22, 0.008), (0.22, 0.74, 0.008),
+    (0.08, 0.10, 0.011), (0.27, 0.06, 0.009), (0.46, 0.12, 0.010), (0.65, 0.05, 0.009),
+    (0.14, 0.33, 0.009), (0.93, 0.36, 0.011), (0.06, 0.60, 0.010), (0.95, 0.66, 0.009),
+    (0.12, 0.88, 0.011), (0.36, 0.94, 0.010), (0.60, 0.90, 0.009), (0.88, 0.91, 0.011),
+    (0.78, 0.22, 0.008), (0.22, 0.74, 0.008),
 )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Scenes: one coloured shape that moves over a background, as plain data.
 
-A scene says everything a clip shows, so a render is a pure function of it. A tenth of the attribute combinations is
-held out of all training: what an expert draws of them it has never seen together.
+A scene says everything a clip shows, so a render is a pure function of it. A tenth of the attribute
+combinations is held out of all training: what an expert draws of them it has never seen together.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _HOLD_OUT_SEED = 2408
 
 @dataclass(frozen=True)
 class Scene:
-    """What a clip shows. Lengths are fractions of the frame's side; `x`, `y` are the middle of the path."""
+    """What a clip shows. Lengths are fractions of the side; `x`, `y` are the middle of the path."""
 
     shape: str
     colour: str
@@ -61,7 +61,7 @@ def held_out() -> frozenset[tuple[str, str, str, str]]:
 
 
 def placed(combination: tuple[str, str, str, str], rng: random.Random) -> Scene:
-    """A scene of the combination with a random place and size, wholly inside the frame during its motion."""
+    """A scene of the combination with a random place and size, wholly inside all its frames."""
     x, y = (0.5 + rng.uniform(-0.04, 0.04) for _ in range(2))
     return Scene(*combination, x=x, y=y, radius=rng.uniform(0.25, 0.28))
 

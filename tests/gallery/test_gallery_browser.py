@@ -1,4 +1,4 @@
-"""The gallery in a real Chromium: it plays, filters, sorts, lays out and compares, and no prompt becomes markup."""
+"""The gallery in a real Chromium: plays, filters, sorts, lays out; no prompt becomes markup."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def chromium():
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory, chromium):
-    """Two prompts by two patterns, a failed run, and one at another rate; the gallery of all of them."""
+    """The gallery of two prompts by two patterns, a failed run, and one at another rate."""
     root = tmp_path_factory.mktemp("gallery")
     words = (
         "prompt=a red heart rising over the sea",
@@ -138,7 +138,8 @@ def test_runs_are_sorted_by_cost_with_those_that_have_none_last(chromium, sweep,
         seen.page.get_by_label("Sort").select_option(key)
         seen.page.get_by_label("Reverse").set_checked(reverse)
         order = seen.page.evaluate(
-            f"[...document.querySelectorAll('.card')].map((c) => runs.find((r) => r.card === c).{key})"
+            "[...document.querySelectorAll('.card')]"
+            f".map((c) => runs.find((r) => r.card === c).{key})"
         )
         assert order[-1] is None and order[:-1] == sorted(order[:-1], reverse=reverse)
 
@@ -152,12 +153,9 @@ def test_a_sweep_is_a_grid_of_any_two_of_its_parameters(chromium, sweep):
         assert chosen == ["prompt", "scheduler.refinement.pattern"]
         assert seen.page.locator("thead th").all_inner_texts() == [*PATTERNS]
         assert len(seen.page.locator("tbody th").all_inner_texts()) == 2
-        assert (
-            seen.page.evaluate(
-                "[...document.querySelectorAll('#grid tbody td')].map((cell) => cell.children.length)"
-            )
-            == [1] * 4
-        )
+        cells = "[...document.querySelectorAll('#grid tbody td')]"
+        counts = seen.page.evaluate(f"{cells}.map((cell) => cell.children.length)")
+        assert counts == [1] * 4
         until(seen.page, f"{MOVING} === 4")
         seen.page.get_by_label("Rows").select_option("nothing")
         assert len(seen.page.locator("#grid tbody tr").all()) == 1
@@ -332,7 +330,8 @@ def test_every_control_has_a_name_and_is_reached_by_tabbing(chromium, sweep):
         for control in seen.page.locator("input, select, button, a.open").all():
             if control.is_visible():
                 assert control.evaluate(
-                    "(one) => (one.ariaLabel ?? one.labels?.[0]?.textContent ?? one.textContent).trim()"
+                    "(one) => "
+                    "(one.ariaLabel ?? one.labels?.[0]?.textContent ?? one.textContent).trim()"
                 )
 
 
@@ -348,9 +347,8 @@ def test_of_a_thousand_runs_only_those_in_sight_are_read(chromium, sweep, tmp_pa
     began = monotonic()
     with visit(chromium, path) as seen:
         until(seen.page, "document.getElementById('count').textContent === '1000 of 1000 runs'")
-        print(
-            f"1,000 runs: {monotonic() - began:.2f} s to a page that can be used, {path.stat().st_size / 1e6:.1f} MB"
-        )
+        seconds, megabytes = monotonic() - began, path.stat().st_size / 1e6
+        print(f"1,000 runs: {seconds:.2f} s to a page that can be used, {megabytes:.1f} MB")
         until(seen.page, f"{MOVING} > 5")
         read = [url for url in seen.asked if url.endswith((".mp4", ".png"))]
         assert len(read) < 100

@@ -1,4 +1,4 @@
-"""The wheel holds all that is needed, and makes a video where nothing else of the checkout is to be seen."""
+"""The wheel holds all that is needed: it makes a video where nothing else is of the checkout."""
 
 import os
 import shutil
@@ -42,7 +42,8 @@ def python(wheel, tmp_path_factory):
     ]
     subprocess.run([sys.executable, *install], check=True)
     (site,) = (folder / "lib").glob("python*/site-packages")
-    # A plain path: what is installed there can be imported, its own .pth files (an editable confiner) are not read.
+    # A plain path: what is installed there can be imported, but its own .pth files, such as an
+    # editable confiner, are not read.
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return python
 

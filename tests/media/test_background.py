@@ -1,4 +1,4 @@
-"""A stream consumed while it is made arrives whole and in order; whoever fails, the other hears of it and ends."""
+"""A stream consumed while it is made arrives whole; whoever fails, the other hears of it."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Other people's videos: their frames counted, at one rate, in one size, in the colours that players show."""
+"""Other people's videos: frames counted, at one rate, in one size, in the colours players show."""
 
 import shutil
 import subprocess
@@ -40,8 +40,8 @@ def read(source: SourceVideo, size: tuple[int, int] | None = None, start: int = 
 @pytest.mark.parametrize(
     ("stated", "fps"),
     [
-        ("30000/1001", 30000 / 1001), ("24000/1001", 24000 / 1001), ("60000/1001", 60000 / 1001), ("24", 24.0),
-        ("8", 8.0), ("12.5", 12.5), ("100/13", 100 / 13),
+        ("30000/1001", 30000 / 1001), ("24000/1001", 24000 / 1001), ("60000/1001", 60000 / 1001),
+        ("24", 24.0), ("8", 8.0), ("12.5", 12.5), ("100/13", 100 / 13),
     ],
 )  # fmt: skip
 def test_the_rate_is_exact_and_no_frame_is_repeated_or_left_out(tmp_path, stated, fps):
@@ -95,8 +95,9 @@ def test_sound_and_a_cover_are_ignored(tmp_path):
     ffmpeg("-f", "lavfi", "-i", "color=red:s=20x20", "-frames:v", "1", tmp_path / "cover.png")
     mute = made(tmp_path / "mute.mp4")
     ffmpeg(
-        "-i", tmp_path / "cover.png", "-f", "lavfi", "-i", "sine=d=9", "-i", mute, "-map", "0", "-map", "1", "-map",
-        "2", "-c:v", "copy", "-disposition:v:0", "attached_pic", tmp_path / "in.mp4",
+        "-i", tmp_path / "cover.png", "-f", "lavfi", "-i", "sine=d=9", "-i", mute, "-map", "0",
+        "-map", "1", "-map", "2", "-c:v", "copy", "-disposition:v:0", "attached_pic",
+        tmp_path / "in.mp4",
     )  # fmt: skip
     source = probe(tmp_path / "in.mp4")
     assert (source.num_frames, source.fps, source.size) == (12, 10.0, (36, 64))
@@ -137,7 +138,8 @@ def test_any_size_covers_any_other(tmp_path, size, target):
 
 def test_the_middle_stays_and_the_aspect_ratio_does(tmp_path):
     # Red on the left, blue on the right, a green square of 40 in the middle of 40 x 160.
-    picture = "color=red:s=160x40,format=gbrp,drawbox=80:0:80:40:blue:fill,drawbox=60:0:40:40:0x00ff00:fill"
+    boxes = "drawbox=80:0:80:40:blue:fill,drawbox=60:0:40:40:0x00ff00:fill"
+    picture = f"color=red:s=160x40,format=gbrp,{boxes}"
     ffmpeg("-f", "lavfi", "-i", picture, "-frames:v", "1", "-c:v", "ffv1", tmp_path / "in.mkv")
     source = probe(tmp_path / "in.mkv")
     (square,) = read(source, (40, 40))
@@ -206,12 +208,13 @@ def test_what_is_no_video_is_named(tmp_path):
     (tmp_path / "empty.mp4").touch()
     ffmpeg("-f", "lavfi", "-i", "sine=d=1", tmp_path / "sound.m4a")
     ffmpeg(
-        "-i", tmp_path / "sound.m4a", "-f", "lavfi", "-i", "color=red:s=20x20", "-frames:v", "1", "-c:v", "png",
-        "-disposition:v", "attached_pic", tmp_path / "song.m4a",
+        "-i", tmp_path / "sound.m4a", "-f", "lavfi", "-i", "color=red:s=20x20", "-frames:v", "1",
+        "-c:v", "png", "-disposition:v", "attached_pic", tmp_path / "song.m4a",
     )  # fmt: skip
     for name, words in (
-        ("text.mp4", "is not a video"), ("empty.mp4", "is not a video"), ("sound.m4a", "has no frame"),
-        ("song.m4a", "has no frame"), ("nothing.mp4", "there is no file"), ("", "is a folder"),
+        ("text.mp4", "is not a video"), ("empty.mp4", "is not a video"),
+        ("sound.m4a", "has no frame"), ("song.m4a", "has no frame"),
+        ("nothing.mp4", "there is no file"), ("", "is a folder"),
     ):  # fmt: skip
         with pytest.raises(ConfinerError, match=words) as caught:
             probe(tmp_path / name)

@@ -1,4 +1,4 @@
-"""The evaluation, proven on renders: what they show is known, and so is every injury done to them."""
+"""The evaluation, proven on renders: what they show is known, and so is every injury to them."""
 
 import csv
 import io
@@ -220,9 +220,9 @@ def test_the_command_measures_an_expert_beside_renders(tmp_path, tiny_networks, 
     ]
     assert evaluate_embedded.main(arguments) == 0
     lines = list(csv.DictReader(io.StringIO((tmp_path / "results.csv").read_text())))
-    assert [(line["row"], line["evaluations_control"], line["passes_spatial"]) for line in lines] == [
-        ("renders", "0", "0"), ("control_4", "4", "0"), ("renders", "0", "0"), ("control_4", "4", "0"),
-    ]  # fmt: skip
+    columns = ("row", "evaluations_control", "passes_spatial")
+    found = [tuple(line[column] for column in columns) for line in lines]
+    assert found == [("renders", "0", "0"), ("control_4", "4", "0")] * 2
     assert [line["all"] for line in lines[::2]] == ["1", "1"]
     summary = (tmp_path / "summary.md").read_text()
     assert "| control_4 | 2 |" in summary and "Command:" in summary

@@ -1,4 +1,4 @@
-"""The check of a GPU, run on small networks: what it prints is what was made, counted and measured."""
+"""The check of a GPU, run on small networks: it prints what was made, counted and measured."""
 
 from __future__ import annotations
 
@@ -201,13 +201,15 @@ def test_ratios_are_to_the_longest_run_of_the_temporal_expert_at_the_same_size()
         run: str, seconds: float, sampling: float, passes: int, height: int = 320, **values
     ) -> Row:
         return Row(
-            "lavie_sd", height, 512, 16, run, "high", seconds=seconds, stages={"structure": sampling},
-            passes={"temporal": passes}, unet_flops=passes * 1e12, vae_flops=1e12, **values,
+            "lavie_sd", height, 512, 16, run, "high", seconds=seconds,
+            stages={"structure": sampling}, passes={"temporal": passes}, unet_flops=passes * 1e12,
+            vae_flops=1e12, **values,
         )  # fmt: skip
 
     made = [
         row("confiner_9", 2, 1, 9), row("temporal_100", 20, 19, 199), row("temporal_50", 11, 9, 99),
-        row("temporal_100", 50, 49, 199, height=512), row("confiner_18", 3, 2, 18, failure="out of memory"),
+        row("temporal_100", 50, 49, 199, height=512),
+        row("confiner_18", 3, 2, 18, failure="out of memory"),
     ]  # fmt: skip
     assert [*ratios(made)][2:] == [
         "| lavie_sd | 16x320x512 | confiner_9 | temporal_100 | 10.00 | 20.00 | 19.00 | 22.11 |"
@@ -216,9 +218,10 @@ def test_ratios_are_to_the_longest_run_of_the_temporal_expert_at_the_same_size()
 
 def test_speed_is_operations_over_seconds_and_beside_a_product_of_matrices():
     row = Row(
-        "lavie_sd", 320, 512, 16, "confiner_9", "high", first_seconds=3, seconds=2, unet_flops=100e12, vae_flops=10e12,
-        stages={"load": 0.1, "structure": 0.25, "refinement": 0.75, "decode": 0.5, "files": 0.1}, peak_bytes=2**33,
-        needed_bytes=2**34,
+        "lavie_sd", 320, 512, 16, "confiner_9", "high", first_seconds=3, seconds=2,
+        unet_flops=100e12, vae_flops=10e12,
+        stages={"load": 0.1, "structure": 0.25, "refinement": 0.75, "decode": 0.5, "files": 0.1},
+        peak_bytes=2**33, needed_bytes=2**34,
     )  # fmt: skip
     assert [*stages([row], 400.0)][2].endswith("| 100.0 | 100.0 | 0.25 | 10.0 | 20.0 |")
     assert [*stages([row], None)][2].endswith(f"| 100.0 | 100.0 | {DASH} | 10.0 | 20.0 |")

@@ -1,4 +1,4 @@
-"""The evaluation of long videos, proven on renders: where they are cut, changed and repeated is known."""
+"""The evaluation of long videos, proven on renders that are cut, changed, repeated on purpose."""
 
 import csv
 import random
@@ -39,7 +39,7 @@ def scene(motion, look=("star", "purple"), background="sea"):
 
 
 def looped(motion, segments=4, **look):
-    """The rendered clip over and over: of a motion that has a direction, every time from its beginning."""
+    """The rendered clip over and over: a motion with a direction begins anew every time."""
     return render(scene(motion, **look)).repeat(segments, 1, 1, 1)
 
 

@@ -1,6 +1,7 @@
-"""Every metric is believed only after it has told known injuries of renders from each other, and from all others.
+"""Every metric is believed only after it has told known injuries of renders from all others.
 
-An injury has a dose; what measures it must follow the dose, and what measures something else must stay where it was.
+An injury has a dose; what measures it must follow the dose, and what measures something else must
+stay where it was.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ from world.scene import SHAPES
 
 PROMPTS = tuple(islice(draw(0), 6))
 STAYS = {
-    "shape_frames": 0.0, "colour_frames": 0.0, "background_frames": 0.0, "motion": 0.0, "flicker": 0.02,
-    "contrast": 0.01, "sharpness": 0.02, "jitter": 0.05, "colour_shift": 0.4, "subject_consistency": 0.002,
-    "amplitude": 0.01,
+    "shape_frames": 0.0, "colour_frames": 0.0, "background_frames": 0.0, "motion": 0.0,
+    "flicker": 0.02, "contrast": 0.01, "sharpness": 0.02, "jitter": 0.05, "colour_shift": 0.4,
+    "subject_consistency": 0.002, "amplitude": 0.01,
 }  # fmt: skip
 """How far a metric may go from what renders get when nothing is done to what it measures."""
 
@@ -93,8 +94,8 @@ def reshaped(prompt: Prompt, frames: float) -> Tensor:
 class Injury:
     """What is done, in rising doses, the first of them none.
 
-    `moves` are the metrics that measure it: 1 rises with the dose, -1 falls, every time. `touches` are those that it
-    changes as well, rightly: they are not asked to stay.
+    `moves` are the metrics that measure it: 1 rises with the dose, -1 falls, every time. `touches`
+    are those that it changes as well, rightly: they are not asked to stay.
     """
 
     do: Callable[[Prompt, float], Tensor]
@@ -104,9 +105,15 @@ class Injury:
 
 
 INJURIES = {
-    "flicker of known amplitude": Injury(flickering, (0, 0.5, 1, 2, 4), {"flicker": 1}, ("sharpness",)),
-    "blur of known radius": Injury(blurred, (0, 0.4, 0.7, 1), {"sharpness": -1}, ("contrast", "colour_shift")),
-    "contrast x 0.9": Injury(flattened, (0, 0.1, 0.2, 0.4), {"contrast": -1}, ("sharpness", "jitter")),
+    "flicker of known amplitude": Injury(
+        flickering, (0, 0.5, 1, 2, 4), {"flicker": 1}, ("sharpness",)
+    ),
+    "blur of known radius": Injury(
+        blurred, (0, 0.4, 0.7, 1), {"sharpness": -1}, ("contrast", "colour_shift")
+    ),
+    "contrast x 0.9": Injury(
+        flattened, (0, 0.1, 0.2, 0.4), {"contrast": -1}, ("sharpness", "jitter")
+    ),
     "hue turn": Injury(turned, (0, 2, 4, 8), {"colour_shift": 1}),
     "shuffled frames": Injury(shuffled, (0, 1, 3, 10), {"jitter": 1, "amplitude": -1}, ("motion",)),
     "frozen video": Injury(frozen, (0, 4, 8, 15), {"amplitude": -1}, ("motion", "jitter")),
@@ -150,7 +157,7 @@ def test_metrics_stay_put_where_nothing_is_done_to_what_they_measure(name):
 
 
 def test_flicker_is_the_mean_change_of_what_should_stand_still():
-    """The mean absolute difference of two normal values is `2 / sqrt(pi)` times their standard deviation."""
+    """The mean absolute difference of two normal values is `2 / sqrt(pi)` of their deviation."""
     lines = found("flicker of known amplitude")
     for std, line in list(zip(INJURIES["flicker of known amplitude"].doses, lines, strict=True))[
         2:

@@ -1,4 +1,4 @@
-"""Training goes on after a kill as if nothing had happened, and draws more of what was learnt worst."""
+"""Training goes on after a kill as if nothing had happened, with more of what was learnt worst."""
 
 import pytest
 import torch

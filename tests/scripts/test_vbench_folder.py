@@ -1,4 +1,4 @@
-"""`scripts/vbench_folder.py`: VBench finds every finished video under its own prompt, and nobody loses a file."""
+"""VBench finds every finished video under its own prompt, and nobody loses a file."""
 
 import errno
 import json
@@ -16,8 +16,9 @@ import vbench_folder
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = [
-    "a red heart", "a red heart, version-3", "a red heart, version-3-0", "-3", "- a hyphen first", ".", ".hidden",
-    "ends in .mp4", "ends in a full stop.", 'says "yes" and \'no\': $HOME `ls` \\ * ? % | < > ${x}', "🦊 über 雪",
+    "a red heart", "a red heart, version-3", "a red heart, version-3-0", "-3", "- a hyphen first",
+    ".", ".hidden", "ends in .mp4", "ends in a full stop.",
+    'says "yes" and \'no\': $HOME `ls` \\ * ? % | < > ${x}', "🦊 über 雪",
     "cafe\u0301", "caf\u00e9", "a Fox", "a fox",
 ]  # fmt: skip
 IMPOSSIBLE = [
@@ -44,9 +45,10 @@ class Runs:
         video = f"{prompt} {seed} {number}".encode()
         (folder / "video.mp4").write_bytes(video)
         config = {
-            "prompt": prompt, "prompts": {}, "negative_prompt": "", "seed": seed, "fps": 8, "memory": "auto",
-            "scheduler": {"name": "confiner_9", "refinement": {"te": 100}},
-            "structure": {"video": None, "sha256": None}, "output": {"dir": str(folder), "save_latents": False},
+            "prompt": prompt, "prompts": {}, "negative_prompt": "", "seed": seed, "fps": 8,
+            "memory": "auto", "scheduler": {"name": "confiner_9", "refinement": {"te": 100}},
+            "structure": {"video": None, "sha256": None},
+            "output": {"dir": str(folder), "save_latents": False},
         } | changes  # fmt: skip
         files = {"video.mp4": sha256(video).hexdigest()}
         facts = {"status": status, "prompt": prompt, "seed": seed, "config": config, "files": files}
@@ -79,16 +81,16 @@ def runs(tmp_path):
 
 
 def prompt_in(name):
-    """As VBench 0.1.5 reads a name in its custom mode (vbench/utils.py, get_prompt_from_filename): no extension, and
-    no last hyphen that only digits follow."""
+    """As VBench 0.1.5 reads a name in its custom mode (vbench/utils.py, get_prompt_from_filename):
+    no extension, and no last hyphen that only digits follow."""
     stem = Path(name).stem
     head, hyphen, digits = stem.rpartition("-")
     return head if hyphen and digits.isdecimal() else stem
 
 
 def found_by_standard_mode(folder, prompt):
-    """As VBench 0.1.5 looks for a prompt's five files (vbench/__init__.py, build_full_info_json): with the extension of
-    whatever the system lists first."""
+    """As VBench 0.1.5 looks for a prompt's five files (vbench/__init__.py, build_full_info_json):
+    with the extension of whatever the system lists first."""
     there = [path.name for path in folder.iterdir()]
     return [
         name for name in (f"{prompt}-{i}{Path(there[0]).suffix}" for i in range(5)) if name in there
@@ -96,8 +98,8 @@ def found_by_standard_mode(folder, prompt):
 
 
 def found_by_custom_mode(folder, prompt_file):
-    """As VBench 0.1.5 gives videos the prompts of a file (the same function): keys are paths from the folder, and none
-    of its videos may lack one."""
+    """As VBench 0.1.5 gives videos the prompts of a file (the same function): keys are paths from
+    the folder, and none of its videos may lack one."""
     prompts = {
         folder / key: prompt
         for key, prompt in json.loads(prompt_file.read_text(encoding="ascii")).items()
