@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from confiner_cli.config.resolve import resolved
 from confiner_cli.config.roles import required_models
 from confiner_cli.config.schema import Settings
 from confiner_cli.errors import ConfinerError
+from confiner_cli.experts.offload import NetworkCache
 from confiner_cli.media.video import write_video
 from confiner_cli.method.pipeline import refined, structures
 from confiner_cli.runs.loading import Production, prepare
@@ -84,10 +85,29 @@ class Video:
 
 @dataclass(frozen=True)
 class Confiner:
-    """A set of experts, loaded; made by `load`. `settings` are those of a call without overrides."""
+    """A set of experts, loaded; made by `load`.
+
+    It owns its networks: `close()` it, or use it in `with load(...) as confiner:`.
+
+    Attributes:
+        overrides: those of `load`.
+        settings: those of a call without overrides.
+        cache: the networks.
+    """
 
     overrides: tuple[str, ...]
     settings: Settings
+    cache: NetworkCache = field(default_factory=NetworkCache, repr=False)
+
+    def close(self) -> None:
+        """Let go of all networks and give their memory back; a later call loads them again."""
+        self.cache.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def generate(self, prompt: str, *overrides: str, **settings: Any) -> Video:
         """Make one video.
@@ -113,7 +133,7 @@ class Confiner:
                 "a video without an end does not fit into memory", "num_frames= takes a number here"
             )
         fetch(required_models(chosen))
-        production, meter = prepare(chosen), Meter()
+        production, meter = prepare(chosen, self.cache), Meter()
 
         def watch(stage: str, steps: Any, total: int) -> Any:
             return meter.watch(stage, steps)
@@ -145,7 +165,11 @@ def _frames(production: Production, parts: list[Tensor]) -> Tensor:
 
 
 def load(experts: str = "tiny", *overrides: str) -> Confiner:
-    """Load a set of experts by its name, `confiner experts` lists them; overrides are as on the command line.
+    """Load a set of experts by its name, `confiner experts` lists them.
+
+    Args:
+        experts: the name.
+        overrides: as on the command line.
 
     Raises:
         ConfinerError: weights that are missing or damaged, or a device that is not there.
@@ -154,5 +178,6 @@ def load(experts: str = "tiny", *overrides: str) -> Confiner:
     settings = settings_of(compose(chosen))
     chosen_settings = resolved(replace(settings, prompt="-"))
     fetch(required_models(chosen_settings))
-    prepare(chosen_settings)
-    return Confiner(chosen, settings)
+    cache = NetworkCache()
+    prepare(chosen_settings, cache).load()
+    return Confiner(chosen, settings, cache)

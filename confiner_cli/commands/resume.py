@@ -33,6 +33,7 @@ def main(arguments: list[str]) -> int:
     from confiner_cli.config.overrides import recorded
     from confiner_cli.config.resolve import resolved
     from confiner_cli.config.roles import required_models
+    from confiner_cli.experts.offload import NetworkCache
     from confiner_cli.runs.execute import run
     from confiner_cli.runs.lock import locked
     from confiner_cli.runs.partial import Checkpoints
@@ -49,6 +50,7 @@ def main(arguments: list[str]) -> int:
     else:
         settings = resolved(settings_of(compose(list(recorded(folder, chosen=set(), output=True)))))
         fetch(required_models(settings))
-        run(replace(settings, resume=True), Place(folder, exact=True), {})
+        with NetworkCache() as cache:
+            run(replace(settings, resume=True), Place(folder, exact=True), {}, cache)
     print(folder / "video.mp4", flush=True)
     return 0

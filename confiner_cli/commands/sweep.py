@@ -24,6 +24,7 @@ from confiner_cli.config.resolve import resolved
 from confiner_cli.config.roles import required_models
 from confiner_cli.config.schema import Settings
 from confiner_cli.errors import ConfinerError, named_error
+from confiner_cli.experts.offload import NetworkCache
 from confiner_cli.runs.lock import in_use
 from confiner_cli.runs.record import Place, finished, going_on
 
@@ -51,7 +52,8 @@ def start(flags: list[str], words: list[str], sweep: bool) -> int:
                 raise ConfinerError(f"{word} does not go with a sweep", why)
         return _sweep(flags, words)
     failures: list[Exception] = []
-    _hydra([*flags, *words], partial(single_job, failures))
+    with NetworkCache() as cache:
+        _hydra([*flags, *words], partial(single_job, failures, cache))
     for failure in failures:
         raise failure
     return 0
@@ -59,9 +61,10 @@ def start(flags: list[str], words: list[str], sweep: bool) -> int:
 
 def _sweep(flags: list[str], words: list[str]) -> int:
     """Run all jobs; however the sweep ends, there is a table of those that began."""
-    with _sweep_root(words) as root:
+    with _sweep_root(words) as root, NetworkCache() as cache:  # its jobs load nothing twice
         try:
-            _hydra([*flags, *words, f"hydra.sweep.dir={quoted(str(root))}"], sweep_job)
+            chosen = [*flags, *words, f"hydra.sweep.dir={quoted(str(root))}"]
+            _hydra(chosen, partial(sweep_job, cache))
         finally:
             failed = _table(root)
     return 1 if failed else 0
@@ -90,20 +93,21 @@ def raising() -> Iterator[None]:
             os.environ["HYDRA_FULL_ERROR"] = chosen
 
 
-def single_job(failures: list[Exception], config: DictConfig) -> None:
+def single_job(failures: list[Exception], cache: NetworkCache, config: DictConfig) -> None:
     """One run; prints the path of its video. An error is put into `failures`: Hydra would print it in its own way."""
     try:
-        print(_video(config, lambda settings: Place.of("outputs", settings.output.dir)), flush=True)
+        video = _video(config, lambda settings: Place.of("outputs", settings.output.dir), cache)
+        print(video, flush=True)
     except Exception as error:
         failures.append(error)
 
 
-def sweep_job(config: DictConfig) -> None:
+def sweep_job(cache: NetworkCache, config: DictConfig) -> None:
     """One job of a sweep: its failure is written down and the sweep goes on."""
     job = HydraConfig.get()
     root, number = Path(job.sweep.dir), str(job.job.num)
     try:
-        print(_video(config, lambda _: Place(root, number)), flush=True)
+        print(_video(config, lambda _: Place(root, number), cache), flush=True)
     except Exception as error:
         named = named_error(error)
         print(f"job {number}: {named.lines()}", file=sys.stderr, flush=True)
@@ -118,7 +122,7 @@ def sweep_job(config: DictConfig) -> None:
             (folder / "run.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
 
 
-def _video(config: DictConfig, place: Callable[[Settings], Place]) -> Path:
+def _video(config: DictConfig, place: Callable[[Settings], Place], cache: NetworkCache) -> Path:
     settings = resolved(going_on(settings_of(config)))
     # Slow to import: wrong values are told before.
     from confiner_cli.experts.device import device_of
@@ -127,10 +131,10 @@ def _video(config: DictConfig, place: Callable[[Settings], Place]) -> Path:
 
     chosen = place(settings)
     if settings.resume and chosen.exact and finished(chosen.root, settings):
-        return run(settings, chosen, {})  # says so
+        return run(settings, chosen, {}, cache)  # says so
     device_of(settings.device)
     fetch(required_models(settings))
-    return run(settings, chosen, _snapshots(config))
+    return run(settings, chosen, _snapshots(config), cache)
 
 
 def _snapshots(config: DictConfig) -> dict[str, str]:

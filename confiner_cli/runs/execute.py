@@ -16,6 +16,7 @@ from confiner_cli.config.roles import required_models
 from confiner_cli.config.schema import Settings
 from confiner_cli.errors import ConfinerError, Terminated, named_error
 from confiner_cli.experts.device import device_of
+from confiner_cli.experts.offload import NetworkCache
 from confiner_cli.media.contact_sheet import columns, write_contact_sheet
 from confiner_cli.media.video import read_frames
 from confiner_cli.runs.loading import Production, prepare
@@ -37,13 +38,16 @@ from confiner_cli.runs.signals import unmasked
 from confiner_cli.weights import hub
 
 
-def run(settings: Settings, place: Place, snapshots: Mapping[str, str]) -> Path:
+def run(
+    settings: Settings, place: Place, snapshots: Mapping[str, str], cache: NetworkCache
+) -> Path:
     """Make the folder and the video in it, or go on with a run there. Returns the absolute path of video.mp4.
 
     Args:
         settings: checked, with their nulls resolved.
         place: where the folder goes, or is.
         snapshots: files for `.hydra/`, by name.
+        cache: owns the networks; the jobs of a sweep share one.
 
     Raises:
         ConfinerError: with the status `failed` in run.json, or before there is a folder.
@@ -60,9 +64,9 @@ def run(settings: Settings, place: Place, snapshots: Mapping[str, str]) -> Path:
             return folder / "video.mp4"
         record, meter = _record(folder, settings, snapshots, device), Meter(device=device)
         meter.go_on_from(record.known)
-        with _ending(record, meter):
+        with _ending(record, meter), _library_messages(record, cache):
             started = monotonic()
-            production = prepare(settings)
+            production = prepare(settings, cache)
             meter.add("load", monotonic() - started)
             _notice(record, production)
             record.update(memory=production.memory, models=_models(settings))
@@ -151,6 +155,18 @@ def _ending(record: Record, meter: Meter) -> Iterator[None]:
         if named is error:
             raise
         raise named from error
+
+
+@contextmanager
+def _library_messages(record: Record, cache: NetworkCache) -> Iterator[None]:
+    """What diffusers and transformers say inside, while they load, goes to run.log."""
+    before = len(cache.messages)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            for message in cache.messages[before:]:
+                record.log(message)
 
 
 def _notice(record: Record, production: Production) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +14,9 @@ from confiner_cli.config.schema import Settings
 from confiner_cli.costs.memory import memory_of
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.device import device_of, dtype_of, free_memory
+from confiner_cli.experts.expert import Expert
 from confiner_cli.experts.loading import load_decoder, load_encoder, load_experts
-from confiner_cli.experts.offload import OffloadPolicy
+from confiner_cli.experts.offload import NetworkCache, OffloadPolicy
 from confiner_cli.experts.vae import Decoder
 from confiner_cli.media.source_video import footage_of
 from confiner_cli.method.long.timeline import Span, timeline_of
@@ -30,6 +31,7 @@ class Production:
 
     Attributes:
         plan: what decides the latents.
+        experts: by role, those that are asked.
         decoder: turns latents into frames.
         device: where the networks live.
         memory: which memory setting they live by.
@@ -37,14 +39,23 @@ class Production:
     """
 
     plan: Plan
+    experts: Mapping[str, Expert]
     decoder: Decoder
     device: torch.device
     memory: str
     notices: tuple[str, ...]
 
+    def load(self) -> None:
+        """Load all networks now. Raises ConfinerError: weights are damaged."""
+        for expert in self.experts.values():
+            expert.load()
+        self.decoder.load()
 
-def prepare(settings: Settings) -> Production:
+
+def prepare(settings: Settings, cache: NetworkCache) -> Production:
     """Make ready the experts that checked settings need and give them the prompt.
+
+    Their networks are in the cache, which its owner closes.
 
     Raises:
         ConfinerError: a device that is not there, weights that are missing or damaged, a size that the VAE cannot make.
@@ -53,8 +64,10 @@ def prepare(settings: Settings) -> Production:
     dtype = dtype_of(settings.dtype, device)
     policy = memory_of(settings, free_memory(device), dtype.itemsize)
     roles = used_roles(settings)
-    experts = load_experts(((role, settings.expert(role)) for role in roles), device, dtype, policy)
-    decoder = load_decoder(settings.expert("spatial"), device, dtype, policy)
+    experts = load_experts(
+        ((role, settings.expert(role)) for role in roles), device, dtype, policy, cache
+    )
+    decoder = load_decoder(settings.expert("spatial"), device, dtype, policy, cache)
     low, high = settings.scheduler.guidance_interval
     prompts = {0: settings.prompt, **settings.prompts}
     denoisers = {
@@ -72,17 +85,22 @@ def prepare(settings: Settings) -> Production:
         shape=_latent_shape(settings, decoder),
         seed=settings.seed,
         long_video=settings.long_video,
-        given=_given(settings, device, dtype, policy),
+        given=_given(settings, device, dtype, policy, cache),
     )
-    return Production(plan, decoder, device, policy.name, tuple(notices(settings, experts)))
+    remarks = tuple(notices(settings, experts))
+    return Production(plan, experts, decoder, device, policy.name, remarks)
 
 
 def _given(
-    settings: Settings, device: torch.device, dtype: torch.dtype, policy: OffloadPolicy
+    settings: Settings,
+    device: torch.device,
+    dtype: torch.dtype,
+    policy: OffloadPolicy,
+    cache: NetworkCache,
 ) -> Callable[[Span], Tensor] | None:
     if settings.structure.video is None:
         return None
-    encoder = load_encoder(settings.expert("spatial"), device, dtype, policy)
+    encoder = load_encoder(settings.expert("spatial"), device, dtype, policy, cache)
     return GivenStructure(
         footage_of(Path(settings.structure.video).expanduser()), settings.size, encoder
     )

@@ -8,6 +8,7 @@ from support.command_line import confiner
 from confiner_cli.config.hydra import compose, settings_of
 from confiner_cli.config.resolve import resolved
 from confiner_cli.costs.estimate import Levels, rows
+from confiner_cli.experts.offload import NetworkCache
 from confiner_cli.method.pipeline import refined, structures
 from confiner_cli.method.schedule import BETA_SCHEDULES
 from confiner_cli.runs.loading import prepare
@@ -43,7 +44,7 @@ def test_a_plan_counts_what_the_run_then_counts(overrides):
     def watch(stage, steps, total):
         return meter.watch(stage, steps)
 
-    production = prepare(chosen)
+    production = prepare(chosen, NetworkCache())
     list(refined(production.plan, structures(production.plan, watch), watch))
     planned = [row for row in rows(chosen) if row.role != "vae"]
     for counted, name in ((meter.evaluations, "evaluations"), (meter.passes, "passes")):
