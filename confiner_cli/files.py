@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
 import re
@@ -13,14 +12,13 @@ from pathlib import Path
 SHA256 = re.compile(r"[0-9a-f]{64}").fullmatch
 
 
-def fingerprint(files: Iterable[Path]) -> tuple[str, ...]:
-    """The SHA-256 of each file. Files of the hub's cache are named by it and are not read."""
-    return tuple(_hash(path.resolve(), path.stat().st_mtime_ns) for path in files)
+def fingerprint(path: Path) -> str:
+    """The SHA-256 of a file: equal files have equal ones, wherever they lie.
 
-
-@functools.lru_cache
-def _hash(path: Path, changed: int) -> str:
-    return path.name if SHA256(path.name) else sha256(path)
+    A file of the hub's cache is named by it and is not read.
+    """
+    name = path.resolve().name
+    return name if SHA256(name) else sha256(path)
 
 
 def sha256(path: Path) -> str:

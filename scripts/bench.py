@@ -32,6 +32,7 @@ from confiner_cli.api import load
 from confiner_cli.config.hydra import compose, settings_of
 from confiner_cli.config.resolve import resolved
 from confiner_cli.experts.export import export
+from confiner_cli.experts.offload import NetworkCache
 from confiner_cli.runs.execute import run
 from confiner_cli.runs.record import Place, versions
 
@@ -49,7 +50,8 @@ def main() -> None:
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, {versions()}\n")
     print("| scheduler | run, s | networks, s | overhead |\n|---|---|---|---|")
     for scheduler in options.schedulers:
-        rows = [whole_run(scheduler) for _ in range(options.pairs + 1)][1:]
+        with NetworkCache() as cache:
+            rows = [whole_run(scheduler, cache) for _ in range(options.pairs + 1)][1:]
         overhead = statistics.median(total / networks - 1 for total, networks in rows)
         total, networks = (statistics.median(column) for column in zip(*rows, strict=True))
         print(
@@ -88,7 +90,7 @@ def timed_networks() -> Iterator[list[float]]:
             kind.forward = forward
 
 
-def whole_run(scheduler: str) -> tuple[float, float]:
+def whole_run(scheduler: str, cache: NetworkCache) -> tuple[float, float]:
     """Seconds of one run into a new folder, and of the networks inside it.
 
     The experts are cached after the first.
@@ -98,7 +100,7 @@ def whole_run(scheduler: str) -> tuple[float, float]:
     )
     with tempfile.TemporaryDirectory() as folder, timed_networks() as seconds:
         started = time.perf_counter()
-        run(settings, Place(Path(folder)), {})
+        run(settings, Place(Path(folder)), {}, cache)
         return time.perf_counter() - started, sum(seconds)
 
 

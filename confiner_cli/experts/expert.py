@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from confiner_cli.experts.network import Network
 from confiner_cli.experts.text import TextEncoder
 from confiner_cli.method.guidance import Guided
 from confiner_cli.method.schedule import Estimate, NoiseSchedule, estimate
 from confiner_cli.method.walk import Denoiser
-
-
-class Network(Protocol):
-    """An expert's network in the one layout that all families share."""
-
-    def __call__(self, x_t: Tensor, t: int, text: Tensor) -> Tensor:
-        """Predict, in the shape of `x_t`, `(batch, channel, frame, height, width)`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +31,15 @@ class Expert:
     device: torch.device
     dtype: torch.dtype
     guidance_batched: bool = False
+
+    def load(self) -> None:
+        """Load its networks now, which else happens when they are first called.
+
+        Raises:
+            ConfinerError: their weights are damaged, or not those of these networks.
+        """
+        self.text.load()
+        self.network.load()
 
     def condition(
         self,

@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 
 from confiner_cli.errors import FailedError
-from confiner_cli.experts.loading import components_of, family_of, load_decoder, load_expert
-from confiner_cli.experts.offload import POLICIES
+from confiner_cli.experts.families import family_named
+from confiner_cli.experts.loading import components_of, load_decoder, load_expert
+from confiner_cli.experts.offload import POLICIES, NetworkCache
 from confiner_cli.experts.spec import ExpertSpec, requirements
 from confiner_cli.weights import hub
 from confiner_cli.weights.checksums import verify_file
@@ -29,9 +30,17 @@ def inspect(role: str, spec: ExpertSpec, device: torch.device, dtype: torch.dtyp
         FailedError: a network's answer is not finite.
     """
     yield _hashes(role, spec)
-    for path in family_of(spec).files(components_of(role, spec, device, dtype)):
+    for path in family_named(spec.family).files(components_of(role, spec, device, dtype)):
         yield f"{path.name}: {_tensors(path)}"
-    expert = load_expert(role, spec, device, dtype, POLICIES["low"])
+    with NetworkCache() as cache:
+        yield from _answers(role, spec, device, dtype, cache)
+
+
+def _answers(
+    role: str, spec: ExpertSpec, device: torch.device, dtype: torch.dtype, cache: NetworkCache
+) -> Iterator[str]:
+    policy = POLICIES["low"]
+    expert = load_expert(role, spec, device, dtype, policy, cache)
     estimate = expert.condition("a heart")(torch.randn(1, 4, FRAMES, SIDE, SIDE), T)
     if not torch.isfinite(estimate.noise).all():
         raise FailedError(
@@ -43,7 +52,7 @@ def inspect(role: str, spec: ExpertSpec, device: torch.device, dtype: torch.dtyp
         f"({device}, {dtype})"
     )
     if role == "spatial":
-        frames = list(load_decoder(spec, device, dtype, POLICIES["low"])(estimate.clean))
+        frames = list(load_decoder(spec, device, dtype, policy, cache)(estimate.clean))
         height, width, _ = frames[0].shape
         yield f"vae: decodes to {height}x{width} pixels"
 

@@ -1,24 +1,19 @@
-"""From specs to experts. Each network is loaded when it is first called, once a process, and kept."""
+"""From specs to experts. Networks are loaded when they are first called, into their owner's cache."""
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Iterable
-from functools import partial
 from types import ModuleType
 
 import torch
-from diffusers.utils import logging as diffusers_logging
-from torch import Tensor, nn
-from transformers.utils import logging as transformers_logging
 
 from confiner_cli.errors import ConfinerError
-from confiner_cli.experts import families
 from confiner_cli.experts.components import COMMON, Components
-from confiner_cli.experts.expert import Expert, Network
-from confiner_cli.experts.lora import adapt_unet
-from confiner_cli.experts.offload import Handle, OffloadPolicy
+from confiner_cli.experts.expert import Expert
+from confiner_cli.experts.families import family_named
+from confiner_cli.experts.network import family_network
+from confiner_cli.experts.offload import NetworkCache, OffloadPolicy
 from confiner_cli.experts.spec import ExpertSpec, requirements
 from confiner_cli.experts.text import text_encoder
 from confiner_cli.experts.vae import Decoder, Encoder, coder
@@ -28,23 +23,30 @@ from confiner_cli.weights import hub
 STATED = ("num_train_timesteps", "beta_schedule", "beta_start", "beta_end", "prediction_type")
 """What a pipeline folder's scheduler_config.json says of the schedule, in a spec's names, too."""
 
-# What matters of a failed load is in our own error; progress is ours to show.
-diffusers_logging.set_verbosity_error()
-diffusers_logging.disable_progress_bar()
-transformers_logging.set_verbosity_error()
-transformers_logging.disable_progress_bar()
-
 
 def load_expert(
-    role: str, spec: ExpertSpec, device: torch.device, dtype: torch.dtype, policy: OffloadPolicy
+    role: str,
+    spec: ExpertSpec,
+    device: torch.device,
+    dtype: torch.dtype,
+    policy: OffloadPolicy,
+    cache: NetworkCache,
 ) -> Expert:
-    """One expert, its files found and whole, its networks loaded when they are called.
+    """One expert, its files found and whole; its networks are loaded when they are called.
+
+    Args:
+        role: `control`, `spatial` or `temporal`.
+        spec: what it is.
+        device: where its networks compute.
+        dtype: what they compute in.
+        policy: who makes room for whom on the device.
+        cache: owns the networks.
 
     Raises:
         ConfinerError: a component is missing or damaged, or the model's folder states another
             schedule.
     """
-    components, family = components_of(role, spec, device, dtype), family_of(spec)
+    components, family = components_of(role, spec, device, dtype), family_named(spec.family)
     family.files(components)  # raises where one is missing or cut
     _check_width(role, components, family)
     if family.FOLDER_HAS_SCHEDULE:
@@ -52,8 +54,8 @@ def load_expert(
     betas = BETA_SCHEDULES[spec.beta_schedule]
     return Expert(
         role=role,
-        network=_network(spec.family, family, components, policy),
-        text=text_encoder(components, policy),
+        network=family_network(spec.family, components, policy, cache),
+        text=text_encoder(components, policy, cache),
         schedule=betas(spec.beta_start, spec.beta_end, spec.num_train_timesteps),
         prediction_type=spec.prediction_type,
         guidance_scale=spec.guidance_scale,
@@ -68,32 +70,36 @@ def load_experts(
     device: torch.device,
     dtype: torch.dtype,
     policy: OffloadPolicy,
+    cache: NetworkCache,
 ) -> dict[str, Expert]:
     """The experts of the given roles. Raises as `load_expert`."""
-    return {role: load_expert(role, spec, device, dtype, policy) for role, spec in specs}
+    return {role: load_expert(role, spec, device, dtype, policy, cache) for role, spec in specs}
 
 
 def load_decoder(
-    spec: ExpertSpec, device: torch.device, dtype: torch.dtype, policy: OffloadPolicy
+    spec: ExpertSpec,
+    device: torch.device,
+    dtype: torch.dtype,
+    policy: OffloadPolicy,
+    cache: NetworkCache,
 ) -> Decoder:
     """The VAE of an expert set, which lies with its spatial expert, from latents to frames.
 
     Raises:
         ConfinerError: it is missing or damaged.
     """
-    return coder(Decoder, components_of("spatial", spec, device, dtype), policy)
+    return coder(Decoder, components_of("spatial", spec, device, dtype), policy, cache)
 
 
 def load_encoder(
-    spec: ExpertSpec, device: torch.device, dtype: torch.dtype, policy: OffloadPolicy
+    spec: ExpertSpec,
+    device: torch.device,
+    dtype: torch.dtype,
+    policy: OffloadPolicy,
+    cache: NetworkCache,
 ) -> Encoder:
     """The other direction of `load_decoder`'s VAE. Raises as it does."""
-    return coder(Encoder, components_of("spatial", spec, device, dtype), policy)
-
-
-def family_of(spec: ExpertSpec) -> ModuleType:
-    """The functions of an expert's family."""
-    return importlib.import_module(f"{families.__name__}.{spec.family}")
+    return coder(Encoder, components_of("spatial", spec, device, dtype), policy, cache)
 
 
 def components_of(
@@ -117,30 +123,6 @@ def components_of(
         pickles=spec.pickles,
         loras=tuple(zip(loras, scales, strict=True)),
     )
-
-
-def _network(
-    name: str, family: ModuleType, components: Components, policy: OffloadPolicy
-) -> Network:
-    def load() -> nn.Module:
-        return adapt_unet(family.load(components), components.loras)
-
-    # By what is read from disk and nothing else: a sweep over guidance scales loads nothing twice.
-    unet = Handle((name, components), components.role, components.device, policy, load)
-    predict: Network = partial(_predict, family, unet)
-    if family.FRAMEWISE and policy.frame_batch is not None:
-        return partial(_by_frames, predict, policy.frame_batch)
-    return predict
-
-
-def _predict(family: ModuleType, unet: Handle, x_t: Tensor, t: int, text: Tensor) -> Tensor:
-    prediction: Tensor = family.predict(unet(), x_t, t, text)
-    return prediction
-
-
-def _by_frames(predict: Network, count: int, x_t: Tensor, t: int, text: Tensor) -> Tensor:
-    """A few frames at a time: the same prediction in less memory."""
-    return torch.cat([predict(frames, t, text) for frames in torch.split(x_t, count, dim=2)], dim=2)
 
 
 def _check_width(role: str, components: Components, family: ModuleType) -> None:

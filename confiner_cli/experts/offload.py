@@ -1,12 +1,19 @@
-"""Which networks are on the device: loaded when first called, moved off to make room."""
+"""Which networks are on the device, and whose they are: whoever loads experts owns a cache.
+
+Networks are loaded when they are first called, and moved off the device to make room.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import TYPE_CHECKING
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from confiner_cli.files import fingerprint
 
 if TYPE_CHECKING:
     import torch
@@ -15,6 +22,7 @@ if TYPE_CHECKING:
 STAGE = {"control": "structure", "spatial": "refinement", "temporal": "refinement"}
 MAX_CACHED = 8
 """Networks that are kept, on the device or off it: two sets of experts are loaded once."""
+Small = TypeVar("Small")
 
 
 @dataclass(frozen=True)
@@ -57,12 +65,23 @@ LOW = OffloadPolicy("low", _always, guidance_batched=False, frame_batch=4, decod
 POLICIES = MappingProxyType({policy.name: policy for policy in (HIGH, BALANCED, LOW)})
 
 
-@dataclass
+@dataclass(eq=False)
 class NetworkCache:
-    """Networks that were loaded, the one called last at the end, and which are on a device."""
+    """The networks that somebody has loaded and owns, kept until they are closed or too many.
+
+    `with NetworkCache() as cache:` closes it at the end. It may be handed to another process, where
+    it arrives empty: each process loads its own.
+
+    Attributes:
+        modules: the networks by key, the one called last at the end.
+        on_device: the roles of those that are on a device, by key.
+        messages: what diffusers and transformers had to say when they loaded.
+    """
 
     modules: OrderedDict[Hashable, nn.Module] = field(default_factory=OrderedDict)
-    here: dict[Hashable, str] = field(default_factory=dict)
+    on_device: dict[Hashable, str] = field(default_factory=dict)
+    messages: list[str] = field(default_factory=list)
+    _small: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     def get(
         self,
@@ -79,49 +98,108 @@ class NetworkCache:
         """
         self._make_room(key, role, policy)
         if key not in self.modules:
-            self.modules[key] = load()
-        elif key not in self.here:
+            self.modules[key] = self._collecting(load)
+        elif key not in self.on_device:
             self.modules[key].to(device)
         self.modules.move_to_end(key)
-        self.here[key] = role
+        self.on_device[key] = role
         while len(self.modules) > MAX_CACHED:
             gone, _ = self.modules.popitem(last=False)
-            self.here.pop(gone, None)
+            self.on_device.pop(gone, None)
         return self.modules[key]
+
+    def remember(self, key: Hashable, make: Callable[[], Small]) -> Small:
+        """What `make` gives for a key, made once: tokenizers and the like, which take no room."""
+        if key not in self._small:
+            self._small[key] = self._collecting(make)
+        small: Small = self._small[key]
+        return small
+
+    def fingerprints(self, files: Iterable[Path]) -> tuple[str, ...]:
+        """The hash of each file, which is read once while it does not change."""
+        return tuple(self._fingerprint(path) for path in files)
+
+    def _fingerprint(self, path: Path) -> str:
+        facts = path.stat()
+        key = ("fingerprint", path.resolve(), facts.st_size, facts.st_mtime_ns)
+        return self.remember(key, partial(fingerprint, path))
+
+    def close(self) -> None:
+        """Let go of all networks and give their memory back.
+
+        What is called afterwards is loaded anew.
+        """
+        self.modules.clear()
+        self.on_device.clear()
+        self._small.clear()
+        _give_back()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[type[NetworkCache], tuple[()]]:
+        return NetworkCache, ()
+
+    def _collecting(self, load: Callable[[], Small]) -> Small:
+        from confiner_cli.experts.library_messages import collected
+
+        with collected() as messages:
+            try:
+                return load()
+            finally:
+                self.messages += messages
 
     def _make_room(self, key: Hashable, role: str, policy: OffloadPolicy) -> None:
         leaving = [
             other
-            for other, its in self.here.items()
+            for other, its in self.on_device.items()
             if other != key and ((its == role and role != "text") or policy.evicts(its, role))
         ]
         for other in leaving:
-            del self.here[other]
+            del self.on_device[other]
             self.modules[other].to("cpu")
         if leaving:
             _give_back()
 
 
 def _give_back() -> None:
+    """Give the device's memory that nobody uses any more back to it."""
     import torch  # not for those who only read the table
 
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-RESIDENCE = NetworkCache()
+    elif torch.backends.mps.is_available():
+        torch.mps.empty_cache()
 
 
 @dataclass(frozen=True)
 class Handle:
-    """A network by name: calling it gives the module, on its device."""
+    """A network by name: calling it gives the module, on its device.
+
+    Attributes:
+        key: what it is kept by: all that decides its numbers and where they are.
+        role: `control`, `spatial`, `temporal`, `text` or `vae`.
+        device: where it is called.
+        policy: who makes room for it.
+        cache: whose it is.
+        load: reads it from disk, straight to its device.
+    """
 
     key: Hashable
     role: str
     device: torch.device
     policy: OffloadPolicy
+    cache: NetworkCache
     load: Callable[[], nn.Module]
 
     def __call__(self) -> nn.Module:
         """Load it or bring it back, making room as the policy says."""
-        return RESIDENCE.get(self.key, self.role, self.device, self.policy, self.load)
+        return self.cache.get(self.key, self.role, self.device, self.policy, self.load)

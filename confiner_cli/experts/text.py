@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,8 +14,7 @@ from transformers.models.clip.tokenization_clip import CLIPTokenizer
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.components import Components
 from confiner_cli.experts.lora import adapt_text
-from confiner_cli.experts.offload import Handle, OffloadPolicy
-from confiner_cli.files import fingerprint
+from confiner_cli.experts.offload import Handle, NetworkCache, OffloadPolicy
 
 CLIP_LENGTH = 77
 
@@ -38,14 +36,19 @@ class TextEncoder:
         states: Tensor = self.encoder()(ids.input_ids.to(self.encoder.device)).last_hidden_state
         return states
 
+    def load(self) -> None:
+        """Load the encoder now. Raises ConfinerError: its weights are damaged."""
+        self.encoder()
+
     def truncated(self, text: str) -> str:
         """The end of the text that the encoder does not read; empty where it reads all."""
         room = self.length - 2  # its start and its end are tokens, too
-        ids = self.tokenizer(text, add_special_tokens=False).input_ids
+        # Quietly: that it is too long for the encoder is what is asked here.
+        ids = self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
         return str(self.tokenizer.decode(ids[room:])).strip()
 
 
-def text_encoder(components: Components, policy: OffloadPolicy) -> TextEncoder:
+def text_encoder(components: Components, policy: OffloadPolicy, cache: NetworkCache) -> TextEncoder:
     """The tokenizer, and the encoder, which is loaded when it is first called.
 
     Encoders of equal files are one network.
@@ -55,21 +58,25 @@ def text_encoder(components: Components, policy: OffloadPolicy) -> TextEncoder:
     """
     folder = components.folder("tokenizer")
     try:
-        tokenizer = _tokenizer(folder, folder.stat().st_mtime_ns)
+        key = ("tokenizer", folder, folder.stat().st_mtime_ns)
+        tokenizer = cache.remember(key, partial(_tokenizer, folder))
     except Exception as error:  # the tokenizers library raises bare exceptions
         raise ConfinerError(
             f"the {components.role} tokenizer in {folder} cannot be loaded: {error}",
             "the folder needs a CLIP tokenizer's tokenizer.json, or vocab.json and merges.txt",
         ) from error
-    device, content = components.device, fingerprint(components.files("text_encoder"))
-    key = ("text", content, device, components.dtype, components.loras)
-    encoder = Handle(key, "text", device, policy, partial(_load, components))
     positions = components.config("text_encoder").get("max_position_embeddings", CLIP_LENGTH)
-    return TextEncoder(tokenizer, encoder, min(tokenizer.model_max_length, positions))
+    length = min(tokenizer.model_max_length, positions)
+    return TextEncoder(tokenizer, _encoder(components, policy, cache), length)
 
 
-@functools.lru_cache
-def _tokenizer(folder: Path, changed: int) -> CLIPTokenizer:
+def _encoder(components: Components, policy: OffloadPolicy, cache: NetworkCache) -> Handle:
+    device, content = components.device, cache.fingerprints(components.files("text_encoder"))
+    key = ("text", content, device, components.dtype, components.loras)
+    return Handle(key, "text", device, policy, cache, partial(_load, components))
+
+
+def _tokenizer(folder: Path) -> CLIPTokenizer:
     return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
 
 

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from confiner_cli.errors import FailedError
 from confiner_cli.experts.components import Components
-from confiner_cli.experts.offload import Handle, OffloadPolicy
-from confiner_cli.files import fingerprint
+from confiner_cli.experts.offload import Handle, NetworkCache, OffloadPolicy
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,10 @@ class Coder:
     channels: int
     scaling_factor: float
     batch: int
+
+    def load(self) -> None:
+        """Load the VAE now. Raises ConfinerError: its weights are damaged."""
+        self.vae()
 
     @torch.no_grad()
     def _finite(
@@ -108,17 +111,19 @@ def _encode(vae: AutoencoderKL, pixels: Tensor) -> Tensor:
 Direction = TypeVar("Direction", Decoder, Encoder)
 
 
-def coder(direction: type[Direction], components: Components, policy: OffloadPolicy) -> Direction:
-    """The decoder or the encoder that `components` have; of both, the process loads one network."""
-    config = components.config("vae")
+def coder(
+    direction: type[Direction], components: Components, policy: OffloadPolicy, cache: NetworkCache
+) -> Direction:
+    """The decoder or the encoder that `components` have; of both, a cache loads one network.
+
+    Raises:
+        ConfinerError: there is no VAE, or its files are damaged.
+    """
+    config, device = components.config("vae"), components.device
+    key = ("vae", cache.fingerprints(components.files("vae")), device, components.dtype)
+    load = partial(components.model, "vae", AutoencoderKL)
     return direction(
-        vae=Handle(
-            ("vae", fingerprint(components.files("vae")), components.device, components.dtype),
-            "vae",
-            components.device,
-            policy,
-            partial(components.model, "vae", AutoencoderKL),
-        ),
+        vae=Handle(key, "vae", device, policy, cache, load),
         factor=2 ** (len(config["block_out_channels"]) - 1),
         channels=config.get("latent_channels", 4),
         scaling_factor=config.get("scaling_factor", 0.18215),

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.models.unets.unet_motion_model import UNetMotionModel
 
 from confiner_cli.config.hydra import compose, settings_of
 from confiner_cli.config.resolve import resolved
@@ -26,7 +25,7 @@ from confiner_cli.costs.table import costs
 from confiner_cli.errors import ConfinerError, FailedError
 from confiner_cli.experts.device import device_of, dtype_of, free_memory
 from confiner_cli.experts.loading import load_decoder, load_expert
-from confiner_cli.experts.offload import POLICIES, RESIDENCE
+from confiner_cli.experts.offload import POLICIES, NetworkCache
 from confiner_cli.media.video import verify, write_video
 from confiner_cli.runs.execute import run
 from confiner_cli.runs.record import Place, read_run
@@ -59,12 +58,21 @@ def temporal_alone(steps: int) -> dict[str, tuple[str, ...]]:
 
 @dataclass(frozen=True)
 class Setup:
-    """What all cases share: models without weights, device and precision by name, repeats."""
+    """What all cases share.
+
+    Attributes:
+        models: models without weights.
+        device: as the product names it.
+        dtype: as the product names it.
+        repeats: how often a video is made, after the first time.
+        cache: owns the networks.
+    """
 
     models: Models
     device: str = "auto"
     dtype: str = "auto"
     repeats: int = 3
+    cache: NetworkCache = field(default_factory=NetworkCache)
 
 
 @dataclass(frozen=True)
@@ -146,7 +154,7 @@ def measured(case: Case, setup: Setup) -> Row:
 
     Before the first time the networks are in the host's memory, as after reading them.
     """
-    rest()
+    rest(setup.cache)
     settings, where = case.settings(setup), device_of(setup.device)
     precision = dtype_of(setup.dtype, where)
     memory = "none" if case.run == DIFFUSERS else memory_name(settings, where, precision)
@@ -156,9 +164,9 @@ def measured(case: Case, setup: Setup) -> Row:
     DECODED.clear()
     try:
         make = (
-            with_diffusers(settings)
+            with_diffusers(settings, setup.cache)
             if case.run == DIFFUSERS
-            else functools.partial(with_confiner, settings, memory)
+            else functools.partial(with_confiner, settings, memory, setup.cache)
         )
         made = [make() for _ in range(1 + setup.repeats)]
         if set(DECODED) != {precision}:
@@ -174,10 +182,10 @@ def measured(case: Case, setup: Setup) -> Row:
     return replace(row, **_times(made), **_memory(where), decoded_frames=decoded, **known)
 
 
-def rest() -> None:
+def rest(cache: NetworkCache) -> None:
     """Move all networks to the host's memory: each row begins with an empty device."""
-    RESIDENCE.here.clear()
-    for module in RESIDENCE.modules.values():
+    cache.on_device.clear()
+    for module in cache.modules.values():
         module.to("cpu")
     gc.collect()
     if torch.cuda.is_available():
@@ -186,15 +194,14 @@ def rest() -> None:
 
 def make_networks(case: Case, setup: Setup) -> None:
     """Make all networks of a set by a run of one small frame, in the least memory."""
-    RESIDENCE.here.clear()
-    RESIDENCE.modules.clear()
+    setup.cache.close()
     steps = tuple(
         f"scheduler.{stage}.num_inference_steps=1" for stage in ("structure", "refinement")
     )
     smallest = replace(
         case, height=64, width=64, num_frames=1, overrides=("scheduler=confiner_9", *steps)
     )
-    with_confiner(smallest.settings(setup), "low")
+    with_confiner(smallest.settings(setup), "low", setup.cache)
 
 
 def memory_name(settings: Settings, device: torch.device, dtype: torch.dtype) -> str:
@@ -203,11 +210,11 @@ def memory_name(settings: Settings, device: torch.device, dtype: torch.dtype) ->
     return next(name for name, setting in POLICIES.items() if setting == memory)
 
 
-def with_confiner(settings: Settings, memory: str) -> Made:
-    """One run of the product, whole: a folder with both videos, contact sheet and record."""
+def with_confiner(settings: Settings, memory: str, cache: NetworkCache) -> Made:
+    """One run of the product, whole: a folder with both videos, the contact sheet and the record."""
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
         started = time.perf_counter()
-        video = run(replace(settings, memory=memory), Place(Path(folder)), {})
+        video = run(replace(settings, memory=memory), Place(Path(folder)), {}, cache)
         seconds = time.perf_counter() - started
         facts = read_run(video.parent)
         file_size = _verified(video, settings)
@@ -216,15 +223,15 @@ def with_confiner(settings: Settings, memory: str) -> Made:
     return Made(seconds, stages, facts["evaluations"], facts["passes"], file_size)
 
 
-def with_diffusers(settings: Settings) -> Callable[[], Made]:
-    """AnimateDiffPipeline on the control expert's networks, four Euler steps, by our encoder."""
+def with_diffusers(settings: Settings, cache: NetworkCache) -> Callable[[], Made]:
+    """AnimateDiffPipeline on the control expert's networks, four Euler steps, its frames written by our encoder."""
     pipeline: Any = None
 
     def make() -> Made:
         nonlocal pipeline
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):
             started = time.perf_counter()
-            pipeline = pipeline or animatediff(settings)
+            pipeline = pipeline or animatediff(settings, cache)
             frames = pipeline(
                 PROMPT, num_frames=settings.num_frames, height=settings.height,
                 width=settings.width, num_inference_steps=4, guidance_scale=1.0,
@@ -241,26 +248,27 @@ def with_diffusers(settings: Settings) -> Callable[[], Made]:
     return make
 
 
-def animatediff(settings: Settings) -> Any:
+def animatediff(settings: Settings, cache: NetworkCache) -> Any:
     """Diffusers' pipeline around the networks that the control expert and the decoder have."""
     from diffusers.pipelines.animatediff.pipeline_animatediff import AnimateDiffPipeline
     from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
 
     device, control = device_of(settings.device), settings.expert("control")
-    dtype, memory = dtype_of(settings.dtype, device), POLICIES["high"]
-    text = load_expert("control", control, device, dtype, memory).text
+    dtype, policy = dtype_of(settings.dtype, device), POLICIES["high"]
+    expert: Any = load_expert("control", control, device, dtype, policy, cache)
+    decoder = load_decoder(settings.expert("spatial"), device, dtype, policy, cache)
     scheduler = EulerDiscreteScheduler(
         beta_schedule=control.beta_schedule, beta_start=control.beta_start,
         beta_end=control.beta_end, timestep_spacing="trailing",
     )  # fmt: skip
-    unet = next(
-        module for module in RESIDENCE.modules.values() if isinstance(module, UNetMotionModel)
-    )
     pipeline = AnimateDiffPipeline(
-        vae=load_decoder(settings.expert("spatial"), device, dtype, memory).vae(),
-        text_encoder=text.encoder(), tokenizer=text.tokenizer, unet=unet.to(device),
-        motion_adapter=None, scheduler=scheduler,
-    )  # fmt: skip
+        vae=decoder.vae(),
+        text_encoder=expert.text.encoder(),
+        tokenizer=expert.text.tokenizer,
+        unet=expert.network.unet(),
+        motion_adapter=None,
+        scheduler=scheduler,
+    )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 

@@ -7,8 +7,7 @@ from support.command_line import PROMPT, SMALLEST, facts_of, generate
 
 from confiner_cli.commands import sweep as hydra_app
 from confiner_cli.errors import ConfinerError, Terminated
-from confiner_cli.experts import loading
-from confiner_cli.experts import offload as memory
+from confiner_cli.experts.components import Components
 from confiner_cli.runs import execute as run
 
 
@@ -50,10 +49,8 @@ def test_a_file_of_prompts_is_swept_into_the_chosen_folder(folder):
 
 
 def test_experts_are_loaded_once_for_all_jobs_whatever_their_guidance(monkeypatch):
-    memory.RESIDENCE.here.clear()
-    memory.RESIDENCE.modules.clear()
     read = []
-    monkeypatch.setattr(loading.Components, "model", spied(loading.Components.model, read))
+    monkeypatch.setattr(Components, "model", spied(Components.model, read))
     assert (
         generate("-m", PROMPT, "prompt=b", "experts.spatial.guidance_scale=1,2", *SMALLEST).code
         == 0

@@ -11,14 +11,14 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
-from support.family_experts import CPU, ROLE_OF, T, distance, load, sample, spec_of
+from support.family_experts import CACHE, CPU, ROLE_OF, T, distance, load, sample, spec_of
 from transformers.models.clip.modeling_clip import CLIPTextModel
 
 from confiner_cli.cli import main
 from confiner_cli.errors import ConfinerError
-from confiner_cli.experts.families import FAMILIES
-from confiner_cli.experts.loading import family_of, load_decoder, load_expert
-from confiner_cli.experts.offload import POLICIES, RESIDENCE
+from confiner_cli.experts.families import FAMILIES, family_named
+from confiner_cli.experts.loading import load_decoder, load_expert
+from confiner_cli.experts.offload import POLICIES, NetworkCache
 from confiner_cli.experts.spec import ExpertSpec
 
 NETWORKS_OF = {
@@ -30,9 +30,9 @@ WEIGHTS = [
 ]
 
 
-def load_all(family: str, spec: ExpertSpec):
-    """Loaded, and called once: networks are read when they are needed."""
-    return load(family, spec).condition("a heart")(sample(), T)
+def load_all(family: str, spec: ExpertSpec) -> None:
+    """Load everything now, and nothing that was loaded before."""
+    load(family, spec, cache=NetworkCache()).load()
 
 
 @pytest.fixture(params=FAMILIES)
@@ -157,6 +157,7 @@ def test_the_device_is_the_experts_own_business(family, expert, tiny_networks):
         torch.device("cuda"),
         torch.float32,
         POLICIES["high"],
+        CACHE,
     )
     exact, found = (chosen.condition("a heart")(sample(), T) for chosen in (expert, there))
     assert found.clean.device == found.noise.device == CPU
@@ -164,11 +165,11 @@ def test_the_device_is_the_experts_own_business(family, expert, tiny_networks):
 
 
 def test_a_network_is_loaded_once_whatever_its_guidance(family, tiny_networks):
-    spec = spec_of(family, tiny_networks)
-    load_all(family, spec)
-    before = dict(RESIDENCE.modules)
-    load_all(family, replace(spec, guidance_scale=7.0))
-    assert before and dict(RESIDENCE.modules) == before
+    spec, cache = spec_of(family, tiny_networks), NetworkCache()
+    load(family, spec, cache=cache).load()
+    before = dict(cache.modules)
+    load(family, replace(spec, guidance_scale=7.0), cache=cache).load()
+    assert len(before) == 2 and dict(cache.modules) == before
 
 
 @pytest.mark.parametrize(
@@ -219,9 +220,7 @@ def test_running_out_of_memory_while_loading_is_not_called_damage(
     def full(*_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(family_of(spec_of(family, tiny_networks)), "load", full)
-    RESIDENCE.modules.clear()
-    RESIDENCE.here.clear()
+    monkeypatch.setattr(family_named(family), "load", full)
     with pytest.raises(torch.OutOfMemoryError):
         load_all(family, spec_of(family, tiny_networks))
     monkeypatch.setattr(CLIPTextModel, "from_pretrained", full)
@@ -242,7 +241,7 @@ def test_a_text_encoder_of_another_width_is_refused(family, tiny_networks, tmp_p
 @pytest.mark.parametrize("num_frames", [1, 5])
 def test_decoding_a_few_frames_at_a_time_is_decoding_them_all(num_frames, tiny_networks):
     whole = load_decoder(
-        spec_of("stable_diffusion", tiny_networks), CPU, torch.float32, POLICIES["high"]
+        spec_of("stable_diffusion", tiny_networks), CPU, torch.float32, POLICIES["high"], CACHE
     )
     frames = torch.stack(list(replace(whole, batch=64)(sample(num_frames))))
     pieces = torch.stack(list(replace(whole, batch=2)(sample(num_frames))))

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from support.family_experts import CPU, ROLE_OF, T, distance, load, sample, spec_of
 
 from confiner_cli.errors import ConfinerError
-from confiner_cli.experts.families import FAMILIES
-from confiner_cli.experts.loading import components_of, family_of
+from confiner_cli.experts.families import FAMILIES, family_named
+from confiner_cli.experts.loading import components_of
 from confiner_cli.experts.spec import LoraSpec
 
 TARGETS = ["to_q", "to_v"]
@@ -22,7 +22,7 @@ TARGETS = ["to_q", "to_v"]
 
 def unet_of(family, networks):
     spec = spec_of(family, networks)
-    return family_of(spec).load(components_of(ROLE_OF[family], spec, CPU, torch.float32))
+    return family_named(family).load(components_of(ROLE_OF[family], spec, CPU, torch.float32))
 
 
 def write_lora(path, family, networks, seed=0):

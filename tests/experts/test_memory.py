@@ -28,7 +28,7 @@ def settings(*overrides: str):
 
 
 def latents(*overrides: str):
-    production, meter = prepare(settings("num_frames=5", *overrides)), Meter()
+    production, meter = prepare(settings("num_frames=5", *overrides), NetworkCache()), Meter()
 
     def watch(stage, steps, total):
         return meter.watch(stage, steps)
@@ -117,7 +117,7 @@ def test_networks_called_long_ago_are_let_go():
     home = NetworkCache()
     for key in range(MAX_CACHED + 3):
         home.get(key, str(key), "gpu", POLICIES["high"], lambda: Traveller("", []))
-    assert list(home.modules) == list(range(3, MAX_CACHED + 3)) == list(home.here)
+    assert list(home.modules) == list(range(3, MAX_CACHED + 3)) == list(home.on_device)
 
 
 @pytest.mark.parametrize("experts", ["lavie_sd", "modelscope_sd"])
@@ -142,7 +142,7 @@ def test_without_known_costs_auto_is_high():
 
 
 def test_a_vae_that_overflows_in_16_bits_decodes_in_32():
-    whole = prepare(settings("num_frames=1")).decoder
+    whole = prepare(settings("num_frames=1"), NetworkCache()).decoder
     vae = whole.vae()
     wide = [frame.clone() for frame in whole(torch.ones(1, 4, 1, 8, 8))]
     narrow = copy.deepcopy(vae).to(torch.float16)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from support import published
-from support.family_experts import CPU, T, load, sample, spec_of
+from support.family_experts import CACHE, CPU, T, load, sample, spec_of
 
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.loading import load_decoder
@@ -116,7 +116,7 @@ def test_an_expert_from_one_file_answers_as_that_of_the_folder(folder, file, tmp
 
 def test_the_vae_of_one_file_decodes_as_that_of_the_folder(folder, file, tmp_path):
     one, many = (
-        load_decoder(spec(model, shared), CPU, torch.float32, POLICIES["high"])
+        load_decoder(spec(model, shared), CPU, torch.float32, POLICIES["high"], CACHE)
         for model, shared in ((file, tmp_path / "rest"), (folder, folder))
     )
     assert all(torch.equal(a, b) for a, b in zip(one(sample(2)), many(sample(2)), strict=True))

@@ -10,7 +10,7 @@ from confiner_cli.config.hydra import compose, settings_of
 from confiner_cli.config.resolve import resolved
 from confiner_cli.errors import FailedError
 from confiner_cli.experts.loading import load_decoder, load_encoder
-from confiner_cli.experts.offload import POLICIES
+from confiner_cli.experts.offload import POLICIES, NetworkCache
 from world.render import render
 from world.scene import Scene
 
@@ -23,8 +23,13 @@ def spatial():
 
 
 @pytest.fixture(scope="module")
-def encoder(spatial):
-    return load_encoder(spatial, CPU, torch.float32, POLICIES["high"])
+def cache():
+    return NetworkCache()
+
+
+@pytest.fixture(scope="module")
+def encoder(spatial, cache):
+    return load_encoder(spatial, CPU, torch.float32, POLICIES["high"], cache)
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +38,11 @@ def frames():
     return clip.permute(0, 2, 3, 1).mul(255).round().to(torch.uint8)
 
 
-def test_frames_come_back_from_their_latents(spatial, encoder, frames):
+def test_frames_come_back_from_their_latents(spatial, encoder, frames, cache):
     latents = encoder(frames)
     assert latents.shape == (1, encoder.channels, 5, 64 // encoder.factor, 64 // encoder.factor)
     assert (latents.dtype, latents.device) == (torch.float32, CPU)
-    decoder = load_decoder(spatial, CPU, torch.float32, POLICIES["high"])
+    decoder = load_decoder(spatial, CPU, torch.float32, POLICIES["high"], cache)
     error = torch.stack(list(decoder(latents))).float() - frames.float()
     assert (
         error.square().mean().sqrt() < 12
@@ -76,8 +81,8 @@ def test_height_and_width_keep_their_places(encoder):
     assert (above - below).abs().max() > 5 * (left - right).abs().max()
 
 
-def test_both_directions_share_one_network(spatial, encoder):
-    assert load_decoder(spatial, CPU, torch.float32, POLICIES["high"]).vae() is encoder.vae()
+def test_both_directions_share_one_network(spatial, encoder, cache):
+    assert load_decoder(spatial, CPU, torch.float32, POLICIES["high"], cache).vae() is encoder.vae()
 
 
 def test_a_vae_that_overflows_in_16_bits_encodes_in_32(encoder, frames):

@@ -28,6 +28,7 @@ from support.killing import (
 from confiner_cli.config.hydra import compose, settings_of
 from confiner_cli.config.overrides import for_hydra
 from confiner_cli.config.resolve import resolved
+from confiner_cli.experts.offload import NetworkCache
 from confiner_cli.media.video import read_video
 from confiner_cli.method.long.timeline import Timeline
 from confiner_cli.method.pipeline import decided, draft, refined, structure, structures, window
@@ -266,7 +267,8 @@ def test_a_second_interrupt_leaves_at_once_and_the_run_goes_on_all_the_same(tmp_
 
 
 def plan_of(*words):
-    return prepare(resolved(settings_of(compose(for_hydra(words, multirun=False))))).plan
+    settings = resolved(settings_of(compose(for_hydra(words, multirun=False))))
+    return prepare(settings, NetworkCache()).plan
 
 
 def plain(stage, steps, total):

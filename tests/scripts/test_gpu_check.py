@@ -11,7 +11,6 @@ import torch
 
 import gpu_check
 from confiner_cli.errors import named_error
-from confiner_cli.experts.offload import RESIDENCE
 from confiner_cli.runs.loading import prepare
 from gpu import measure
 from gpu.measure import (
@@ -42,14 +41,12 @@ COUNTS = {
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _one_thread_and_no_networks_left() -> Iterator[None]:
+def _one_thread() -> Iterator[None]:
     """Threads that wait for each other on a busy machine take longer than networks this small."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-    RESIDENCE.here.clear()
-    RESIDENCE.modules.clear()
 
 
 @pytest.fixture(scope="module")
@@ -147,20 +144,20 @@ def test_what_is_not_measured_on_a_cpu_and_not_known_of_small_networks_is_not_th
 @pytest.mark.parametrize(("experts", "texts"), [("lavie_sd", 2), ("modelscope_sd", 3)])
 def test_networks_are_shared_and_rest_as_the_product_has_it(experts, texts, setup):
     make_networks(case(experts), setup)
-    networks = len(RESIDENCE.modules)
+    cache = setup.cache
+    networks = len(cache.modules)
     assert networks == 3 + 1 + texts  # UNets, the VAE, text encoders; LaVie has Stable Diffusion's
-    assert len(RESIDENCE.here) == 1
-    with_confiner(case(experts).settings(setup), "high")
-    assert set(RESIDENCE.here.values()) == {"control", "spatial", "temporal", "vae", "text"}
-    measure.rest()
-    assert (len(RESIDENCE.here), len(RESIDENCE.modules)) == (0, networks)
+    assert len(cache.on_device) == 1
+    with_confiner(case(experts).settings(setup), "high", cache)
+    assert set(cache.on_device.values()) == {"control", "spatial", "temporal", "vae", "text"}
+    measure.rest(cache)
+    assert (len(cache.on_device), len(cache.modules)) == (0, networks)
 
 
 def test_random_networks_are_the_same_each_time(setup):
     def latents() -> torch.Tensor:
-        RESIDENCE.here.clear()
-        RESIDENCE.modules.clear()
-        plan = prepare(case("lavie_sd").settings(setup)).plan
+        setup.cache.close()
+        plan = prepare(case("lavie_sd").settings(setup), setup.cache).plan
         return plan.denoisers["temporal"][0](plan.initial_noise(0), 500).clean
 
     assert torch.equal(latents(), latents())

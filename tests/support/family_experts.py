@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from confiner_cli.experts.loading import load_expert
-from confiner_cli.experts.offload import POLICIES
+from confiner_cli.experts.offload import POLICIES, NetworkCache
 from confiner_cli.experts.spec import ExpertSpec
 
 ROLE_OF = {
@@ -15,6 +15,8 @@ ROLE_OF = {
     "lavie": "temporal",
 }
 CPU = torch.device("cpu")
+CACHE = NetworkCache()
+"""Tests that do not say otherwise load nothing twice."""
 T = 400
 
 
@@ -30,8 +32,13 @@ def spec_of(family: str, networks: Path, **changes) -> ExpertSpec:
     )
 
 
-def load(family: str, spec: ExpertSpec, dtype: torch.dtype = torch.float32):
-    return load_expert(ROLE_OF[family], spec, CPU, dtype, POLICIES["high"])
+def load(
+    family: str,
+    spec: ExpertSpec,
+    dtype: torch.dtype = torch.float32,
+    cache: NetworkCache = CACHE,
+):
+    return load_expert(ROLE_OF[family], spec, CPU, dtype, POLICIES["high"], cache)
 
 
 def sample(num_frames: int = 3, batch: int = 1) -> torch.Tensor:

@@ -15,7 +15,14 @@ A family is five functions over its UNet, a module that nothing else knows the c
 
 from __future__ import annotations
 
+import importlib
 import pkgutil
+from types import ModuleType
 
 FAMILIES = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 """The closed table of families: the files of this folder, and nothing else."""
+
+
+def family_named(name: str) -> ModuleType:
+    """The functions of a family, one of `FAMILIES`."""
+    return importlib.import_module(f"{__name__}.{name}")

@@ -1,0 +1,73 @@
+"""An expert's network in the one layout that all families share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from confiner_cli.experts.components import Components
+from confiner_cli.experts.families import family_named
+from confiner_cli.experts.lora import adapt_unet
+from confiner_cli.experts.offload import Handle, NetworkCache, OffloadPolicy
+
+
+class Network(Protocol):
+    """What an expert asks."""
+
+    def __call__(self, x_t: Tensor, t: int, text: Tensor) -> Tensor:
+        """Predict, in the shape of `x_t`, `(batch, channel, frame, height, width)`."""
+
+    def load(self) -> None:
+        """Load it now instead of when it is first called. Raises ConfinerError: it is damaged."""
+
+
+@dataclass(frozen=True)
+class FamilyNetwork:
+    """A family's UNet.
+
+    Attributes:
+        family: the family's name.
+        unet: the network in its own layout.
+        frame_batch: frames that are predicted at once where each is predicted without the others;
+            None is all.
+    """
+
+    family: str
+    unet: Handle
+    frame_batch: int | None = None
+
+    def __call__(self, x_t: Tensor, t: int, text: Tensor) -> Tensor:
+        """See `Network`."""
+        predict, unet = family_named(self.family).predict, self.unet()
+        if self.frame_batch is None:
+            prediction: Tensor = predict(unet, x_t, t, text)
+            return prediction
+        # The same prediction in less memory.
+        frames = torch.split(x_t, self.frame_batch, dim=2)
+        return torch.cat([predict(unet, part, t, text) for part in frames], dim=2)
+
+    def load(self) -> None:
+        """See `Network`."""
+        self.unet()
+
+
+def family_network(
+    family: str, components: Components, policy: OffloadPolicy, cache: NetworkCache
+) -> FamilyNetwork:
+    """The network that an expert's components make.
+
+    It is kept by what is read from disk and nothing else: a sweep over guidance scales loads
+    nothing twice.
+    """
+    load = partial(_load, family, components)
+    unet = Handle((family, components), components.role, components.device, policy, cache, load)
+    frame_batch = policy.frame_batch if family_named(family).FRAMEWISE else None
+    return FamilyNetwork(family, unet, frame_batch)
+
+
+def _load(family: str, components: Components) -> nn.Module:
+    return adapt_unet(family_named(family).load(components), components.loras)

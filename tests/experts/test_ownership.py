@@ -1,0 +1,179 @@
+"""Networks belong to whoever loads them: freed when they are closed, never shared unasked."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import pickle
+import shutil
+import weakref
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers.utils import logging as diffusers_logging
+from safetensors.torch import load_file, save_file
+from support.family_experts import CPU, T, load, sample, spec_of
+from transformers.models.clip.tokenization_clip import CLIPTokenizer
+from transformers.utils import logging as transformers_logging
+
+from confiner_cli.api import load as load_set
+from confiner_cli.errors import ConfinerError
+from confiner_cli.experts import offload
+from confiner_cli.experts.families import FAMILIES, family_named
+from confiner_cli.experts.library_messages import collected
+from confiner_cli.experts.loading import load_decoder
+from confiner_cli.experts.offload import POLICIES, NetworkCache
+
+
+@pytest.fixture
+def cache():
+    return NetworkCache()
+
+
+@pytest.fixture
+def networks(tiny_networks, tmp_path) -> Path:
+    """A copy that may be damaged."""
+    return Path(shutil.copytree(tiny_networks, tmp_path / "networks"))
+
+
+def decoder_of(networks, cache):
+    spec = spec_of("stable_diffusion", networks)
+    return load_decoder(spec, CPU, torch.float32, POLICIES["high"], cache)
+
+
+def without_a_tensor(component: Path) -> None:
+    """A whole file, which looks right from outside: only a network finds out what it lacks."""
+    (path,) = component.glob("*.safetensors")
+    tensors = load_file(path)
+    tensors.popitem()
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize("component", ["control/unet", "shared/text_encoder"])
+def test_damaged_weights_of_an_expert_are_told_when_it_is_loaded(component, networks, cache):
+    without_a_tensor(networks / component)
+    expert = load("animatediff", spec_of("animatediff", networks), cache=cache)
+    with pytest.raises(ConfinerError, match=rf"{Path(component).name} in .* cannot be loaded"):
+        expert.load()
+
+
+def test_a_damaged_vae_is_told_when_the_decoder_is_loaded(networks, cache):
+    without_a_tensor(networks / "shared" / "vae")
+    decoder = decoder_of(networks, cache)
+    with pytest.raises(ConfinerError, match=r"vae in .* cannot be loaded"):
+        decoder.load()
+
+
+def test_a_set_with_damaged_weights_is_refused_when_it_is_loaded(exported_experts, tmp_path):
+    model = Path(shutil.copytree(exported_experts / "temporal", tmp_path / "temporal"))
+    without_a_tensor(model / "unet")
+    with pytest.raises(ConfinerError, match=r"the temporal expert's unet .* cannot be loaded"):
+        load_set("tiny", f"experts.temporal.model={model}")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_closed_networks_are_freed_and_loaded_anew_when_they_are_called(
+    family, tiny_networks, cache
+):
+    expert = load(family, spec_of(family, tiny_networks), cache=cache)
+    decoder = decoder_of(tiny_networks, cache)
+    expert.load()
+    decoder.load()
+    before = expert.condition("a heart")(sample(), T).clean
+    modules = [weakref.ref(module) for module in cache.modules.values()]
+    assert len(modules) == 3
+    cache.close()
+    gc.collect()
+    assert [reference() for reference in modules] == [None] * 3
+    assert torch.equal(expert.condition("a heart")(sample(), T).clean, before)
+
+
+def test_leaving_the_block_closes_the_cache(tiny_networks):
+    with NetworkCache() as cache:
+        load("modelscope", spec_of("modelscope", tiny_networks), cache=cache).load()
+        assert cache.modules
+    assert not cache.modules and not cache.on_device
+
+
+def test_a_loaded_set_is_closed_with_its_block():
+    with load_set("tiny", "scheduler.structure.num_inference_steps=1") as confiner:
+        assert set(confiner.cache.on_device.values()) >= {"control", "spatial", "temporal", "vae"}
+    assert not confiner.cache.modules
+    assert confiner.generate("a red heart", seed=1, num_frames=1).frames.shape[0] == 1
+
+
+def test_two_owners_share_no_network(tiny_networks):
+    one, other = NetworkCache(), NetworkCache()
+    for cache in (one, other):
+        load("modelscope", spec_of("modelscope", tiny_networks), cache=cache).load()
+    assert one.modules.keys() == other.modules.keys()
+    assert not set(map(id, one.modules.values())) & set(map(id, other.modules.values()))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_expert_handed_to_another_process_loads_its_own_networks(family, tiny_networks, cache):
+    expert = load(family, spec_of(family, tiny_networks, guidance_scale=2.0), cache=cache)
+    expert.load()
+    copy = pickle.loads(pickle.dumps(expert))
+    theirs = copy.network.unet.cache
+    assert theirs is copy.text.encoder.cache
+    assert theirs is not cache and not theirs.modules
+    answers = [one.condition("a heart", "a star")(sample(), T) for one in (expert, copy)]
+    assert torch.equal(answers[0].clean, answers[1].clean)
+    assert len(theirs.modules) == 2
+
+
+def counted(call, names, name):
+    def counting(*arguments, **options):
+        names.append(name)
+        return call(*arguments, **options)
+
+    return counting
+
+
+def test_files_that_did_not_change_are_read_once_by_an_owner(tiny_networks, cache, monkeypatch):
+    read = []
+    for owner, name in ((CLIPTokenizer, "from_pretrained"), (offload, "fingerprint")):
+        monkeypatch.setattr(owner, name, counted(getattr(owner, name), read, name))
+    for _ in range(2):
+        load("modelscope", spec_of("modelscope", tiny_networks), cache=cache)
+    assert sorted(read) == ["fingerprint", "from_pretrained"]
+
+
+def loggers():
+    return [
+        (logger.level, list(logger.handlers), logger.propagate)
+        for logger in map(logging.getLogger, ("diffusers", "transformers"))
+    ]
+
+
+def test_what_libraries_say_while_they_load_is_kept_and_not_printed(
+    tiny_networks, cache, monkeypatch, capfd
+):
+    family = family_named("modelscope")
+    real = family.load
+
+    def talking(components):
+        logging.getLogger("diffusers.models").warning("mind the %s", "gap")
+        logging.getLogger("transformers.x").warning("and the step")
+        for library in (diffusers_logging, transformers_logging):
+            list(library.tqdm(range(3), desc="a bar"))
+        return real(components)
+
+    monkeypatch.setattr(family, "load", talking)
+    before = loggers()
+    load("modelscope", spec_of("modelscope", tiny_networks), cache=cache).load()
+    assert cache.messages == ["mind the gap", "and the step"]
+    assert capfd.readouterr() == ("", "")
+    assert loggers() == before
+
+
+def test_afterwards_libraries_talk_as_before(capfd):
+    before, shown = loggers(), diffusers_logging.is_progress_bar_enabled()
+    with pytest.raises(ZeroDivisionError), collected():
+        raise ZeroDivisionError
+    assert loggers() == before
+    assert diffusers_logging.is_progress_bar_enabled() == shown
+    list(transformers_logging.tqdm(range(3), desc="a bar"))
+    assert "a bar" in capfd.readouterr().err
