@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from confiner_cli.method.schedule import BETA_SCHEDULES, Discrete
+
 MISSING: Any = "???"
 ROLES = ("control", "spatial", "temporal")
 SHUFFLES = ("frames", "none")
@@ -66,6 +68,12 @@ class ExpertSettings:
     least_steps: int = 1
     licence: str = ""
     size: str = ""
+
+    @property
+    def schedule(self) -> Discrete:
+        """The noise schedule that it states."""
+        betas = BETA_SCHEDULES[self.beta_schedule]
+        return betas(self.beta_start, self.beta_end, self.num_train_timesteps)
 
 
 @dataclass(frozen=True)

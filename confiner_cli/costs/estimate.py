@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any
 
-from confiner_cli.config.schema import ExpertSettings, Settings
+from confiner_cli.config.schema import Settings
 from confiner_cli.costs.table import companions, costs
 from confiner_cli.errors import ConfinerError
-from confiner_cli.method.level import Level
 from confiner_cli.method.long.timeline import timeline_of
 from confiner_cli.method.refinement import HOP_NOISE, Pair, patterns, visits
 from confiner_cli.method.structure import SPACINGS
@@ -27,44 +25,6 @@ class Row:
     evaluations: int
     passes: int
     flops: float | None
-
-
-@dataclass(frozen=True)
-class Levels:
-    """A noise schedule without tensors: what the method's lists of visits need of one, to six digits."""
-
-    signal: Sequence[float]
-
-    @classmethod
-    def of(cls, expert: ExpertSettings) -> Levels:
-        """The schedule that an expert states."""
-        count, power = (
-            expert.num_train_timesteps,
-            2 if expert.beta_schedule == "scaled_linear" else 1,
-        )
-        low, high = expert.beta_start ** (1 / power), expert.beta_end ** (1 / power)
-        betas = ((low + (high - low) * step / (count - 1)) ** power for step in range(count))
-        return cls(
-            [
-                math.sqrt(abar)
-                for abar in accumulate((1 - beta for beta in betas), lambda a, b: a * b)
-            ]
-        )
-
-    def __len__(self) -> int:
-        return len(self.signal)
-
-    def level(self, t: int) -> Level:
-        """The level at timestep `t`."""
-        return Level(self.signal[t], math.sqrt(1 - self.signal[t] ** 2))
-
-    def matching(self, level: Level) -> int:
-        """The timestep whose noise-to-signal ratio is nearest to that of a level."""
-        wanted = math.log(level.noise / level.signal)
-        return min(
-            range(len(self)),
-            key=lambda t: abs(math.log(self.level(t).noise / self.level(t).signal) - wanted),
-        )
 
 
 @dataclass(frozen=True)
@@ -129,7 +89,7 @@ def _by_role(stops: Sequence[Visit]) -> dict[str, list[Visit]]:
 
 def _structure(settings: Settings) -> list[Visit]:
     structure = settings.scheduler.structure
-    denoiser: Any = Named(Levels.of(settings.expert(structure.expert)))
+    denoiser: Any = Named(settings.expert(structure.expert).schedule)
     grid = SPACINGS[structure.timestep_spacing](denoiser.schedule, structure.num_inference_steps)
     return [Visit(structure.expert, denoiser, t) for t in grid.timesteps]
 
@@ -139,8 +99,8 @@ def _refinement(settings: Settings) -> list[Visit]:
     steps = refinement.num_inference_steps
     if not steps:
         return []
-    spatial: Any = Named(Levels.of(settings.expert("spatial")))
-    temporal: Any = Named(Levels.of(settings.expert("temporal")))
+    spatial: Any = Named(settings.expert("spatial").schedule)
+    temporal: Any = Named(settings.expert("temporal").schedule)
     hop_noise = HOP_NOISE.get(refinement.hop_noise, refinement.hop_noise)
     pair = Pair(spatial, temporal, hop_noise, refinement.timestep_matching == "snr")
     return visits(pair, refinement.te, patterns(refinement.pattern, steps))

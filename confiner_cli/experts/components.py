@@ -30,7 +30,7 @@ BROKEN = (OSError, ValueError, RuntimeError, KeyError, SafetensorError)
 class Network(Protocol):
     """An expert's network in the one layout that all families share."""
 
-    def __call__(self, x_t: Tensor, t: int, text: Tensor) -> Tensor:
+    def __call__(self, x_t: Tensor, t: float, text: Tensor) -> Tensor:
         """Predict, in the shape of `x_t`, `(batch, channel, frame, height, width)`."""
 
 

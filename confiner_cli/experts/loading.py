@@ -22,7 +22,6 @@ from confiner_cli.experts.lora import adapt_unet
 from confiner_cli.experts.offload import Handle, Memory
 from confiner_cli.experts.text import text_encoder
 from confiner_cli.experts.vae import Decoder, Encoder, coder
-from confiner_cli.method.schedule import BETA_SCHEDULES
 from confiner_cli.weights import hub
 from confiner_cli.weights.model_ref import needs
 
@@ -48,12 +47,11 @@ def load_expert(
     _check_width(role, parts, family)
     if family.STATES_SCHEDULE:
         _compare(role, settings, parts)
-    betas = BETA_SCHEDULES[settings.beta_schedule]
     return Expert(
         role=role,
         network=_network(settings.family, family, parts, memory),
         text=text_encoder(parts, memory),
-        schedule=betas(settings.beta_start, settings.beta_end, settings.num_train_timesteps),
+        schedule=settings.schedule,
         prediction_type=settings.prediction_type,
         guidance_scale=settings.guidance_scale,
         device=device,
@@ -120,12 +118,12 @@ def _network(name: str, family: ModuleType, parts: Parts, memory: Memory) -> Net
     return predict
 
 
-def _predict(family: ModuleType, unet: Handle, x_t: Tensor, t: int, text: Tensor) -> Tensor:
+def _predict(family: ModuleType, unet: Handle, x_t: Tensor, t: float, text: Tensor) -> Tensor:
     prediction: Tensor = family.predict(unet(), x_t, t, text)
     return prediction
 
 
-def _by_frames(predict: Network, count: int, x_t: Tensor, t: int, text: Tensor) -> Tensor:
+def _by_frames(predict: Network, count: int, x_t: Tensor, t: float, text: Tensor) -> Tensor:
     """A few frames at a time: the same prediction in less memory."""
     return torch.cat([predict(frames, t, text) for frames in torch.split(x_t, count, dim=2)], dim=2)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from confiner_cli.method.schedule import Estimate
+    from confiner_cli.method.estimate import Estimate
 
 REACH = 3
 """Slow is what remains in a mean over this many frames before and after each: 7 frames."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from confiner_cli.method.schedule import Estimate, NoiseSchedule
+from confiner_cli.method.estimate import Estimate
+from confiner_cli.method.schedule import Schedule
 from confiner_cli.method.walk import Denoiser
 
 
@@ -29,11 +30,11 @@ class Guided:
     together: Denoiser | None = None
 
     @property
-    def schedule(self) -> NoiseSchedule:
+    def schedule(self) -> Schedule:
         """The conditional denoiser's."""
         return self.conditional.schedule
 
-    def __call__(self, x_t: Tensor, t: int) -> Estimate:
+    def __call__(self, x_t: Tensor, t: float) -> Estimate:
         """The guided estimate of `x_t` at timestep `t`."""
         if not self.low <= self.schedule.level(t).noise <= self.high:
             return self.conditional(x_t, t)
@@ -44,14 +45,14 @@ class Guided:
             passes=with_prompt.passes + without.passes,
         )
 
-    def _both(self, x_t: Tensor, t: int) -> tuple[Estimate, Estimate]:
+    def _both(self, x_t: Tensor, t: float) -> tuple[Estimate, Estimate]:
         if self.together is None:
             return self.conditional(x_t, t), self.unconditional(x_t, t)
         pair = self.together(torch.cat((x_t, x_t)), t)
         (clean, clean_without), (noise, noise_without) = pair.clean.chunk(2), pair.noise.chunk(2)
         return Estimate(clean, noise), Estimate(clean_without, noise_without)
 
-    def on(self, schedule: NoiseSchedule) -> Guided:
+    def on(self, schedule: Schedule) -> Guided:
         """All denoisers, read on another schedule."""
         return replace(
             self,

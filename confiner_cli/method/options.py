@@ -12,6 +12,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from confiner_cli.method.schedule import Level
 
+FRAME_NOISES = ("own", "shared")
+"""Whether the spatial expert meets fresh noise of each frame's own, or the same in all frames."""
+SHUFFLES = ("frames", "none")
+"""How a segment orders the common noise: each anew (the paper's), or all alike."""
+ALIGNMENTS = ("noise", "frame")
+"""What coherence compares: frames that started from the same noise, or frames of one index."""
+NOISE_KEYS = ("frame", "window")
+"""What the refinement's noise is keyed by: the video's frame, or frame and window."""
+
 
 @dataclass(frozen=True)
 class StructureOptions:
@@ -40,7 +49,7 @@ class RefinementOptions:
             Te): image-to-image at the strength `te / num_train_timesteps`.
         renoise: the share of fresh noise at a hand-over, in [0, 1]: 1 is the paper's.
         timestep_matching: a key of `refinement.TIMESTEP_MATCHINGS`.
-        frame_noise: one of `pipeline.FRAME_NOISES`.
+        frame_noise: one of `FRAME_NOISES`.
         solver: a key of `solvers.SOLVERS`.
     """
 
@@ -63,10 +72,10 @@ class LongVideoOptions:
 
     Attributes:
         consistency: the share of one common noise in the noise of each segment, in [0, 1].
-        shuffle: one of `shuffling.SHUFFLES`.
+        shuffle: one of `SHUFFLES`.
         coherence: gamma of the paper's eq. 12, in [0, 0.5]; 0 is off.
-        align: one of `coherence.ALIGNMENTS`.
-        noise_by: one of `pipeline.NOISE_KEYS`.
+        align: one of `ALIGNMENTS`.
+        noise_by: one of `NOISE_KEYS`.
         turn: whether a segment that would start a motion over is played backwards.
     """
 

@@ -7,7 +7,7 @@ has frames of and on nothing else: what is computed where, and in which order, c
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -36,8 +36,8 @@ class Structure:
     Attributes:
         number: which, from 0.
         latents: `(1, channel, frame, height, width)`, as the video shows them.
-        noises: by timestep, the noise that the walk stepped with, in its own order of frames, where the next segment
-            hears it.
+        noises: by step from 0, the noise that the walk stepped with, in its own order of frames, where
+            the next segment hears it.
         backwards: whether the video shows it backwards.
     """
 
@@ -122,28 +122,30 @@ def structure(plan: Plan, number: int, previous: Structure | None, watch: Watch)
         return Structure(number, plan.given(plan.timeline.structure(number)))
     role, denoiser, backwards = plan.scheduler.structure.expert, _prompted(plan, number), False
     grid = plan.grid(denoiser)
+    denoisers = [denoiser] * len(grid.timesteps)
     if number and plan.follows:
         assert previous is not None and previous.number == number - 1
-        denoiser, backwards = _following(plan, previous, denoiser)
+        denoisers, backwards = _following(plan, previous, denoisers)
     noises = {}
-    steps = sample(plan.initial_noise(number), denoiser, role, grid)
-    for step in watch("structure", _finite("structure", steps), len(grid.timesteps)):
+    steps = _finite("structure", sample(plan.initial_noise(number), denoisers, role, grid))
+    for index, step in enumerate(watch("structure", steps, len(denoisers))):
         if plan.long_video.coherence:
-            noises[step.visit.t] = step.estimate.noise
+            noises[index] = step.estimate.noise
     return Structure(number, step.x_t.flip(2) if backwards else step.x_t, noises, backwards)
 
 
-def _following(plan: Plan, previous: Structure, denoiser: Denoiser) -> tuple[Denoiser, bool]:
-    """The denoiser of the structure that follows `previous`, and whether that is played backwards."""
-    heard = denoiser
-    if plan.long_video.coherence:
-        heard = Coherent(denoiser, _aligned(plan, previous), plan.long_video.coherence)
-    if not plan.long_video.turn or denoiser is not _prompted(
-        plan, previous.number
-    ):  # another prompt starts afresh
-        return heard, False
+def _following(
+    plan: Plan, previous: Structure, denoisers: Sequence[Denoiser]
+) -> tuple[list[Denoiser], bool]:
+    """Each step's denoiser of the structure that follows `previous`, and whether that is played backwards."""
+    heard, gamma = list(denoisers), plan.long_video.coherence
+    if gamma:
+        noises = _aligned(plan, previous)
+        heard = [Coherent(one, noises[index], gamma) for index, one in enumerate(denoisers)]
+    if not plan.long_video.turn or denoisers[0] is not _prompted(plan, previous.number):
+        return heard, False  # another prompt starts afresh
     backwards, target, weight = joint(previous.latents, previous.backwards)
-    return Anchored(heard, target, weight), backwards
+    return [Anchored(one, target, weight) for one in heard], backwards
 
 
 def _prompted(plan: Plan, number: int) -> Denoiser:
@@ -224,7 +226,7 @@ def _aligned(plan: Plan, previous: Structure) -> Mapping[int, Tensor]:
     length, seed, shuffle = plan.timeline.length, plan.seed, plan.long_video.shuffle
     undo = torch.argsort(order(length, seed, previous.number, shuffle))
     places = undo[order(length, seed, previous.number + 1, shuffle)]
-    return {t: eps[:, :, places] for t, eps in previous.noises.items()}
+    return {step: eps[:, :, places] for step, eps in previous.noises.items()}
 
 
 def _finite(stage: str, steps: Iterator[Step]) -> Iterator[Step]:

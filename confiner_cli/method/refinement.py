@@ -16,7 +16,7 @@ from confiner_cli.method.walk import Denoiser, Step, Visit, walk
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from confiner_cli.method.schedule import Estimate
+    from confiner_cli.method.estimate import Estimate
 
 HOP_NOISE = {"fresh": 1.0, "predicted": 0.0}
 
@@ -30,13 +30,13 @@ class Pair:
     hop_noise: float = 1.0
     match_snr: bool = False
 
-    def s(self, t: int, eta: float = 0.0) -> Visit:
+    def s(self, t: float, eta: float = 0.0) -> Visit:
         """A visit of the spatial expert."""
         return Visit("spatial", self.spatial, t, eta)
 
     def t(
         self,
-        t: int,
+        t: float,
         eta: float = 0.0,
         blend: Callable[[Estimate, Estimate], Estimate] | None = None,
     ) -> Visit:
@@ -46,50 +46,50 @@ class Pair:
         return Visit("temporal", self.temporal, t, eta, blend)
 
 
-def standard(pair: Pair, t: int, steps_left: int) -> list[Visit]:
+def standard(pair: Pair, t: float, steps_left: float) -> list[Visit]:
     """One DDIM step of the spatial expert (eq. 8)."""
     return [pair.s(t)]
 
 
-def temporal_only(pair: Pair, t: int, steps_left: int) -> list[Visit]:
+def temporal_only(pair: Pair, t: float, steps_left: float) -> list[Visit]:
     """One DDIM step of the temporal expert, on its own schedule."""
     return [pair.t(t)]
 
 
-def coordinated(pair: Pair, t: int, steps_left: int) -> list[Visit]:
+def coordinated(pair: Pair, t: float, steps_left: float) -> list[Visit]:
     """Spatial, temporal, spatial at one timestep, with hop noise at both crossings (eq. 9 to 11)."""
     return [pair.s(t), pair.t(t, pair.hop_noise), pair.s(t, pair.hop_noise)]
 
 
-def two_visits(pair: Pair, t: int, steps_left: int) -> list[Visit]:
+def two_visits(pair: Pair, t: float, steps_left: float) -> list[Visit]:
     """Spatial, then temporal with hop noise, then on to the next timestep from the temporal expert's estimate."""
     return [pair.s(t), pair.t(t, pair.hop_noise)]
 
 
-def temporal_first(pair: Pair, t: int, steps_left: int) -> list[Visit]:
+def temporal_first(pair: Pair, t: float, steps_left: float) -> list[Visit]:
     """Temporal, then spatial, with hop noise at both crossings; the steadiest where all frames share that noise."""
     return [pair.t(t, pair.hop_noise), pair.s(t, pair.hop_noise)]
 
 
-def interleaved(pair: Pair, t: int, steps_left: int) -> list[Visit]:
+def interleaved(pair: Pair, t: float, steps_left: float) -> list[Visit]:
     """The experts take turns, each step a DDIM step onto the next one's schedule; the temporal expert comes last."""
     return [pair.t(t) if steps_left % 2 else pair.s(t)]
 
 
-def naive(pair: Pair, t: int, steps_left: int) -> list[Visit]:
+def naive(pair: Pair, t: float, steps_left: float) -> list[Visit]:
     """The experts take turns on the spatial expert's schedule, as if the other had been trained on it (eq. 7)."""
     if steps_left % 2:
         return [pair.s(t)]
     return [Visit("temporal", pair.temporal.on(pair.spatial.schedule), t)]
 
 
-def averaged(pair: Pair, t: int, steps_left: int) -> list[Visit]:
+def averaged(pair: Pair, t: float, steps_left: float) -> list[Visit]:
     """A step from the mean of both experts' estimates of one sample, without fresh noise."""
     return [pair.s(t), pair.t(t, blend=averaged_estimates)]
 
 
 def frequency_split(
-    pair: Pair, t: int, steps_left: int, slow_from_temporal: bool = True
+    pair: Pair, t: float, steps_left: float, slow_from_temporal: bool = True
 ) -> list[Visit]:
     """A step from one expert's slow changes along the frames and the other's fast ones, without fresh noise."""
     return [
@@ -98,7 +98,7 @@ def frequency_split(
     ]
 
 
-PATTERNS: dict[str, Callable[[Pair, int, int], list[Visit]]] = {
+PATTERNS: dict[str, Callable[[Pair, float, int], list[Visit]]] = {
     "coordinated": coordinated,
     "standard": standard,
     "spatial_only": standard,
@@ -118,12 +118,12 @@ def patterns(pattern: str | Iterable[str], steps: int) -> list[str]:
     return [pattern] * steps if isinstance(pattern, str) else list(pattern)
 
 
-def timesteps(te: int, steps: int) -> list[int]:
+def timesteps(te: float, steps: int) -> list[float]:
     """`round(te * (steps - i) / steps)` for i = 0 .. steps - 1: uniform from te, ending clean."""
     return [round(te * (steps - step) / steps) for step in range(steps)]
 
 
-def visits(pair: Pair, te: int, names: Sequence[str]) -> list[Visit]:
+def visits(pair: Pair, te: float, names: Sequence[str]) -> list[Visit]:
     """All visits of a refinement, with one pattern's name for each step."""
     steps = len(names)
     plan = zip(names, timesteps(te, steps), range(steps, 0, -1), strict=True)

@@ -10,25 +10,24 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from confiner_cli.method.level import CLEAN, Level
+from confiner_cli.method.estimate import Estimate
+from confiner_cli.method.schedule import CLEAN, Level, Schedule
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from confiner_cli.method.schedule import Estimate, NoiseSchedule
 
 
 class Denoiser(Protocol):
     """An expert that has been given its prompt."""
 
     @property
-    def schedule(self) -> NoiseSchedule:
+    def schedule(self) -> Schedule:
         """The schedule whose timesteps it is called with."""
 
-    def __call__(self, x_t: Tensor, t: int) -> Estimate:
+    def __call__(self, x_t: Tensor, t: float) -> Estimate:
         """Estimate clean latents and noise of `x_t`, `(batch, channel, frame, height, width)`, at timestep `t`."""
 
-    def on(self, schedule: NoiseSchedule) -> Denoiser:
+    def on(self, schedule: Schedule) -> Denoiser:
         """The same network, its output read as if it had been trained on another schedule (eq. 7 needs it)."""
 
 
@@ -43,7 +42,7 @@ class Visit:
 
     role: str
     denoiser: Denoiser
-    t: int
+    t: float
     eta: float = 0.0
     blend: Callable[[Estimate, Estimate], Estimate] | None = None
 

@@ -52,7 +52,7 @@ class Checkpoints:
             return None
         noises = load_file(heard)
         backwards = bool(noises.pop(BACKWARDS))
-        return Structure(number, latents, {int(t): eps for t, eps in noises.items()}, backwards)
+        return Structure(number, latents, {int(step): eps for step, eps in noises.items()}, backwards)
 
     def keep_structure(self, made: Structure) -> None:
         """Write a structure down; what the next one hears too, in the place of the others, if it is the newest."""
@@ -60,7 +60,7 @@ class Checkpoints:
         heard = self._path("noises", made.number)
         others = [path for path in self.folder.glob("noises-*.safetensors") if path != heard]
         if not any(path > heard and self.journal.has(path) for path in others):
-            noises = {str(t): eps for t, eps in made.noises.items()}
+            noises = {str(step): eps for step, eps in made.noises.items()}
             files.append(
                 self._write(heard, noises | {BACKWARDS: torch.tensor(float(made.backwards))})
             )

@@ -7,9 +7,8 @@ from support.command_line import confiner
 
 from confiner_cli.config.hydra import compose, settings_of
 from confiner_cli.config.resolve import resolved
-from confiner_cli.costs.estimate import Levels, rows
+from confiner_cli.costs.estimate import rows
 from confiner_cli.method.pipeline import refined, structures
-from confiner_cli.method.schedule import BETA_SCHEDULES
 from confiner_cli.runs.loading import prepare
 from confiner_cli.runs.meter import Meter
 
@@ -52,17 +51,6 @@ def test_a_plan_counts_what_the_run_then_counts(overrides):
         }
         assert sums == dict(counted)
     assert {row.role for row in planned} == set(meter.evaluations)
-
-
-@pytest.mark.parametrize("role", ["control", "spatial", "temporal"])
-def test_levels_without_tensors_are_the_schedules(role):
-    expert = settings("experts=lavie_sd").experts.role(role)
-    exact = BETA_SCHEDULES[expert.beta_schedule](expert.beta_start, expert.beta_end)
-    plain = Levels.of(expert)
-    assert len(plain) == len(exact)
-    for t in (0, 20, 100, 500, 999):
-        assert plain.level(t) == pytest.approx(exact.level(t), abs=2e-6)
-        assert abs(plain.matching(exact.level(t)) - t) <= 1
 
 
 def test_the_papers_presets_cost_what_the_published_networks_cost():

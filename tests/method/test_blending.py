@@ -9,8 +9,9 @@ from support.pipelines import CONFINER_9, plan_of
 from support.toy_experts import Networked
 
 from confiner_cli.method.blending import REACH, averaged_estimates, slowly, split_by_frequency
+from confiner_cli.method.estimate import Estimate
 from confiner_cli.method.refinement import Pair, refine, visits
-from confiner_cli.method.schedule import Estimate, linear, scaled_linear
+from confiner_cli.method.schedule import linear, scaled_linear
 from confiner_cli.method.walk import Visit, walk
 
 PERIOD = 2 * REACH + 1

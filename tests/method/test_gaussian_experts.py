@@ -11,7 +11,7 @@ from support.toy_experts import Gaussian
 
 from confiner_cli.method.noise import keyed_noise
 from confiner_cli.method.refinement import PATTERNS, Pair, refine, visits
-from confiner_cli.method.schedule import NoiseSchedule, linear, scaled_linear
+from confiner_cli.method.schedule import CLEAN, linear, scaled_linear
 from confiner_cli.method.walk import Visit
 
 STABLE_DIFFUSION, LAVIE = scaled_linear(), linear()
@@ -22,28 +22,22 @@ BLENDED = ("averaged", "slow_from_temporal", "slow_from_spatial")
 
 def predicted(plan: list[Visit], mean: float, std: float) -> tuple[float, float]:
     """Mean and variance after the walk of a structure N(mean, std^2), noised to the first visit's level."""
-    a, n = _level(plan[0].denoiser.schedule, plan[0].t)
+    a, n = plan[0].level
     mean, variance = a * mean, a**2 * std**2 + n**2
     for visit, following in zip(plan, [*plan[1:], None], strict=True):
         expert = visit.denoiser
         # The network's noise, slope * x + offset, as its own schedule has it ...
-        a, n = _level(expert.trained_on or expert.schedule, visit.t)
+        a, n = (expert.trained_on or expert.schedule).level(visit.t)
         slope = n / (a**2 * expert.std**2 + n**2)
         offset = -slope * a * expert.mean
         # ... and the step from it on the schedule that the visit reads it on.
-        a, n = _level(expert.schedule, visit.t)
-        signal, noise = (
-            _level(following.denoiser.schedule, following.t) if following else (1.0, 0.0)
-        )
+        a, n = visit.level
+        signal, noise = following.level if following else CLEAN
         eta = following.eta if following else 0.0
         kept = noise * (1 - eta**2) ** 0.5 - signal * n / a
         mean = (signal / a + kept * slope) * mean + kept * offset
         variance = (signal / a + kept * slope) ** 2 * variance + (noise * eta) ** 2
     return mean, variance
-
-
-def _level(schedule: NoiseSchedule, t: int) -> tuple[float, float]:
-    return float(schedule.signal[t]), float(schedule.noise[t])
 
 
 def std_left(pair: Pair, te: int, steps: int, pattern: str) -> float:

@@ -14,6 +14,7 @@ from confiner_cli.method.long.prompt_travel import for_frames
 from confiner_cli.method.long.shuffling import initial_noise, order
 from confiner_cli.method.long.timeline import Span, Timeline
 from confiner_cli.method.pipeline import decided, draft, refined, structure, structures, window
+from confiner_cli.method.schedule import from_betas
 from confiner_cli.method.structure import trailing
 
 SHAPE = (4, 8, 8)
@@ -57,7 +58,7 @@ def test_coherence_is_a_gradient_step_on_the_squared_difference_of_the_noises():
     )
     eps = expert(x_t, t).noise.clone().requires_grad_()
     (eps - previous).square().sum().backward()
-    found = Coherent(expert, {t: previous}, gamma)(x_t, t)
+    found = Coherent(expert, previous, gamma)(x_t, t)
     assert torch.allclose(found.noise, eps.detach() - gamma * eps.grad)
     assert torch.allclose(expert.schedule.level(t).mix(found.clean, found.noise), x_t)
 
@@ -65,8 +66,15 @@ def test_coherence_is_a_gradient_step_on_the_squared_difference_of_the_noises():
 def test_coherence_of_half_steps_with_the_previous_noise_itself():
     expert, previous = Networked(SCHEDULES["control"]), torch.ones(1, 4, 3, 8, 8)
     assert torch.allclose(
-        Coherent(expert, {499: previous}, 0.5)(torch.zeros_like(previous), 499).noise, previous
+        Coherent(expert, previous, 0.5)(torch.zeros_like(previous), 499).noise, previous
     )
+
+
+def test_coherence_leaves_the_clean_latents_of_pure_noise_which_no_noise_decides():
+    schedule, previous = from_betas([0.1, 0.5, 1.0]), torch.ones(1, 4, 3, 8, 8)
+    expert = Networked(schedule, "v_prediction")
+    found, alone = Coherent(expert, previous, 0.5)(-previous, 2), expert(-previous, 2)
+    assert torch.equal(found.clean, alone.clean) and torch.equal(found.noise, previous)
 
 
 @pytest.mark.parametrize("align", ["frame", "noise"])

@@ -25,7 +25,8 @@ def schedule_of(betas):
 
 def ours(betas, prediction_type, grid, steps):
     denoiser = Networked(schedule_of(betas), prediction_type)
-    *_, last = sample(NOISE, denoiser, "spatial", grid(denoiser.schedule, steps))
+    chosen = grid(denoiser.schedule, steps)
+    *_, last = sample(NOISE, [denoiser] * steps, "spatial", chosen)
     return last.x_t
 
 

@@ -38,7 +38,7 @@ def load(parts: Parts) -> nn.Module:
     return load_unet(parts.checkpoint(CHECKPOINT)).to(parts.device, parts.dtype)
 
 
-def predict(unet: nn.Module, x_t: Tensor, t: int, text: Tensor) -> Tensor:
+def predict(unet: nn.Module, x_t: Tensor, t: float, text: Tensor) -> Tensor:
     """The UNet's own layout is ours."""
     prediction: Tensor = unet(x_t, t, text).sample
     return prediction

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from confiner_cli.method.schedule import Estimate, NoiseSchedule
+from confiner_cli.method.estimate import Estimate, noise_left
+from confiner_cli.method.schedule import Schedule
 from confiner_cli.method.walk import Denoiser
 
 JUMP = 3.0
@@ -38,20 +39,19 @@ class Anchored:
     weight: Tensor
 
     @property
-    def schedule(self) -> NoiseSchedule:
+    def schedule(self) -> Schedule:
         """The expert's."""
         return self.denoiser.schedule
 
-    def __call__(self, x_t: Tensor, t: int) -> Estimate:
+    def __call__(self, x_t: Tensor, t: float) -> Estimate:
         """The pulled estimate of `x_t`; its noise is what the pulled clean latents leave of the sample."""
         found = self.denoiser(x_t, t)
         clean = torch.lerp(
             found.clean, self.target.to(x_t), self.weight.to(x_t).view(1, 1, -1, 1, 1)
         )
-        signal, noise = self.schedule.level(t)
-        return replace(found, clean=clean, noise=(x_t - signal * clean) / noise)
+        return replace(found, clean=clean, noise=noise_left(x_t, clean, self.schedule.level(t)))
 
-    def on(self, schedule: NoiseSchedule) -> Anchored:
+    def on(self, schedule: Schedule) -> Anchored:
         """The same pull on another schedule."""
         return replace(self, denoiser=self.denoiser.on(schedule))
 

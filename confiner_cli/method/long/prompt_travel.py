@@ -9,8 +9,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from confiner_cli.method.estimate import Estimate
 from confiner_cli.method.long.timeline import Span
-from confiner_cli.method.schedule import Estimate, NoiseSchedule
+from confiner_cli.method.schedule import Schedule
 from confiner_cli.method.walk import Denoiser
 
 
@@ -24,11 +25,11 @@ class Relay:
     legs: Sequence[tuple[Denoiser, int]]
 
     @property
-    def schedule(self) -> NoiseSchedule:
+    def schedule(self) -> Schedule:
         """The expert's."""
         return self.legs[0][0].schedule
 
-    def __call__(self, x_t: Tensor, t: int) -> Estimate:
+    def __call__(self, x_t: Tensor, t: float) -> Estimate:
         """Estimate `x_t`, `(batch, channel, frame, height, width)`, every frame by its own prompt."""
         sizes = [size for _, size in self.legs]
         found = [denoiser(x_t, t) for denoiser, _ in self.legs]
@@ -38,7 +39,7 @@ class Relay:
             torch.cat(clean, dim=2), torch.cat(noise, dim=2), sum(whole.passes for whole in found)
         )
 
-    def on(self, schedule: NoiseSchedule) -> Relay:
+    def on(self, schedule: Schedule) -> Relay:
         """All of them on another schedule."""
         return replace(self, legs=[(denoiser.on(schedule), size) for denoiser, size in self.legs])
 
