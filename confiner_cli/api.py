@@ -118,8 +118,8 @@ class Confiner:
         def watch(stage: str, steps: Any, total: int) -> Any:
             return meter.watch(stage, steps)
 
-        drafts = list(structures(production.plan, watch))
-        finished = list(refined(production.plan, drafts, watch))
+        drafts = list(structures(production.pipeline, watch))
+        finished = list(refined(production.pipeline, drafts, watch))
         frames = _frames(production, finished)
         coarse = (
             [made.latents for made in drafts]

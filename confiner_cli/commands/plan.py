@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _lines(settings: Settings) -> Iterator[str]:
-    from confiner_cli.method.long.timeline import timeline_of
+    from confiner_cli.config.method_options import timeline_of
 
     yield (
         f"{settings.experts.name}, {settings.scheduler.name}: {settings.num_frames} frames, "

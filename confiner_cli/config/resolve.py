@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from confiner_cli.config.bounds import in_range, one_of
+from confiner_cli.config.method_options import patterns
 from confiner_cli.config.prompts import verbatim
 from confiner_cli.config.roles import loaded_roles, used_roles
 from confiner_cli.config.schema import (
@@ -24,7 +25,11 @@ from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.families import FAMILIES
 from confiner_cli.files import sha256
 from confiner_cli.media.source_video import footage_of
-from confiner_cli.method.refinement import HOP_NOISE, PATTERNS, patterns
+from confiner_cli.method.estimate import PREDICTION_TYPES
+from confiner_cli.method.options import FRAME_NOISES
+from confiner_cli.method.refinement import PATTERNS, RENOISE, TIMESTEP_MATCHINGS
+from confiner_cli.method.schedule import BETA_SCHEDULES
+from confiner_cli.method.structure import SPACINGS
 from confiner_cli.weights.model_ref import needs
 
 PIXELS_PER_LATENT = 8
@@ -177,8 +182,8 @@ def _check_places(settings: Settings) -> None:
 
 def _check_expert(key: str, expert: ExpertSettings) -> None:
     one_of(f"{key}.family", expert.family, FAMILIES)
-    one_of(f"{key}.beta_schedule", expert.beta_schedule, ("linear", "scaled_linear"))
-    one_of(f"{key}.prediction_type", expert.prediction_type, ("epsilon", "v_prediction", "sample"))
+    one_of(f"{key}.beta_schedule", expert.beta_schedule, BETA_SCHEDULES)
+    one_of(f"{key}.prediction_type", expert.prediction_type, PREDICTION_TYPES)
     in_range(f"{key}.guidance_scale", expert.guidance_scale, 0, 100)
     in_range(f"{key}.max_frames", expert.max_frames, 1, math.inf)
     in_range(f"{key}.num_train_timesteps", expert.num_train_timesteps, 2, 100_000)
@@ -212,7 +217,7 @@ def _check_scheduler(settings: Settings) -> None:
 def _check_structure(structure: StructureSettings, last: int) -> None:
     key = "scheduler.structure"
     in_range(f"{key}.num_inference_steps", structure.num_inference_steps, 1, last)
-    one_of(f"{key}.timestep_spacing", structure.timestep_spacing, ("trailing", "leading"))
+    one_of(f"{key}.timestep_spacing", structure.timestep_spacing, SPACINGS)
 
 
 def _check_distilled(structure: StructureSettings, expert: ExpertSettings) -> None:
@@ -233,14 +238,14 @@ def _check_refinement(refinement: RefinementSettings, last: int) -> None:
     if not steps:
         return
     in_range(f"{key}.te", refinement.te, steps, last)
-    one_of(f"{key}.timestep_matching", refinement.timestep_matching, ("same", "snr"))
-    one_of(f"{key}.frame_noise", refinement.frame_noise, ("own", "shared"))
+    one_of(f"{key}.timestep_matching", refinement.timestep_matching, TIMESTEP_MATCHINGS)
+    one_of(f"{key}.frame_noise", refinement.frame_noise, FRAME_NOISES)
     hop_noise, pattern = refinement.hop_noise, refinement.pattern
     if isinstance(hop_noise, (int, float)) and not isinstance(hop_noise, bool):
         in_range(f"{key}.hop_noise", hop_noise, 0, 1)
     else:
-        one_of(f"{key}.hop_noise", hop_noise, HOP_NOISE, "or a number from 0 to 1")
-    names = patterns(pattern, steps) if isinstance(pattern, (str, list)) else [pattern]
+        one_of(f"{key}.hop_noise", hop_noise, RENOISE, "or a number from 0 to 1")
+    names = patterns(pattern, steps) if isinstance(pattern, (str, list)) else (pattern,)
     for name in names:
         one_of(f"{key}.pattern", name, PATTERNS)
     if len(names) != steps:

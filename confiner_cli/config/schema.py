@@ -12,9 +12,6 @@ from confiner_cli.method.schedule import BETA_SCHEDULES, Discrete
 
 MISSING: Any = "???"
 ROLES = ("control", "spatial", "temporal")
-SHUFFLES = ("frames", "none")
-ALIGNMENTS = ("noise", "frame")
-NOISE_KEYS = ("frame", "window")
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from confiner_cli.config.bounds import in_range, one_of
 from confiner_cli.config.roles import refining_roles, structure_roles
-from confiner_cli.config.schema import ALIGNMENTS, NOISE_KEYS, SHUFFLES, LongVideoSettings, Settings
+from confiner_cli.config.schema import LongVideoSettings, Settings
 from confiner_cli.errors import ConfinerError
+from confiner_cli.method.options import ALIGNMENTS, NOISE_KEYS, SHUFFLES
 
 
 def with_segments(settings: Settings) -> Settings:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
+from confiner_cli.config.method_options import (
+    guidance_options,
+    refinement_options,
+    structure_options,
+    timeline_of,
+)
 from confiner_cli.config.schema import Settings
 from confiner_cli.costs.table import companions, costs
 from confiner_cli.errors import ConfinerError
-from confiner_cli.method.long.timeline import timeline_of
-from confiner_cli.method.refinement import HOP_NOISE, Pair, patterns, visits
-from confiner_cli.method.structure import SPACINGS
+from confiner_cli.method.options import GuidanceOptions
+from confiner_cli.method.refinement import refinement_visits
+from confiner_cli.method.schedule import Schedule
+from confiner_cli.method.structure import structure_visits
 from confiner_cli.method.walk import Visit
 
 
@@ -28,14 +34,15 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Named:
-    """A denoiser that is only talked about."""
+class PlannedExpert:
+    """What a list of visits asks of an expert, known before it is loaded."""
 
-    schedule: Any
+    schedule: Schedule
+    guidance: GuidanceOptions
 
-    def on(self, schedule: Any) -> Named:
-        """The same on another schedule."""
-        return Named(schedule)
+    def read_on(self, schedule: Schedule) -> PlannedExpert:
+        """The same expert, read on another schedule (eq. 7)."""
+        return replace(self, schedule=schedule)
 
 
 def rows(settings: Settings) -> Iterator[Row]:
@@ -63,7 +70,7 @@ def rows(settings: Settings) -> Iterator[Row]:
         ("refinement", _refinement(settings), windows),
     ):
         for role, visits_of in _by_role(stops).items():
-            passes = sum(_passes(settings, visit) for visit in visits_of)
+            passes = sum(visit.denoiser.guidance.passes(visit.level) for visit in visits_of)
             flops = [_flops(settings, role, passes * prompts, frames) for frames, prompts in walks]
             total = None if None in flops else sum(value for value in flops if value is not None)
             yield Row(
@@ -80,36 +87,25 @@ def rows(settings: Settings) -> Iterator[Row]:
     )  # shown, too
 
 
-def _by_role(stops: Sequence[Visit]) -> dict[str, list[Visit]]:
+def _by_role(stops: Sequence[Visit[PlannedExpert]]) -> dict[str, list[Visit[PlannedExpert]]]:
     return {
         role: [visit for visit in stops if visit.role == role]
         for role in dict.fromkeys(v.role for v in stops)
     }
 
 
-def _structure(settings: Settings) -> list[Visit]:
-    structure = settings.scheduler.structure
-    denoiser: Any = Named(settings.expert(structure.expert).schedule)
-    grid = SPACINGS[structure.timestep_spacing](denoiser.schedule, structure.num_inference_steps)
-    return [Visit(structure.expert, denoiser, t) for t in grid.timesteps]
+def _structure(settings: Settings) -> list[Visit[PlannedExpert]]:
+    options = structure_options(settings)
+    return structure_visits(options, _planned(settings, options.expert))
 
 
-def _refinement(settings: Settings) -> list[Visit]:
-    refinement = settings.scheduler.refinement
-    steps = refinement.num_inference_steps
-    if not steps:
-        return []
-    spatial: Any = Named(settings.expert("spatial").schedule)
-    temporal: Any = Named(settings.expert("temporal").schedule)
-    hop_noise = HOP_NOISE.get(refinement.hop_noise, refinement.hop_noise)
-    pair = Pair(spatial, temporal, hop_noise, refinement.timestep_matching == "snr")
-    return visits(pair, refinement.te, patterns(refinement.pattern, steps))
+def _refinement(settings: Settings) -> list[Visit[PlannedExpert]]:
+    spatial, temporal = _planned(settings, "spatial"), _planned(settings, "temporal")
+    return refinement_visits(refinement_options(settings), spatial, temporal)
 
 
-def _passes(settings: Settings, visit: Visit) -> int:
-    low, high = settings.scheduler.guidance_interval
-    guided = settings.expert(visit.role).guidance_scale != 1 and low <= visit.level.noise <= high
-    return 2 if guided else 1
+def _planned(settings: Settings, role: str) -> PlannedExpert:
+    return PlannedExpert(settings.expert(role).schedule, guidance_options(settings, role))
 
 
 def _flops(settings: Settings, role: str, passes: int, frames: int) -> float | None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from confiner_cli.config.method_options import timeline_of
 from confiner_cli.config.roles import used_roles
 from confiner_cli.config.schema import Settings
 from confiner_cli.costs.table import Cost, companions, costs
 from confiner_cli.experts.offload import MEMORY, STAGE, Memory
-from confiner_cli.method.long.timeline import timeline_of
 
 SPARE = 1.15
 """What the allocator and the kernels' workspaces take on top of what was counted."""

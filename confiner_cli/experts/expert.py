@@ -11,6 +11,7 @@ from confiner_cli.experts.components import Network
 from confiner_cli.experts.text import TextEncoder
 from confiner_cli.method.estimate import Estimate, estimate
 from confiner_cli.method.guidance import Guided
+from confiner_cli.method.options import GuidanceOptions
 from confiner_cli.method.schedule import Schedule
 from confiner_cli.method.walk import Denoiser
 
@@ -44,10 +45,9 @@ class Expert:
         if self.guidance_scale == 1.0:
             return conditional
         unconditional = Prompted(self, self.text(negative_prompt), self.schedule)
-        together = conditional.beside(unconditional) if self.guidance_together else None
-        return Guided(
-            conditional, unconditional, self.guidance_scale, *guidance_interval, together=together
-        )
+        batched = conditional.beside(unconditional) if self.guidance_together else None
+        options = GuidanceOptions(self.guidance_scale, *guidance_interval)
+        return Guided(conditional, unconditional, options, batched)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +73,6 @@ class Prompted:
         """The denoiser of a batch of two, this text's sample and the other's."""
         return replace(self, states=torch.cat((self.states, other.states)))
 
-    def on(self, schedule: Schedule) -> Prompted:
+    def read_on(self, schedule: Schedule) -> Prompted:
         """The same network and text, the prediction read on another schedule."""
         return replace(self, schedule=schedule)

@@ -13,7 +13,7 @@ import itertools
 import math
 import operator
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Discrete:
         ValueError: fewer than two timesteps, or a table that does not fall from 1 towards 0.
     """
 
-    alphas_cumprod: tuple[float, ...]
+    alphas_cumprod: tuple[float, ...] = field(repr=False)  # a thousand numbers
 
     def __post_init__(self) -> None:
         table = self.alphas_cumprod

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from confiner_cli.config.method_options import timeline_of
 from confiner_cli.config.schema import Settings
 from confiner_cli.config.vocabulary import read_knowledge
 from confiner_cli.experts.expert import Expert
-from confiner_cli.method.long.timeline import timeline_of
 
 
 def notices(settings: Settings, experts: Mapping[str, Expert]) -> Iterator[str]:

@@ -68,7 +68,7 @@ def run(settings: Settings, place: Place, snapshots: Mapping[str, str]) -> Path:
             _notice(record, production)
             record.update(memory=production.memory, models=_models(settings))
             checkpoints = Checkpoints.of(
-                folder, production.plan.timeline, settings.output.save_latents
+                folder, production.pipeline.timeline, settings.output.save_latents
             )
             _make(settings, production, meter, record, checkpoints)
         Checkpoints.remove(folder)

@@ -1,4 +1,4 @@
-"""A run made ready: experts loaded and given their prompt, the plan made. What the command line and Python share."""
+"""A run made ready: experts loaded, given their prompt, and made a pipeline of."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from confiner_cli.config.method_options import (
+    long_video_options,
+    refinement_options,
+    structure_options,
+    timeline_of,
+)
 from confiner_cli.config.roles import used_roles
 from confiner_cli.config.schema import Settings
 from confiner_cli.costs.memory import memory_of
@@ -18,8 +24,8 @@ from confiner_cli.experts.loading import load_decoder, load_encoder, load_expert
 from confiner_cli.experts.offload import Memory
 from confiner_cli.experts.vae import Decoder
 from confiner_cli.media.source_video import footage_of
-from confiner_cli.method.long.timeline import Span, timeline_of
-from confiner_cli.method.pipeline import Plan
+from confiner_cli.method.long.timeline import Span
+from confiner_cli.method.pipeline import Pipeline
 from confiner_cli.runs.advice import notices
 from confiner_cli.runs.source_latents import GivenStructure
 
@@ -29,14 +35,14 @@ class Production:
     """All that is needed to make one video.
 
     Attributes:
-        plan: what decides the latents.
+        pipeline: what decides the latents.
         decoder: turns latents into frames.
         device: where the networks live.
         memory: which memory setting they live by.
         notices: one-line remarks about the prompt.
     """
 
-    plan: Plan
+    pipeline: Pipeline
     decoder: Decoder
     device: torch.device
     memory: str
@@ -65,16 +71,17 @@ def prepare(settings: Settings) -> Production:
         for role, expert in experts.items()
     }
     assert settings.seed is not None
-    plan = Plan(
+    pipeline = Pipeline(
         denoisers=denoisers,
-        scheduler=settings.scheduler,
+        structure=structure_options(settings),
+        refinement=refinement_options(settings),
         timeline=timeline_of(settings),
         shape=_latent_shape(settings, decoder),
         seed=settings.seed,
-        long_video=settings.long_video,
-        given=_given(settings, device, dtype, memory),
+        long_video=long_video_options(settings),
+        source_latents=_given(settings, device, dtype, memory),
     )
-    return Production(plan, decoder, device, memory.name, tuple(notices(settings, experts)))
+    return Production(pipeline, decoder, device, memory.name, tuple(notices(settings, experts)))
 
 
 def _given(

@@ -52,7 +52,9 @@ class Checkpoints:
             return None
         noises = load_file(heard)
         backwards = bool(noises.pop(BACKWARDS))
-        return Structure(number, latents, {int(step): eps for step, eps in noises.items()}, backwards)
+        return Structure(
+            number, latents, {int(step): eps for step, eps in noises.items()}, backwards
+        )
 
     def keep_structure(self, made: Structure) -> None:
         """Write a structure down; what the next one hears too, in the place of the others, if it is the newest."""

@@ -16,8 +16,14 @@ from torch import Tensor
 from confiner_cli.config.schema import Settings
 from confiner_cli.media.background import Feed, beside
 from confiner_cli.media.video import join_videos, temporary_beside, write_video
-from confiner_cli.method.long.timeline import Timeline, numbers
-from confiner_cli.method.pipeline import Watch, decided, draft, structure, window
+from confiner_cli.method.long.timeline import Timeline, count_up
+from confiner_cli.method.pipeline import (
+    Watch,
+    cross_fade,
+    cut_draft,
+    refine_window,
+    sample_structure,
+)
 from confiner_cli.method.walk import Step
 from confiner_cli.runs.loading import Production
 from confiner_cli.runs.meter import Meter
@@ -48,22 +54,22 @@ class Work:
     @property
     def timeline(self) -> Timeline:
         """Where structures and windows lie."""
-        return self.production.plan.timeline
+        return self.production.pipeline.timeline
 
 
 def evaluations_left(production: Production, checkpoints: Checkpoints) -> float:
     """How many evaluations there are to do; `math.inf` for a video without an end."""
-    plan, timeline = production.plan, production.plan.timeline
+    pipeline, timeline = production.pipeline, production.pipeline.timeline
     if math.isinf(timeline.num_frames):
         return math.inf
     drafts = sum(
         not checkpoints.has_part("structure", number)
-        for number in numbers(timeline.structure_count)
+        for number in count_up(timeline.structure_count)
     )
     windows = sum(
-        not checkpoints.has_part("video", number) for number in numbers(timeline.window_count)
+        not checkpoints.has_part("video", number) for number in count_up(timeline.window_count)
     )
-    return drafts * plan.structure_evaluations + windows * len(plan.visits(timeline.refines(0)))
+    return drafts * pipeline.structure_evaluations + windows * pipeline.refinement_evaluations
 
 
 def produce(work: Work) -> int:
@@ -84,7 +90,7 @@ def produce(work: Work) -> int:
 
         work = replace(work, check=check)
         try:
-            for number in numbers(work.timeline.window_count):
+            for number in count_up(work.timeline.window_count):
                 _preview(work, number, preview)
                 _window(work, number, video)
         except KeyboardInterrupt:
@@ -123,7 +129,9 @@ def _window(work: Work, number: int, video: Feed[Part]) -> None:
     refined = _refined(work, number)
     work.checkpoints.tidy(number)
     frames = list(
-        work.meter.decode(work.production.decoder(decided(work.timeline, number, refined, before)))
+        work.meter.decode(
+            work.production.decoder(cross_fade(work.timeline, number, refined, before))
+        )
     )
     work.meter.wait(video.add, (number, frames))
 
@@ -134,11 +142,11 @@ def _structure(work: Work, number: int) -> Tensor:
     if kept is not None:
         return kept
     first, made = number, None
-    while work.production.plan.follows and first and made is None:
+    while work.production.pipeline.follows and first and made is None:
         made = work.checkpoints.newest(first - 1)
         first -= made is None
     for each in range(first, number + 1):
-        made = structure(work.production.plan, each, made, _watch(work, each))
+        made = sample_structure(work.production.pipeline, each, made, _watch(work, each))
         work.record.event("structure", index=each, backwards=made.backwards)
         work.record.update(**work.meter.costs())
         work.checkpoints.keep_structure(made)
@@ -153,8 +161,11 @@ def _refined(work: Work, number: int) -> Tensor:
         return kept
     span = work.timeline.refines(number)
     parts = {needed: _structure(work, needed) for needed in work.timeline.structures_of(span)}
-    refined = window(
-        work.production.plan, number, draft(work.timeline, span, parts), _watch(work, number)
+    refined = refine_window(
+        work.production.pipeline,
+        number,
+        cut_draft(work.timeline, span, parts),
+        _watch(work, number),
     )
     work.record.update(**work.meter.costs())
     work.checkpoints.keep_window(number, refined)
@@ -220,15 +231,15 @@ def _frames(work: Work) -> int:
 
 def write_latents(work: Work, path: Path) -> None:
     """Write base noise, structures and refined windows, each joined along the frames and cut to the video's length."""
-    plan, timeline, num_frames = work.production.plan, work.timeline, _frames(work)
+    pipeline, timeline, num_frames = work.production.pipeline, work.timeline, _frames(work)
     drafts = [_structure(work, number) for number in range(math.ceil(num_frames / timeline.length))]
     windows = range(len(work.checkpoints.parts("video")))
     whole = [_refined(work, number) for number in windows]
     finished = [
-        decided(timeline, number, whole[number], whole[number - 1] if number else None)
+        cross_fade(timeline, number, whole[number], whole[number - 1] if number else None)
         for number in windows
     ]
     tensors = {"structure": torch.cat(drafts, dim=2), "refined": torch.cat(finished, dim=2)}
     tensors = {name: latents[:, :, :num_frames].contiguous() for name, latents in tensors.items()}
     with temporary_beside(path) as temporary:
-        save_file(tensors | {"base_noise": plan.initial_noise(0)}, temporary)
+        save_file(tensors | {"base_noise": pipeline.initial_noise(0)}, temporary)

@@ -43,7 +43,7 @@ def test_a_plan_counts_what_the_run_then_counts(overrides):
         return meter.watch(stage, steps)
 
     production = prepare(chosen)
-    list(refined(production.plan, structures(production.plan, watch), watch))
+    list(refined(production.pipeline, structures(production.pipeline, watch), watch))
     planned = [row for row in rows(chosen) if row.role != "vae"]
     for counted, name in ((meter.evaluations, "evaluations"), (meter.passes, "passes")):
         sums = {

@@ -30,7 +30,7 @@ class Networked:
     def __call__(self, x_t: Tensor, t: float) -> Estimate:
         return estimate(self.prediction_type, x_t, self.network(x_t, t), self.schedule.level(t))
 
-    def on(self, schedule: Schedule) -> Networked:
+    def read_on(self, schedule: Schedule) -> Networked:
         return replace(self, schedule=schedule)
 
 
@@ -44,7 +44,7 @@ class Knowing:
     def __call__(self, x_t: Tensor, t: float) -> Estimate:
         return estimate("sample", x_t, self.clean, self.schedule.level(t))
 
-    def on(self, schedule: Schedule) -> Knowing:
+    def read_on(self, schedule: Schedule) -> Knowing:
         return replace(self, schedule=schedule)
 
 
@@ -69,5 +69,5 @@ class Gaussian:
     def __call__(self, x_t: Tensor, t: float) -> Estimate:
         return estimate("epsilon", x_t, self.network(x_t, t), self.schedule.level(t))
 
-    def on(self, schedule: Schedule) -> Gaussian:
+    def read_on(self, schedule: Schedule) -> Gaussian:
         return replace(self, schedule=schedule, trained_on=self.trained_on or self.schedule)

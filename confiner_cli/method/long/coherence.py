@@ -1,4 +1,4 @@
-"""Coherence guidance (the paper's eq. 12): a segment's noise is pulled towards that of the segment before it."""
+"""Coherence guidance (eq. 12): a segment's noise is pulled towards that of the segment before."""
 
 from __future__ import annotations
 
@@ -41,6 +41,6 @@ class Coherent:
         clean = clean_left(x_t, eps, level) if level.signal > 0 else found.clean
         return replace(found, clean=clean, noise=eps)
 
-    def on(self, schedule: Schedule) -> Coherent:
+    def read_on(self, schedule: Schedule) -> Coherent:
         """The same pull on another schedule."""
-        return replace(self, denoiser=self.denoiser.on(schedule))
+        return replace(self, denoiser=self.denoiser.read_on(schedule))

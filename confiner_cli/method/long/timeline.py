@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 
-from confiner_cli.config.schema import Settings
-
 
 @dataclass(frozen=True)
 class Span:
@@ -28,17 +26,18 @@ class Span:
 
 @dataclass(frozen=True)
 class Timeline:
-    """A video of `num_frames` frames (a number, or `math.inf`) made of structures of `segment_frames` frames.
+    """A video made of structures that are refined in windows.
 
-    A video that fits one structure has one structure of its own length and one window, all of it. From two structures
-    on every structure is whole, and windows are cut in the middle of each (staggered refinement, the paper's eq. 13):
-    every seam between structures lies inside a window. What reaches beyond the last frame is cut off.
+    A video that fits one structure has one structure of its own length and one window, all of it.
+    From two structures on every structure is whole, and windows are cut in the middle of each
+    (staggered refinement, the paper's eq. 13): every seam between structures lies inside a window.
+    What reaches beyond the last frame is cut off.
 
     Attributes:
-        num_frames: the video's length.
+        num_frames: the video's length: a whole number, or `math.inf`.
         segment_frames: a structure's length.
-        overlap: how many frames two adjacent windows both refine, around the cut between them; at most half a
-            structure.
+        overlap: how many frames two adjacent windows both refine, around the cut between them; at
+            most half a structure.
         staggered: False cuts windows at the seams between structures instead.
 
     Raises:
@@ -53,7 +52,8 @@ class Timeline:
     def __post_init__(self) -> None:
         if self.num_frames < 1 or self.segment_frames < 1:
             raise ValueError(
-                f"a timeline needs at least one frame, not {self.num_frames} in {self.segment_frames}"
+                f"a timeline needs at least one frame, not {self.num_frames} in "
+                f"{self.segment_frames}"
             )
         if not 0 <= self.overlap <= self.segment_frames // 2:
             raise ValueError(
@@ -68,44 +68,41 @@ class Timeline:
     @property
     def structure_count(self) -> float:
         """How many structures there are: a whole number, or `math.inf`."""
-        return (
-            self.num_frames
-            if math.isinf(self.num_frames)
-            else math.ceil(self.num_frames / self.length)
-        )
+        if math.isinf(self.num_frames):
+            return math.inf
+        return math.ceil(self.num_frames / self.length)
 
     @property
     def window_count(self) -> float:
         """How many windows there are: a whole number, or `math.inf`."""
         if self.structure_count == 1 or math.isinf(self.num_frames):
             return self.structure_count
-        return math.ceil(
-            (self.num_frames - self._cut(0)) / self.length
-        )  # the first whose cut is at the end or beyond
+        # That of the first cut at the end or beyond.
+        return math.ceil((self.num_frames - self._cut(0)) / self.length)
 
     def structure(self, number: int) -> Span:
         """The span of structure `number`, from 0; the last one may reach beyond the video."""
         return Span(number * self.length, (number + 1) * self.length)
 
     def window(self, number: int) -> Span:
-        """The frames that window `number`, from 0, decides: those of the video before the next window begins."""
-        last = number + 1 >= self.window_count
-        return Span(self._start(number), int(self.num_frames) if last else self._start(number + 1))
+        """The frames that window `number`, from 0, decides: those before the next window begins."""
+        if number + 1 >= self.window_count:
+            return Span(self._start(number), int(self.num_frames))
+        return Span(self._start(number), self._start(number + 1))
 
     def refines(self, number: int) -> Span:
-        """The frames that window `number` refines: those it decides, and those it shares with the next window.
+        """The frames that window `number` refines: those it decides and shares with the next one.
 
-        Where the video ends earlier, the window is whole all the same, as far as there are structures: one of a few
-        frames would be a bad one. All windows but the last are those of any longer video.
+        Where the video ends earlier, the window is whole all the same, as far as there are
+        structures: one of a few frames would be a bad one. All windows but the last are those of
+        any longer video.
         """
-        last = (
-            self.structure(int(self.structure_count) - 1).stop
-            if math.isfinite(self.num_frames)
-            else math.inf
-        )
         if self.structure_count == 1:
-            return Span(0, int(last))
-        return Span(self._start(number), int(min(self._start(number + 1) + self.overlap, last)))
+            return self.structure(0)
+        stop = self._start(number + 1) + self.overlap
+        if math.isfinite(self.num_frames):
+            stop = min(stop, self.structure(int(self.structure_count) - 1).stop)
+        return Span(self._start(number), stop)
 
     def structures_of(self, span: Span) -> range:
         """The numbers of the structures that a span has frames of."""
@@ -114,12 +111,12 @@ class Timeline:
     @property
     def structures(self) -> tuple[Span, ...]:
         """All structures' spans, of a video that ends."""
-        return tuple(self.structure(number) for number in numbers(self.structure_count))
+        return tuple(self.structure(number) for number in count_up(self.structure_count))
 
     @property
     def windows(self) -> tuple[Span, ...]:
         """What all windows decide, of a video that ends: they tile it."""
-        return tuple(self.window(number) for number in numbers(self.window_count))
+        return tuple(self.window(number) for number in count_up(self.window_count))
 
     def _cut(self, number: int) -> int:
         """Where windows `number - 1` and `number` meet: in the middle of what they share."""
@@ -130,14 +127,6 @@ class Timeline:
         return self._cut(number) - self.overlap // 2 if number else 0
 
 
-def timeline_of(settings: Settings) -> Timeline:
-    """Where the structures and windows of a run lie, whose settings are resolved."""
-    long_video = settings.long_video
-    assert long_video.segment_frames is not None and long_video.window_overlap is not None
-    overlap = 0 if settings.length <= long_video.segment_frames else long_video.window_overlap
-    return Timeline(settings.length, long_video.segment_frames, overlap, long_video.staggered)
-
-
-def numbers(how_many: float) -> Iterator[int]:
+def count_up(how_many: float) -> Iterator[int]:
     """0, 1, ... as many as there are; without end for `math.inf`."""
     return iter(range(int(how_many))) if math.isfinite(how_many) else count()
