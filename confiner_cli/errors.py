@@ -54,9 +54,9 @@ class NotFiniteError(FailedError):
         t: the timestep that it was asked at.
     """
 
-    def __init__(self, stage: str, number: int, role: str, t: int) -> None:
+    def __init__(self, stage: str, number: int, role: str, t: float) -> None:
         super().__init__(
-            f"the {role} expert's estimate at timestep {t} is not finite (NaN or infinity): "
+            f"the {role} expert's estimate at timestep {t:g} is not finite (NaN or infinity): "
             f"{stage}, evaluation {number}",
             "try dtype=float32 (or bfloat16); if it stays, the weights are damaged or the schedule "
             "is not theirs",

@@ -1,18 +1,21 @@
-"""Which device and precision the networks compute in."""
+"""Which device and precision the networks compute in. No torch until a device is asked for."""
 
 from __future__ import annotations
 
 from types import MappingProxyType
-
-import torch
+from typing import TYPE_CHECKING
 
 from confiner_cli.errors import ConfinerError
 
+if TYPE_CHECKING:
+    import torch
+
 DEVICES = ("cpu", "cuda", "mps")
 DTYPES = MappingProxyType({
-    "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16,
-    "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16,
+    "float32": "float32", "float16": "float16", "bfloat16": "bfloat16",
+    "fp32": "float32", "fp16": "float16", "bf16": "bfloat16",
 })  # fmt: skip
+"""What `dtype=` takes beside `auto`, and torch's names."""
 
 
 def device_of(name: str) -> torch.device:
@@ -21,6 +24,8 @@ def device_of(name: str) -> torch.device:
     Raises:
         ConfinerError: it is not there.
     """
+    import torch
+
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -40,9 +45,15 @@ def device_of(name: str) -> torch.device:
 
 
 def dtype_of(name: str, device: torch.device) -> torch.dtype:
-    """The precision that `name` means; `auto` is float32 on a CPU, else bfloat16 where that is in hardware."""
+    """The precision that `name` means.
+
+    `auto` is float32 on a CPU, else bfloat16 where the hardware has it.
+    """
+    import torch
+
     if name != "auto":
-        return DTYPES[name]
+        dtype: torch.dtype = getattr(torch, DTYPES[name])
+        return dtype
     if device.type == "cpu":
         return torch.float32
     return (
@@ -54,6 +65,8 @@ def dtype_of(name: str, device: torch.device) -> torch.dtype:
 
 def free_memory(device: torch.device) -> int | None:
     """Bytes that a GPU has for this process, those it holds already included; None where none have to be counted."""
+    import torch
+
     if device.type != "cuda":
         return None
     return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from confiner_cli.experts.network import Network
 from confiner_cli.experts.text import TextEncoder
+from confiner_cli.method.estimate import Estimate, estimate
 from confiner_cli.method.guidance import Guided
-from confiner_cli.method.schedule import Estimate, NoiseSchedule, estimate
+from confiner_cli.method.options import GuidanceOptions
+from confiner_cli.method.schedule import Schedule
 from confiner_cli.method.walk import Denoiser
 
 
@@ -25,7 +27,7 @@ class Expert:
     role: str
     network: Network
     text: TextEncoder
-    schedule: NoiseSchedule
+    schedule: Schedule
     prediction_type: str
     guidance_scale: float
     device: torch.device
@@ -67,10 +69,10 @@ class Prompted:
 
     expert: Expert
     states: Tensor
-    schedule: NoiseSchedule
+    schedule: Schedule
 
     @torch.no_grad()
-    def __call__(self, x_t: Tensor, t: int) -> Estimate:
+    def __call__(self, x_t: Tensor, t: float) -> Estimate:
         """Estimate `x_t`, `(batch, channel, frame, height, width)`, on its device, in its dtype."""
         expert = self.expert
         states = self.states.expand(x_t.shape[0], -1, -1)
@@ -81,6 +83,6 @@ class Prompted:
         """The denoiser of a batch of two, this text's sample and the other's."""
         return replace(self, states=torch.cat((self.states, other.states)))
 
-    def read_on(self, schedule: NoiseSchedule) -> Prompted:
+    def read_on(self, schedule: Schedule) -> Prompted:
         """The same network and text, the prediction read on another schedule."""
         return replace(self, schedule=schedule)

@@ -17,7 +17,6 @@ from confiner_cli.experts.offload import NetworkCache, OffloadPolicy
 from confiner_cli.experts.spec import ExpertSpec, requirements
 from confiner_cli.experts.text import text_encoder
 from confiner_cli.experts.vae import Decoder, Encoder, coder
-from confiner_cli.method.schedule import BETA_SCHEDULES
 from confiner_cli.weights import hub
 
 STATED = ("num_train_timesteps", "beta_schedule", "beta_start", "beta_end", "prediction_type")
@@ -51,14 +50,12 @@ def load_expert(
     _check_width(role, components, family)
     if family.FOLDER_HAS_SCHEDULE:
         _check_schedule(role, spec, components)
-    betas = BETA_SCHEDULES[spec.beta_schedule]
     return Expert(
         role=role,
         network=family_network(spec.family, components, policy, cache),
         text=text_encoder(components, policy, cache),
-        schedule=betas(spec.beta_start, spec.beta_end, spec.num_train_timesteps),
+        schedule=spec.schedule,
         prediction_type=spec.prediction_type,
-        guidance_scale=spec.guidance_scale,
         device=device,
         dtype=dtype,
         guidance_batched=policy.guidance_batched,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from confiner_cli.method.schedule import BETA_SCHEDULES, Discrete
 from confiner_cli.weights.model_ref import Requirement, model_ref
 
 NETWORKS = ("unet", "motion_adapter", "scheduler")
@@ -68,6 +69,19 @@ class ExpertSpec:
     least_steps: int = 1
     licence: str = ""
     size: str = ""
+
+    @property
+    def schedule(self) -> Discrete:
+        """The noise schedule that it states."""
+        make = BETA_SCHEDULES[self.beta_schedule]
+        return make(self.beta_start, self.beta_end, self.num_train_timesteps)
+
+    def for_steps(self, num_inference_steps: int) -> ExpertSpec:
+        """The same expert, its motion adapter being the one for a structure of so many steps."""
+        if self.motion_adapter is None:
+            return self
+        named = self.motion_adapter.replace("{steps}", str(num_inference_steps))
+        return replace(self, motion_adapter=named)
 
 
 def requirements(role: str, spec: ExpertSpec) -> Iterator[tuple[str, Requirement]]:

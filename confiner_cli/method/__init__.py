@@ -1,1 +1,1 @@
-"""The method: schedules, walks, structures and refinement. Knows torch and itself, nothing of configs, files or diffusers."""
+"""The method: schedules, walks, structures and refinement. It knows torch and itself only."""

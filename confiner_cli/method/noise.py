@@ -1,4 +1,7 @@
-"""Noise that is keyed, not drawn in turn: any frame's noise can be made again alone, in any order, on any worker."""
+"""Noise that is keyed, not drawn in turn.
+
+Any frame's noise can be made again alone, in any order, on any worker.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,12 @@ from torch import Tensor
 
 
 def keyed_generator(seed: int, *key: str | int) -> torch.Generator:
-    """A CPU generator that the seed and the key decide; keys that differ anywhere give independent ones."""
+    """A CPU generator that the seed and the key decide.
+
+    Keys that differ anywhere give independent ones.
+    """
     digest = hashlib.sha256(repr((seed, *key)).encode()).digest()
+    # Seeds are 63 bits: torch takes signed ones.
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 

@@ -1,32 +1,33 @@
 """From denoisers to refined latents: one structure, one window at a time, and both as streams.
 
-Nothing here knows files, configs or diffusers. A structure depends on the one before it, a window on the structures it
-has frames of and on nothing else: what is computed where, and in which order, changes no bit.
+Nothing here knows files, configs or diffusers. A structure depends on the one before it, a window
+on the structures it has frames of and on nothing else: what is computed where, and in which order,
+changes no bit.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from confiner_cli.config.schema import LongVideoSettings, SchedulerSettings
 from confiner_cli.errors import NotFiniteError
 from confiner_cli.method.long.coherence import Coherent
-from confiner_cli.method.long.pingpong import Anchored, joint
+from confiner_cli.method.long.pingpong import AnchoredDenoiser, continuation
 from confiner_cli.method.long.prompt_travel import for_frames
-from confiner_cli.method.long.shuffling import initial_noise, order
-from confiner_cli.method.long.timeline import Span, Timeline, numbers
+from confiner_cli.method.long.shuffling import frame_order, initial_noise
+from confiner_cli.method.long.timeline import Span, Timeline, count_up
 from confiner_cli.method.noise import frames_noise
-from confiner_cli.method.refinement import HOP_NOISE, Pair, patterns, refine, visits
-from confiner_cli.method.structure import SPACINGS, Grid, sample
+from confiner_cli.method.options import LongVideoOptions, RefinementOptions, StructureOptions
+from confiner_cli.method.refinement import refine, refinement_visits
+from confiner_cli.method.structure import sample, step_schedule, structure_visits
 from confiner_cli.method.walk import Denoiser, Step, Visit
 
 Watch = Callable[[str, Iterator[Step], int], Iterable[Step]]
-"""Wraps a walk: gets the stage's name, the steps and how many there will be, and passes the steps on."""
+"""Wraps a walk: gets the stage's name, the steps and how many there are, passes the steps on."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class Structure:
     Attributes:
         number: which, from 0.
         latents: `(1, channel, frame, height, width)`, as the video shows them.
-        noises: by timestep, the noise that the walk stepped with, in its own order of frames, where the next segment
-            hears it.
+        noises: by step from 0, the noise that the expert found, in its own order of frames; only
+            where the next segment hears it.
         backwards: whether the video shows it backwards.
     """
 
@@ -48,57 +49,56 @@ class Structure:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Pipeline:
     """All that decides the latents.
 
     Attributes:
         denoisers: by role, then by the frame from which on each prompt holds (0 is among them).
-        scheduler: both stages' settings, checked.
+        structure: how structures are sampled.
+        refinement: how windows are refined.
         timeline: where structures and windows lie.
         shape: `(channel, height, width)` of one frame's latents.
         seed: what all noise is keyed by.
         long_video: how segments follow each other.
-        given: makes the latents of a structure's span, where a video is given instead of sampled.
+        source_latents: makes the clean latents of a structure's span, `(1, channel, frame, height,
+            width)`, where a video is given instead of sampled.
     """
 
     denoisers: Mapping[str, Mapping[int, Denoiser]]
-    scheduler: SchedulerSettings
+    structure: StructureOptions
+    refinement: RefinementOptions
     timeline: Timeline
     shape: tuple[int, int, int]
     seed: int
-    long_video: LongVideoSettings = field(default_factory=LongVideoSettings)
-    given: Callable[[Span], Tensor] | None = None
+    long_video: LongVideoOptions = field(default_factory=LongVideoOptions)
+    source_latents: Callable[[Span], Tensor] | None = None
 
     @property
     def follows(self) -> bool:
         """Whether a structure depends on the one before it."""
-        return self.given is None and (self.long_video.coherence > 0 or bool(self.long_video.turn))
+        heard = self.long_video.coherence > 0 or self.long_video.turn
+        return heard and self.source_latents is None
 
     @property
     def structure_evaluations(self) -> int:
         """How many evaluations a structure takes."""
-        return 0 if self.given else self.scheduler.structure.num_inference_steps
+        return 0 if self.source_latents else self.structure.num_inference_steps
 
-    def grid(self, denoiser: Denoiser) -> Grid:
-        """The timesteps of the structure stage."""
-        settings = self.scheduler.structure
-        return SPACINGS[settings.timestep_spacing](denoiser.schedule, settings.num_inference_steps)
+    @property
+    def refinement_evaluations(self) -> int:
+        """How many evaluations a window takes."""
+        return len(self.visits(self.timeline.refines(0)))
 
-    def visits(self, span: Span) -> list[Visit]:
+    def visits(self, span: Span) -> list[Visit[Denoiser]]:
         """The visits of a window's refinement; empty where the structure is the result."""
-        settings = self.scheduler.refinement
-        if not settings.num_inference_steps:
+        if not self.refinement.patterns:
             return []  # one expert alone: the others may not even be loaded
-        pair = Pair(
-            for_frames(self.denoisers["spatial"], span),
-            for_frames(self.denoisers["temporal"], span),
-            hop_noise=HOP_NOISE.get(settings.hop_noise, settings.hop_noise),
-            match_snr=settings.timestep_matching == "snr",
-        )
-        return visits(pair, settings.te, patterns(settings.pattern, settings.num_inference_steps))
+        spatial = for_frames(self.denoisers["spatial"], span)
+        temporal = for_frames(self.denoisers["temporal"], span)
+        return refinement_visits(self.refinement, spatial, temporal)
 
     def initial_noise(self, segment: int) -> Tensor:
-        """The noise that a structure starts from, `(1, channel, frame, height, width)`, standard normal."""
+        """The noise that a structure starts from, `(1, channel, frame, height, width)`."""
         return initial_noise(
             self.shape,
             self.timeline.length,
@@ -108,79 +108,124 @@ class Plan:
             self.long_video.shuffle,
         )
 
-    def hop_noise(self, window: int, visit: int, role: str) -> Tensor:
-        """Fresh noise of a window for the arrival at a visit of `role`, keyed by the video's frames: windows agree."""
+    def renoise(self, window: int, visit: int, role: str) -> Tensor:
+        """Fresh noise of a window for the arrival at a visit of `role`.
+
+        It is keyed by the video's frames, so windows agree about the frames that they share, unless
+        `noise_by` says otherwise. The temporal expert never meets the same noise in all frames.
+        """
+        frames = list(self.timeline.refines(window).frames)
+        if role == "spatial" and self.refinement.frame_noise == "shared":
+            frames = [0] * len(frames)
         own = () if self.long_video.noise_by == "frame" else (window,)
-        shared = role == "spatial" and self.scheduler.refinement.frame_noise == "shared"
-        keys = (0 if shared else frame for frame in self.timeline.refines(window).frames)
-        return frames_noise(self.shape, keys, self.seed, "refinement", *own, visit)
+        return frames_noise(self.shape, frames, self.seed, "refinement", *own, visit)
 
 
-def structure(plan: Plan, number: int, previous: Structure | None, watch: Watch) -> Structure:
-    """Make structure `number`. `previous` is the one before it; only where `plan.follows` is it asked."""
-    if plan.given:
-        return Structure(number, plan.given(plan.timeline.structure(number)))
-    role, denoiser, backwards = plan.scheduler.structure.expert, _prompted(plan, number), False
-    grid = plan.grid(denoiser)
-    if number and plan.follows:
-        assert previous is not None and previous.number == number - 1
-        denoiser, backwards = _following(plan, previous, denoiser)
-    noises = {}
-    steps = sample(plan.initial_noise(number), denoiser, role, grid)
-    for step in watch("structure", _finite("structure", steps), len(grid.timesteps)):
-        if plan.long_video.coherence:
-            noises[step.visit.t] = step.estimate.noise
-    return Structure(number, step.x_t.flip(2) if backwards else step.x_t, noises, backwards)
+def sample_structure(
+    pipeline: Pipeline, number: int, previous: Structure | None, watch: Watch
+) -> Structure:
+    """Make structure `number`.
 
-
-def _following(plan: Plan, previous: Structure, denoiser: Denoiser) -> tuple[Denoiser, bool]:
-    """The denoiser of the structure that follows `previous`, and whether that is played backwards."""
-    heard = denoiser
-    if plan.long_video.coherence:
-        heard = Coherent(denoiser, _aligned(plan, previous), plan.long_video.coherence)
-    if not plan.long_video.turn or denoiser is not _prompted(
-        plan, previous.number
-    ):  # another prompt starts afresh
-        return heard, False
-    backwards, target, weight = joint(previous.latents, previous.backwards)
-    return Anchored(heard, target, weight), backwards
-
-
-def _prompted(plan: Plan, number: int) -> Denoiser:
-    """The denoiser of a structure: it has the prompt of its start."""
-    start = plan.timeline.structure(number).start
-    return for_frames(plan.denoisers[plan.scheduler.structure.expert], Span(start, start + 1))
-
-
-def window(plan: Plan, number: int, draft: Tensor, watch: Watch) -> Tensor:
-    """Refine window `number`. `draft` is the structures' frames `plan.timeline.refines(number)`, and so is the result.
-
-    Shapes are `(1, channel, frame, height, width)`.
+    Args:
+        pipeline: what decides it.
+        number: which structure, from 0.
+        previous: the one before it; asked only where `pipeline.follows`.
+        watch: is shown the steps.
     """
-    stops = plan.visits(plan.timeline.refines(number))
-    if not stops:
+    if pipeline.source_latents:
+        return Structure(number, pipeline.source_latents(pipeline.timeline.structure(number)))
+    denoiser, backwards = _prompted(pipeline, number), False
+    visits = structure_visits(pipeline.structure, denoiser)
+    if number and pipeline.follows:
+        assert previous is not None and previous.number == number - 1
+        visits, backwards = _following(pipeline, previous, visits)
+    steps = sample(
+        pipeline.initial_noise(number), visits, step_schedule(pipeline.structure, denoiser.schedule)
+    )
+    noises = {}
+    for index, step in enumerate(watch("structure", _finite("structure", steps), len(visits))):
+        if pipeline.long_video.coherence:
+            noises[index] = step.estimate.noise
+    latents = step.x_t.flip(2) if backwards else step.x_t
+    return Structure(number, latents, noises, backwards)
+
+
+def _following(
+    pipeline: Pipeline, previous: Structure, visits: Sequence[Visit[Denoiser]]
+) -> tuple[list[Visit[Denoiser]], bool]:
+    """The visits of the structure after `previous`, pulled to it, and whether it is backwards."""
+    denoisers, gamma = [visit.denoiser for visit in visits], pipeline.long_video.coherence
+    alike = denoisers[0] is _prompted(pipeline, previous.number)
+    backwards = False
+    if gamma:
+        noises = _aligned(pipeline, previous)
+        denoisers = [Coherent(each, noises[step], gamma) for step, each in enumerate(denoisers)]
+    if pipeline.long_video.turn and alike:  # another prompt starts afresh
+        backwards, target, weight = continuation(previous.latents, previous.backwards)
+        denoisers = [AnchoredDenoiser(each, target, weight) for each in denoisers]
+    pulled = zip(visits, denoisers, strict=True)
+    return [replace(visit, denoiser=denoiser) for visit, denoiser in pulled], backwards
+
+
+def _prompted(pipeline: Pipeline, number: int) -> Denoiser:
+    """The denoiser of a structure: it has the prompt of its start."""
+    start = pipeline.timeline.structure(number).start
+    return for_frames(pipeline.denoisers[pipeline.structure.expert], Span(start, start + 1))
+
+
+def _aligned(pipeline: Pipeline, previous: Structure) -> Mapping[int, Tensor]:
+    """The previous segment's noises by step, each frame where it is to pull.
+
+    That is at its own index, or where this segment has the frame of the base noise that it is of.
+    """
+    if pipeline.long_video.align == "frame":
+        return previous.noises
+    length, seed, shuffle = pipeline.timeline.length, pipeline.seed, pipeline.long_video.shuffle
+    undo = torch.argsort(frame_order(length, seed, previous.number, shuffle))
+    places = undo[frame_order(length, seed, previous.number + 1, shuffle)]
+    return {step: eps[:, :, places] for step, eps in previous.noises.items()}
+
+
+def refine_window(pipeline: Pipeline, number: int, draft: Tensor, watch: Watch) -> Tensor:
+    """Refine window `number`.
+
+    Args:
+        pipeline: what decides it.
+        number: which window, from 0.
+        draft: the structures' frames `pipeline.timeline.refines(number)`, `(1, channel, frame,
+            height, width)`.
+        watch: is shown the steps.
+
+    Returns:
+        The refined frames, shaped like `draft`.
+    """
+    visits = pipeline.visits(pipeline.timeline.refines(number))
+    if not visits:
         return draft
-    steps = refine(draft, stops, lambda visit: plan.hop_noise(number, visit, stops[visit].role))
-    return deque(watch("refinement", _finite("refinement", steps), len(stops)), maxlen=1)[0].x_t
+    steps = refine(draft, visits, lambda visit: pipeline.renoise(number, visit, visits[visit].role))
+    watched = watch("refinement", _finite("refinement", steps), len(visits))
+    return deque(watched, maxlen=1)[0].x_t
 
 
-def draft(timeline: Timeline, span: Span, latents: Mapping[int, Tensor]) -> Tensor:
-    """The frames of a span, cut from the structures that have them, by number."""
+def cut_draft(timeline: Timeline, span: Span, latents: Mapping[int, Tensor]) -> Tensor:
+    """The frames of a span, cut from the latents of the structures that have them, by number."""
     wanted = timeline.structures_of(span)
     first = timeline.structure(wanted[0]).start
-    return torch.cat([latents[number] for number in wanted], dim=2)[
-        :, :, span.start - first : span.stop - first
-    ]
+    joined = torch.cat([latents[number] for number in wanted], dim=2)
+    return joined[:, :, span.start - first : span.stop - first]
 
 
-def decided(timeline: Timeline, number: int, refined: Tensor, before: Tensor | None) -> Tensor:
-    """The video's frames that window `number` decides: those it shares with the window before it are cross-faded.
+def cross_fade(timeline: Timeline, number: int, refined: Tensor, before: Tensor | None) -> Tensor:
+    """The video's frames that window `number` decides.
+
+    Those that it shares with the window before it go over from that one's to its own.
 
     Args:
         timeline: where the windows lie.
         number: the window's.
-        refined: all that it refined.
-        before: all that the window before it refined; not needed for the first, or without an overlap.
+        refined: all that it refined, `(batch, channel, frame, height, width)`.
+        before: all that the window before it refined; not needed for the first, or without an
+            overlap.
     """
     shared = timeline.overlap if number else 0
     if shared:
@@ -191,40 +236,31 @@ def decided(timeline: Timeline, number: int, refined: Tensor, before: Tensor | N
     return refined[:, :, : len(timeline.window(number))]
 
 
-def structures(plan: Plan, watch: Watch) -> Iterator[Structure]:
+def structures(pipeline: Pipeline, watch: Watch) -> Iterator[Structure]:
     """Sample the timeline's structures one after another."""
     made: Structure | None = None
-    for number in numbers(plan.timeline.structure_count):
-        made = structure(plan, number, made, watch)
+    for number in count_up(pipeline.timeline.structure_count):
+        made = sample_structure(pipeline, number, made, watch)
         yield made
 
 
-def refined(plan: Plan, drafts: Iterable[Structure], watch: Watch) -> Iterator[Tensor]:
-    """Refine a stream of structures, holding no more of them than a window needs; the parts are the video's frames.
+def refined(pipeline: Pipeline, drafts: Iterable[Structure], watch: Watch) -> Iterator[Tensor]:
+    """Refine a stream of structures, holding no more of them than a window needs.
 
-    Shapes are `(1, channel, frame, height, width)`, the frames of one window after another.
+    Yields the video's frames, `(batch, channel, frame, height, width)`, one window's after another.
     """
     source, held, before = iter(drafts), dict[int, Tensor](), None
-    for number in numbers(plan.timeline.window_count):
-        span = plan.timeline.refines(number)
-        wanted = plan.timeline.structures_of(span)
+    for number in count_up(pipeline.timeline.window_count):
+        span = pipeline.timeline.refines(number)
+        wanted = pipeline.timeline.structures_of(span)
         while wanted[-1] not in held:
             made = next(source)
             held[made.number] = made.latents
         held = {key: latents for key, latents in held.items() if key >= wanted[0]}
-        finished = window(plan, number, draft(plan.timeline, span, held), watch)
-        yield decided(plan.timeline, number, finished, before)
+        draft = cut_draft(pipeline.timeline, span, held)
+        finished = refine_window(pipeline, number, draft, watch)
+        yield cross_fade(pipeline.timeline, number, finished, before)
         before = finished
-
-
-def _aligned(plan: Plan, previous: Structure) -> Mapping[int, Tensor]:
-    """The previous segment's noises, each frame where this segment has it: at its index, or at its base noise's."""
-    if plan.long_video.align == "frame":
-        return previous.noises
-    length, seed, shuffle = plan.timeline.length, plan.seed, plan.long_video.shuffle
-    undo = torch.argsort(order(length, seed, previous.number, shuffle))
-    places = undo[order(length, seed, previous.number + 1, shuffle)]
-    return {t: eps[:, :, places] for t, eps in previous.noises.items()}
 
 
 def _finite(stage: str, steps: Iterator[Step]) -> Iterator[Step]:

@@ -1,104 +1,136 @@
-"""The refinement stage: two experts share one sampling, from timestep Te to clean (the paper's section 3.3).
+"""The refinement stage: two experts share one sampling, from timestep Te to clean (section 3.3).
 
 A pattern says who visits at one timestep; the visits of all steps together are what the walk walks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, Protocol
 
 from confiner_cli.method.blending import averaged_estimates, split_by_frequency
-from confiner_cli.method.walk import Denoiser, Step, Visit, walk
+from confiner_cli.method.options import RefinementOptions
+from confiner_cli.method.schedule import Schedule
+from confiner_cli.method.walk import Denoiser, Step, Visit, Visited, walk
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from confiner_cli.method.schedule import Estimate
+    from confiner_cli.method.estimate import Estimate
 
-HOP_NOISE = {"fresh": 1.0, "predicted": 0.0}
+RENOISE = {"fresh": 1.0, "predicted": 0.0}
+"""Shares of fresh noise at a hand-over that have a name: the paper's, and none."""
+
+
+def same_timestep(t: float, spatial: Schedule, temporal: Schedule) -> float:
+    """The temporal expert is asked at the spatial one's timestep (the paper's)."""
+    return t
+
+
+def same_ratio(t: float, spatial: Schedule, temporal: Schedule) -> float:
+    """The temporal expert is asked at its timestep nearest in noise-to-signal ratio."""
+    return temporal.matching(spatial.level(t))
+
+
+TIMESTEP_MATCHINGS: dict[str, Callable[[float, Schedule, Schedule], float]] = {
+    "same": same_timestep,
+    "snr": same_ratio,
+}
 
 
 @dataclass(frozen=True)
-class Pair:
+class Pair(Generic[Visited]):
     """The spatial and the temporal expert, and how the sample crosses between them."""
 
-    spatial: Denoiser
-    temporal: Denoiser
-    hop_noise: float = 1.0
-    match_snr: bool = False
+    spatial: Visited
+    temporal: Visited
+    options: RefinementOptions
 
-    def s(self, t: int, eta: float = 0.0) -> Visit:
+    def spatial_visit(self, t: float, eta: float = 0.0) -> Visit[Visited]:
         """A visit of the spatial expert."""
         return Visit("spatial", self.spatial, t, eta)
 
-    def t(
+    def temporal_visit(
         self,
-        t: int,
+        t: float,
         eta: float = 0.0,
         blend: Callable[[Estimate, Estimate], Estimate] | None = None,
-    ) -> Visit:
-        """A visit of the temporal expert at the same timestep, or at the one of its own with the same noise ratio."""
-        if self.match_snr:
-            t = self.temporal.schedule.matching(self.spatial.schedule.level(t))
-        return Visit("temporal", self.temporal, t, eta, blend)
+    ) -> Visit[Visited]:
+        """A visit of the temporal expert at the timestep that matches the spatial one's."""
+        match = TIMESTEP_MATCHINGS[self.options.timestep_matching]
+        own = match(t, self.spatial.schedule, self.temporal.schedule)
+        return Visit("temporal", self.temporal, own, eta, blend)
 
 
-def standard(pair: Pair, t: int, steps_left: int) -> list[Visit]:
-    """One DDIM step of the spatial expert (eq. 8)."""
-    return [pair.s(t)]
+class Pattern(Protocol):
+    """Who visits at timestep `t` of the spatial schedule; `steps_left` counts down to 1."""
+
+    def __call__(self, pair: Pair[Visited], t: float, steps_left: int) -> list[Visit[Visited]]:
+        """The visits of one step."""
 
 
-def temporal_only(pair: Pair, t: int, steps_left: int) -> list[Visit]:
-    """One DDIM step of the temporal expert, on its own schedule."""
-    return [pair.t(t)]
+def standard(pair: Pair[Visited], t: float, steps_left: int) -> list[Visit[Visited]]:
+    """One step of the spatial expert (eq. 8)."""
+    return [pair.spatial_visit(t)]
 
 
-def coordinated(pair: Pair, t: int, steps_left: int) -> list[Visit]:
-    """Spatial, temporal, spatial at one timestep, with hop noise at both crossings (eq. 9 to 11)."""
-    return [pair.s(t), pair.t(t, pair.hop_noise), pair.s(t, pair.hop_noise)]
+def temporal_only(pair: Pair[Visited], t: float, steps_left: int) -> list[Visit[Visited]]:
+    """One step of the temporal expert, on its own schedule."""
+    return [pair.temporal_visit(t)]
 
 
-def two_visits(pair: Pair, t: int, steps_left: int) -> list[Visit]:
-    """Spatial, then temporal with hop noise, then on to the next timestep from the temporal expert's estimate."""
-    return [pair.s(t), pair.t(t, pair.hop_noise)]
+def coordinated(pair: Pair[Visited], t: float, steps_left: int) -> list[Visit[Visited]]:
+    """Spatial, temporal, spatial at one timestep, renoised at both hand-overs (eq. 9 to 11)."""
+    eta = pair.options.renoise
+    return [pair.spatial_visit(t), pair.temporal_visit(t, eta), pair.spatial_visit(t, eta)]
 
 
-def temporal_first(pair: Pair, t: int, steps_left: int) -> list[Visit]:
-    """Temporal, then spatial, with hop noise at both crossings; the steadiest where all frames share that noise."""
-    return [pair.t(t, pair.hop_noise), pair.s(t, pair.hop_noise)]
+def two_visits(pair: Pair[Visited], t: float, steps_left: int) -> list[Visit[Visited]]:
+    """Spatial, then temporal with renoising, whose estimate leads to the next timestep."""
+    return [pair.spatial_visit(t), pair.temporal_visit(t, pair.options.renoise)]
 
 
-def interleaved(pair: Pair, t: int, steps_left: int) -> list[Visit]:
-    """The experts take turns, each step a DDIM step onto the next one's schedule; the temporal expert comes last."""
-    return [pair.t(t) if steps_left % 2 else pair.s(t)]
+def temporal_first(pair: Pair[Visited], t: float, steps_left: int) -> list[Visit[Visited]]:
+    """Temporal, then spatial, renoised at both hand-overs.
+
+    The steadiest pattern where all frames share that noise (docs/results.md).
+    """
+    eta = pair.options.renoise
+    return [pair.temporal_visit(t, eta), pair.spatial_visit(t, eta)]
 
 
-def naive(pair: Pair, t: int, steps_left: int) -> list[Visit]:
-    """The experts take turns on the spatial expert's schedule, as if the other had been trained on it (eq. 7)."""
+def interleaved(pair: Pair[Visited], t: float, steps_left: int) -> list[Visit[Visited]]:
+    """The experts take turns, each step onto the next one's schedule; the temporal one is last."""
+    return [pair.temporal_visit(t) if steps_left % 2 else pair.spatial_visit(t)]
+
+
+def naive(pair: Pair[Visited], t: float, steps_left: int) -> list[Visit[Visited]]:
+    """The experts take turns on the spatial schedule, as if both had been trained on it (eq. 7)."""
     if steps_left % 2:
-        return [pair.s(t)]
+        return [pair.spatial_visit(t)]
     return [Visit("temporal", pair.temporal.read_on(pair.spatial.schedule), t)]
 
 
-def averaged(pair: Pair, t: int, steps_left: int) -> list[Visit]:
+def averaged(pair: Pair[Visited], t: float, steps_left: int) -> list[Visit[Visited]]:
     """A step from the mean of both experts' estimates of one sample, without fresh noise."""
-    return [pair.s(t), pair.t(t, blend=averaged_estimates)]
+    return [pair.spatial_visit(t), pair.temporal_visit(t, blend=averaged_estimates)]
 
 
-def frequency_split(
-    pair: Pair, t: int, steps_left: int, slow_from_temporal: bool = True
-) -> list[Visit]:
-    """A step from one expert's slow changes along the frames and the other's fast ones, without fresh noise."""
-    return [
-        pair.s(t),
-        pair.t(t, blend=partial(split_by_frequency, slow_from_second=slow_from_temporal)),
-    ]
+def slow_from_temporal(pair: Pair[Visited], t: float, steps_left: int) -> list[Visit[Visited]]:
+    """A step from the temporal expert's slow changes along the frames and the other's fast ones."""
+    blend = partial(split_by_frequency, slow_from_second=True)
+    return [pair.spatial_visit(t), pair.temporal_visit(t, blend=blend)]
 
 
-PATTERNS: dict[str, Callable[[Pair, int, int], list[Visit]]] = {
+def slow_from_spatial(pair: Pair[Visited], t: float, steps_left: int) -> list[Visit[Visited]]:
+    """A step from the spatial expert's slow changes along the frames and the other's fast ones."""
+    blend = partial(split_by_frequency, slow_from_second=False)
+    return [pair.spatial_visit(t), pair.temporal_visit(t, blend=blend)]
+
+
+PATTERNS: dict[str, Pattern] = {
     "coordinated": coordinated,
     "standard": standard,
     "spatial_only": standard,
@@ -108,33 +140,42 @@ PATTERNS: dict[str, Callable[[Pair, int, int], list[Visit]]] = {
     "temporal_first": temporal_first,
     "interleaved": interleaved,
     "averaged": averaged,
-    "slow_from_temporal": frequency_split,
-    "slow_from_spatial": partial(frequency_split, slow_from_temporal=False),
+    "slow_from_temporal": slow_from_temporal,
+    "slow_from_spatial": slow_from_spatial,
 }
+SINGLE_EXPERT = ("standard", "spatial_only", "temporal_only")
+"""Patterns whose steps are all one expert's, so that a solver can remember the steps before."""
 
 
-def patterns(pattern: str | Iterable[str], steps: int) -> list[str]:
-    """One pattern's name for each step: a single one is used for all."""
-    return [pattern] * steps if isinstance(pattern, str) else list(pattern)
+def timesteps(te: float, steps: int) -> list[float]:
+    """`round(te * (steps - i) / steps)` for i = 0 .. steps - 1: uniform from te, ending clean.
 
-
-def timesteps(te: int, steps: int) -> list[int]:
-    """`round(te * (steps - i) / steps)` for i = 0 .. steps - 1: uniform from te, ending clean."""
+    Whole, since experts were trained on whole timesteps.
+    """
     return [round(te * (steps - step) / steps) for step in range(steps)]
 
 
-def visits(pair: Pair, te: int, names: Sequence[str]) -> list[Visit]:
-    """All visits of a refinement, with one pattern's name for each step."""
-    steps = len(names)
-    plan = zip(names, timesteps(te, steps), range(steps, 0, -1), strict=True)
-    return [visit for name, t, left in plan for visit in PATTERNS[name](pair, t, left)]
+def refinement_visits(
+    options: RefinementOptions, spatial: Visited, temporal: Visited
+) -> list[Visit[Visited]]:
+    """All visits of a refinement, step by step; none where it has no steps."""
+    pair, visits = Pair(spatial, temporal, options), list[Visit[Visited]]()
+    steps = len(options.patterns)
+    for index, t in enumerate(timesteps(options.te, steps)):
+        pattern = PATTERNS[options.patterns[index]]
+        visits += pattern(pair, t, steps - index)
+    return visits
 
 
 def refine(
-    structure: Tensor, plan: Sequence[Visit], noise: Callable[[int], Tensor]
+    draft: Tensor, visits: Sequence[Visit[Denoiser]], noise: Callable[[int], Tensor]
 ) -> Iterator[Step]:
-    """Noise a structure, `(1, channel, frame, height, width)`, up to the first visit's level (eq. 6) and walk it down.
+    """Noise a draft up to the first visit's level (eq. 6) and walk it down to clean.
 
-    `noise(i)` is fresh noise for the arrival at visit i; `noise(0)` is the hand-over's.
+    Args:
+        draft: clean latents, `(batch, channel, frame, height, width)`.
+        visits: as `refinement_visits` lists them, one or more.
+        noise: `noise(i)` is fresh noise for the arrival at visit `i`, shaped like the draft;
+            `noise(0)` is the hand-over's.
     """
-    return walk(plan[0].level.mix(structure, noise(0)), plan, fresh=noise)
+    return walk(visits[0].level.mix(draft, noise(0)), visits, fresh=noise)

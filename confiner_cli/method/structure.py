@@ -2,48 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from confiner_cli.method.level import CLEAN, Level
-from confiner_cli.method.walk import Denoiser, Step, Visit, walk
+from confiner_cli.method.options import StructureOptions
+from confiner_cli.method.schedule import CLEAN, Level, Schedule
+from confiner_cli.method.walk import Denoiser, Step, Visit, Visited, walk
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from confiner_cli.method.schedule import NoiseSchedule
-
 
 @dataclass(frozen=True)
-class Grid:
-    """The timesteps of a sampling from noise to clean, what its first noise is scaled by, and where it ends."""
+class StepSchedule:
+    """The timesteps of a sampling from noise.
 
-    timesteps: tuple[int, ...]
-    scale: float
+    Attributes:
+        timesteps: from the noisiest down.
+        init_noise_sigma: what standard normal noise is scaled by at the start (diffusers' name).
+        end: the level that the last step leads to.
+    """
+
+    timesteps: tuple[float, ...]
+    init_noise_sigma: float
     end: Level
 
 
-def trailing(schedule: NoiseSchedule, num_inference_steps: int) -> Grid:
-    """From the last timestep down, ending clean: diffusers' Euler with `timestep_spacing="trailing"`."""
-    count = len(schedule)
-    timesteps = tuple(
-        round(count - step * count / num_inference_steps) - 1 for step in range(num_inference_steps)
-    )
-    return Grid(timesteps, scale=schedule.level(timesteps[0]).noise, end=CLEAN)
+def trailing(schedule: Schedule, num_inference_steps: int) -> StepSchedule:
+    """From the last timestep down, ending clean: diffusers' Euler with "trailing" spacing.
+
+    Euler starts from noise alone, scaled to the noise of the first level.
+    """
+    count, steps = schedule.num_train_timesteps, num_inference_steps
+    timesteps = tuple(round(count - step * count / steps) - 1 for step in range(steps))
+    return StepSchedule(timesteps, schedule.level(timesteps[0]).noise, end=CLEAN)
 
 
-def leading(schedule: NoiseSchedule, num_inference_steps: int, steps_offset: int = 1) -> Grid:
-    """Multiples of a whole stride, ending at timestep 0: diffusers' DDIM as Stable Diffusion configures it."""
-    stride = len(schedule) // num_inference_steps
-    timesteps = tuple(step * stride + steps_offset for step in reversed(range(num_inference_steps)))
-    return Grid(timesteps, scale=1.0, end=schedule.level(0))
+def leading(schedule: Schedule, num_inference_steps: int, steps_offset: int = 1) -> StepSchedule:
+    """Multiples of a whole stride, ending at timestep 0: diffusers' DDIM as SD configures it."""
+    stride = schedule.num_train_timesteps // num_inference_steps
+    steps = reversed(range(num_inference_steps))
+    timesteps = tuple(step * stride + steps_offset for step in steps)
+    return StepSchedule(timesteps, init_noise_sigma=1.0, end=schedule.level(0))
 
 
-SPACINGS = {"trailing": trailing, "leading": leading}
+SPACINGS: dict[str, Callable[[Schedule, int], StepSchedule]] = {
+    "trailing": trailing,
+    "leading": leading,
+}
+"""Where the timesteps of a structure lie, by diffusers' names."""
 
 
-def sample(noise: Tensor, denoiser: Denoiser, role: str, grid: Grid) -> Iterator[Step]:
-    """Walk standard normal `noise`, `(1, channel, frame, height, width)`, down the grid; the last step has V0."""
-    visits = [Visit(role, denoiser, t) for t in grid.timesteps]
-    return walk(grid.scale * noise, visits, end=grid.end)
+def step_schedule(options: StructureOptions, schedule: Schedule) -> StepSchedule:
+    """The steps that the options mean on an expert's schedule."""
+    return SPACINGS[options.timestep_spacing](schedule, options.num_inference_steps)
+
+
+def structure_visits(options: StructureOptions, expert: Visited) -> list[Visit[Visited]]:
+    """All visits of a structure: one expert's, down its step schedule."""
+    steps = step_schedule(options, expert.schedule)
+    return [Visit(options.expert, expert, t) for t in steps.timesteps]
+
+
+def sample(noise: Tensor, visits: Sequence[Visit[Denoiser]], steps: StepSchedule) -> Iterator[Step]:
+    """Walk noise down the visits of a step schedule; the last step leaves with V0.
+
+    Args:
+        noise: standard normal, `(batch, channel, frame, height, width)`.
+        visits: at the timesteps of `steps`.
+        steps: says how the noise is scaled, and where the walk ends.
+    """
+    return walk(steps.init_noise_sigma * noise, visits, end=steps.end)

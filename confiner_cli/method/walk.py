@@ -1,49 +1,66 @@
 """The one sampling loop. Who visits the sample, when, and with which noise, is data.
 
-"Cross to the other expert through the clean video" and "take a DDIM step" are the same line: mix the estimate's clean
-latents and noise at the level of whoever is next. With `eta` 0 on one expert's timesteps it is DDIM, and Euler.
+"Cross to the other expert through the clean video" and "take a DDIM step" are the same line: mix
+the estimate's clean latents and noise at the level of whoever is next. With `eta` 0 on one expert's
+timesteps it is DDIM, and Euler.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
 
-from confiner_cli.method.level import CLEAN, Level
+from confiner_cli.method.estimate import Estimate
+from confiner_cli.method.schedule import CLEAN, Level, Schedule
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from confiner_cli.method.schedule import Estimate, NoiseSchedule
 
-
-class Denoiser(Protocol):
-    """An expert that has been given its prompt."""
+class Scheduled(Protocol):
+    """What visits can be listed for: an expert, or what is known of one before it is loaded."""
 
     @property
-    def schedule(self) -> NoiseSchedule:
+    def schedule(self) -> Schedule:
         """The schedule whose timesteps it is called with."""
 
-    def __call__(self, x_t: Tensor, t: int) -> Estimate:
-        """Estimate clean latents and noise of `x_t`, `(batch, channel, frame, height, width)`, at timestep `t`."""
+    def read_on(self, schedule: Schedule) -> Self:
+        """The same, read as if it had been trained on another schedule (eq. 7 needs it)."""
 
-    def read_on(self, schedule: NoiseSchedule) -> Denoiser:
-        """The same network, its output read as if it had been trained on another schedule (eq. 7 needs it)."""
+
+class Denoiser(Scheduled, Protocol):
+    """An expert that has been given its prompt."""
+
+    def __call__(self, x_t: Tensor, t: float) -> Estimate:
+        """Estimate clean latents and noise of a sample.
+
+        Args:
+            x_t: the sample, `(batch, channel, frame, height, width)`, at the level of `t`.
+            t: the timestep, on this denoiser's schedule.
+        """
+
+
+Visited = TypeVar("Visited", bound=Scheduled)
 
 
 @dataclass(frozen=True)
-class Visit:
+class Visit(Generic[Visited]):
     """One evaluation: who is asked at which timestep of its own schedule.
 
-    `eta` in [0, 1] is the share of fresh noise in the noise with which the walk arrives here:
-    `sqrt(1 - eta^2) * predicted + eta * fresh`. `blend`, where there is one, makes what the walk goes on from of the
-    estimate before and the one of this visit; else it is this visit's.
+    Attributes:
+        role: the expert's role, under which the evaluation is counted.
+        denoiser: the expert, or, in a plan, what is known of it.
+        t: the timestep, on the denoiser's schedule.
+        eta: the share of fresh noise in the noise with which the walk arrives here, in [0, 1]:
+            `sqrt(1 - eta^2) * predicted + eta * fresh`, which keeps the variance.
+        blend: makes what the walk goes on from of the estimate before and the one of this visit;
+            None goes on from this visit's.
     """
 
     role: str
-    denoiser: Denoiser
-    t: int
+    denoiser: Visited
+    t: float
     eta: float = 0.0
     blend: Callable[[Estimate, Estimate], Estimate] | None = None
 
@@ -57,14 +74,14 @@ class Visit:
 class Step:
     """What one visit did: its estimate, and the sample as it leaves for the next."""
 
-    visit: Visit
+    visit: Visit[Denoiser]
     estimate: Estimate
     x_t: Tensor
 
 
 def walk(
     x_t: Tensor,
-    visits: Sequence[Visit],
+    visits: Sequence[Visit[Denoiser]],
     end: Level = CLEAN,
     fresh: Callable[[int], Tensor] | None = None,
 ) -> Iterator[Step]:
@@ -74,10 +91,12 @@ def walk(
         x_t: the sample at the first visit's level, any shape that the denoisers take.
         visits: who is asked, in order.
         end: where the walk ends: CLEAN, or timestep 0 of a schedule as diffusers' DDIM.
-        fresh: noise shaped like `x_t` for the arrival at visit number `i`; needed where an `eta` is above 0.
+        fresh: noise shaped like `x_t` for the arrival at visit number `i`; needed where an `eta`
+            is above 0.
 
     Raises:
-        ValueError: a visit wants fresh noise and there is none to be had, or the first one wants to blend.
+        ValueError: a visit wants fresh noise and there is none to be had, or the first one wants
+            to blend.
     """
     before: Estimate | None = None
     for number, visit in enumerate(visits, start=1):
@@ -87,9 +106,9 @@ def walk(
                 raise ValueError("the first visit has no estimate before it to blend with")
             estimate = visit.blend(before, estimate)
         before = estimate
-        level, eta = (
-            (visits[number].level, visits[number].eta) if number < len(visits) else (end, 0.0)
-        )
+        level, eta = end, 0.0
+        if number < len(visits):
+            level, eta = visits[number].level, visits[number].eta
         eps = estimate.noise
         if eta > 0:
             if fresh is None:

@@ -17,11 +17,11 @@ from torch import Tensor
 
 from confiner_cli import api
 from confiner_cli.config.hydra import compose, settings_of
+from confiner_cli.config.method_options import timeline_of
 from confiner_cli.config.resolve import resolved
 from confiner_cli.config.schema import Settings
 from confiner_cli.experts.device import device_of
 from confiner_cli.experts.export import export
-from confiner_cli.method.long.timeline import timeline_of
 from evaluation.floor import levels
 from evaluation.prompts import Prompt
 from evaluation.run import Made, Maker

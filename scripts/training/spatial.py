@@ -12,7 +12,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from confiner_cli.method.schedule import NoiseSchedule, scaled_linear
+from confiner_cli.method.schedule import Schedule, scaled_linear
 from training.latents import Clips
 from training.loop import Recipe, on_device, train
 from training.text import WIDTH
@@ -63,10 +63,10 @@ def stratified(count: int, generator: torch.Generator, low: int = 0, high: int =
 
 
 def noised(
-    schedule: NoiseSchedule, clean: Tensor, t: Tensor, generator: torch.Generator
+    schedule: Schedule, clean: Tensor, t: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """`x_t` and `v = signal * eps - noise * clean`, which the networks predict, of timesteps."""
-    shape = (-1,) + (1,) * (clean.ndim - 1)
-    signal, noise = (table[t].float().view(shape) for table in (schedule.signal, schedule.noise))
+    """`x_t` and the velocity `v = signal * eps - noise * clean` that the networks predict, for a batch of timesteps."""
+    levels = torch.tensor([schedule.level(each) for each in t.tolist()])
+    signal, noise = levels.view(-1, 2, *(1,) * (clean.ndim - 1)).unbind(dim=1)
     eps = torch.randn(clean.shape, generator=generator)
     return signal * clean + noise * eps, signal * eps - noise * clean

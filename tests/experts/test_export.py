@@ -1,5 +1,4 @@
 import pytest
-import torch
 from diffusers import (
     AnimateDiffPipeline,
     DDIMScheduler,
@@ -12,7 +11,6 @@ from confiner_cli.config.hydra import compose, settings_of
 from confiner_cli.config.schema import ROLES
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.export import export
-from confiner_cli.method.schedule import BETA_SCHEDULES
 from confiner_cli.method.structure import leading, trailing
 
 PIPELINES = {
@@ -47,10 +45,10 @@ def test_an_exported_scheduler_has_the_experts_own_schedule_and_grid(
 ):
     expert = experts.role(role)
     scheduler = SAMPLERS[role].from_pretrained(exported_experts / role / "scheduler")
-    schedule = BETA_SCHEDULES[expert.beta_schedule](
-        expert.beta_start, expert.beta_end, expert.num_train_timesteps
-    )
-    assert torch.equal(scheduler.alphas_cumprod, (schedule.signal**2).float())
+    schedule = expert.schedule
+    levels = [schedule.level(t) for t in range(schedule.num_train_timesteps)]
+    ours = [level.signal**2 for level in levels]
+    assert scheduler.alphas_cumprod.tolist() == pytest.approx(ours, abs=1e-6)
     assert scheduler.config.prediction_type == expert.prediction_type
     for steps in (4, 20):
         scheduler.set_timesteps(steps)

@@ -33,7 +33,7 @@ def latents(*overrides: str):
     def watch(stage, steps, total):
         return meter.watch(stage, steps)
 
-    (result,) = refined(production.plan, structures(production.plan, watch), watch)
+    (result,) = refined(production.pipeline, structures(production.pipeline, watch), watch)
     return result, list(production.decoder(result)), meter
 
 

@@ -5,15 +5,22 @@ from dataclasses import replace
 
 import pytest
 import torch
-from support.pipelines import CONFINER_9, plan_of
+from support.pipelines import pipeline_of
 from support.toy_experts import Networked
 
-from confiner_cli.method.blending import REACH, averaged_estimates, slowly, split_by_frequency
-from confiner_cli.method.refinement import Pair, refine, visits
-from confiner_cli.method.schedule import Estimate, linear, scaled_linear
+from confiner_cli.method.blending import (
+    RADIUS,
+    averaged_estimates,
+    split_by_frequency,
+    temporal_lowpass,
+)
+from confiner_cli.method.estimate import Estimate
+from confiner_cli.method.options import RefinementOptions
+from confiner_cli.method.refinement import refine, refinement_visits
+from confiner_cli.method.schedule import linear, scaled_linear
 from confiner_cli.method.walk import Visit, walk
 
-PERIOD = 2 * REACH + 1
+PERIOD = 2 * RADIUS + 1
 BLENDS = {
     "averaged": averaged_estimates,
     "slow_from_second": lambda first, second: split_by_frequency(
@@ -63,13 +70,13 @@ def test_what_stays_comes_from_the_slow_expert_and_what_comes_back_within_the_re
         .double()
         .view(1, 1, -1, 1, 1)
     )
-    inside = slice(REACH, 21 - REACH)
+    inside = slice(RADIUS, 21 - RADIUS)
     first, second = Estimate(2 * still + 3 * wave, still), Estimate(5 * still + 7 * wave, still)
     found = split_by_frequency(first, second, slow_from_second=True).clean
     assert torch.allclose(found[:, :, inside], (5 * still + 3 * wave)[:, :, inside])
     found = split_by_frequency(first, second, slow_from_second=False).clean
     assert torch.allclose(found[:, :, inside], (2 * still + 7 * wave)[:, :, inside])
-    assert torch.allclose(slowly(still), still)
+    assert torch.allclose(temporal_lowpass(still), still)
 
 
 @pytest.mark.parametrize("pattern", ["averaged", "slow_from_temporal", "slow_from_spatial"])
@@ -79,7 +86,7 @@ def test_two_equal_experts_share_a_step_as_one_alone_takes_it(pattern):
         list(
             refine(
                 noise(1),
-                visits(Pair(expert, expert), 300, [name] * 3),
+                refinement_visits(RefinementOptions((name,) * 3, te=300), expert, expert),
                 lambda visit: noise(10 + visit),
             )
         )[-1].x_t
@@ -95,17 +102,17 @@ def test_the_first_visit_has_nothing_to_blend_with():
 
 
 def test_shared_noise_is_one_for_all_frames_of_the_spatial_expert_and_never_for_the_temporal_one():
-    refinement = replace(CONFINER_9.refinement, frame_noise="shared")
-    plan = plan_of(replace(CONFINER_9, refinement=refinement), num_frames=16)
-    shared, own = plan.hop_noise(0, 2, "spatial"), plan.hop_noise(0, 2, "temporal")
+    pipeline = pipeline_of(refinement=RefinementOptions(frame_noise="shared"), num_frames=16)
+    shared, own = pipeline.renoise(0, 2, "spatial"), pipeline.renoise(0, 2, "temporal")
     assert torch.equal(shared, shared[:, :, :1].expand_as(shared))
-    assert torch.equal(own, plan_of(num_frames=16).hop_noise(0, 2, "temporal"))
-    assert not torch.equal(shared, plan.hop_noise(0, 3, "spatial"))
+    assert torch.equal(own, pipeline_of(num_frames=16).renoise(0, 2, "temporal"))
+    assert not torch.equal(shared, pipeline.renoise(0, 3, "spatial"))
 
 
 def test_windows_of_a_long_video_share_the_shared_noise():
-    refinement = replace(CONFINER_9.refinement, frame_noise="shared")
-    plan = plan_of(replace(CONFINER_9, refinement=refinement), num_frames=16, segment_frames=4)
+    pipeline = pipeline_of(
+        refinement=RefinementOptions(frame_noise="shared"), num_frames=16, segment_frames=4
+    )
     assert torch.equal(
-        plan.hop_noise(0, 2, "spatial")[:, :, 0], plan.hop_noise(2, 2, "spatial")[:, :, 0]
+        pipeline.renoise(0, 2, "spatial")[:, :, 0], pipeline.renoise(2, 2, "spatial")[:, :, 0]
     )

@@ -10,8 +10,9 @@ import pytest
 from support.toy_experts import Gaussian
 
 from confiner_cli.method.noise import keyed_noise
-from confiner_cli.method.refinement import PATTERNS, Pair, refine, visits
-from confiner_cli.method.schedule import NoiseSchedule, linear, scaled_linear
+from confiner_cli.method.options import RefinementOptions
+from confiner_cli.method.refinement import PATTERNS, refine, refinement_visits
+from confiner_cli.method.schedule import CLEAN, linear, scaled_linear
 from confiner_cli.method.walk import Visit
 
 STABLE_DIFFUSION, LAVIE = scaled_linear(), linear()
@@ -20,21 +21,19 @@ STANDARD_ERRORS = 5
 BLENDED = ("averaged", "slow_from_temporal", "slow_from_spatial")
 
 
-def predicted(plan: list[Visit], mean: float, std: float) -> tuple[float, float]:
+def predicted(visits: list[Visit], mean: float, std: float) -> tuple[float, float]:
     """Mean and variance after the walk of a structure N(mean, std^2), noised to the first visit's level."""
-    a, n = _level(plan[0].denoiser.schedule, plan[0].t)
+    a, n = visits[0].level
     mean, variance = a * mean, a**2 * std**2 + n**2
-    for visit, following in zip(plan, [*plan[1:], None], strict=True):
+    for visit, following in zip(visits, [*visits[1:], None], strict=True):
         expert = visit.denoiser
         # The network's noise, slope * x + offset, as its own schedule has it ...
-        a, n = _level(expert.trained_on or expert.schedule, visit.t)
+        a, n = (expert.trained_on or expert.schedule).level(visit.t)
         slope = n / (a**2 * expert.std**2 + n**2)
         offset = -slope * a * expert.mean
         # ... and the step from it on the schedule that the visit reads it on.
-        a, n = _level(expert.schedule, visit.t)
-        signal, noise = (
-            _level(following.denoiser.schedule, following.t) if following else (1.0, 0.0)
-        )
+        a, n = visit.level
+        signal, noise = following.level if following else CLEAN
         eta = following.eta if following else 0.0
         kept = noise * (1 - eta**2) ** 0.5 - signal * n / a
         mean = (signal / a + kept * slope) * mean + kept * offset
@@ -42,29 +41,25 @@ def predicted(plan: list[Visit], mean: float, std: float) -> tuple[float, float]
     return mean, variance
 
 
-def _level(schedule: NoiseSchedule, t: int) -> tuple[float, float]:
-    return float(schedule.signal[t]), float(schedule.noise[t])
-
-
-def std_left(pair: Pair, te: int, steps: int, pattern: str) -> float:
+def std_left(experts: tuple[Gaussian, Gaussian], te: int, patterns: list[str], **options) -> float:
     """The standard deviation that data of the experts' own distribution has after refinement."""
-    return (
-        predicted(visits(pair, te, [pattern] * steps), pair.spatial.mean, pair.spatial.std)[1]
-        ** 0.5
-    )
+    options = RefinementOptions(tuple(patterns), te, **options)
+    visits = refinement_visits(options, *experts)
+    return predicted(visits, experts[0].mean, experts[0].std)[1] ** 0.5
 
 
-@pytest.mark.parametrize("match_snr", [False, True], ids=["same_timestep", "same_ratio"])
-@pytest.mark.parametrize("hop_noise", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("matching", ["same", "snr"])
+@pytest.mark.parametrize("renoise", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("pattern", [name for name in PATTERNS if name not in BLENDED])
-def test_mean_and_variance_after_refinement_are_the_predicted_ones(pattern, hop_noise, match_snr):
-    pair = Pair(
-        Gaussian(STABLE_DIFFUSION, 0.4, 0.5), Gaussian(LAVIE, -0.3, 0.8), hop_noise, match_snr
-    )
-    plan = visits(pair, 400, [pattern] * 5)
+def test_mean_and_variance_after_refinement_are_the_predicted_ones(pattern, renoise, matching):
+    options = RefinementOptions((pattern,) * 5, 400, renoise, matching)
+    experts = Gaussian(STABLE_DIFFUSION, 0.4, 0.5), Gaussian(LAVIE, -0.3, 0.8)
+    visits = refinement_visits(options, *experts)
     structure = 0.7 + 0.6 * keyed_noise(SHAPE, 1, "structure").double()
-    *_, last = refine(structure, plan, lambda visit: keyed_noise(SHAPE, 1, "fresh", visit).double())
-    mean, variance = predicted(plan, 0.7, 0.6)
+    *_, last = refine(
+        structure, visits, lambda visit: keyed_noise(SHAPE, 1, "fresh", visit).double()
+    )
+    mean, variance = predicted(visits, 0.7, 0.6)
     count = structure.numel()
     assert float(last.x_t.mean()) == pytest.approx(
         mean, abs=STANDARD_ERRORS * (variance / count) ** 0.5
@@ -80,27 +75,27 @@ def test_mean_and_variance_after_refinement_are_the_predicted_ones(pattern, hop_
 )
 def test_fresh_noise_at_the_hops_costs_contrast(te, steps, fresh, none):
     experts = Gaussian(STABLE_DIFFUSION, 0.0, 0.5), Gaussian(LAVIE, 0.0, 0.5)
-    assert std_left(Pair(*experts), te, steps, "coordinated") == pytest.approx(fresh, abs=0.005)
-    assert std_left(Pair(*experts), te, steps, "standard") == pytest.approx(none, abs=0.005)
+    coordinated, standard = ["coordinated"] * steps, ["standard"] * steps
+    assert std_left(experts, te, coordinated) == pytest.approx(fresh, abs=0.005)
+    assert std_left(experts, te, standard) == pytest.approx(none, abs=0.005)
     # A hop to the same noise ratio with predicted noise costs none (to the matched timestep's rounding).
-    matched = Pair(*experts, hop_noise=0.0, match_snr=True)
-    assert std_left(matched, te, steps, "coordinated") == pytest.approx(none, abs=0.01)
+    matched = std_left(experts, te, coordinated, renoise=0.0, timestep_matching="snr")
+    assert matched == pytest.approx(none, abs=0.01)
 
 
 @pytest.mark.parametrize("pattern", ["standard", "temporal_only", "interleaved"])
 def test_many_small_steps_give_the_data_back(pattern):
-    pair = Pair(Gaussian(STABLE_DIFFUSION, 0.4, 0.5), Gaussian(LAVIE, 0.4, 0.5), match_snr=True)
-    mean, variance = predicted(visits(pair, 600, [pattern] * 300), 0.4, 0.5)
+    options = RefinementOptions((pattern,) * 300, 600, timestep_matching="snr")
+    experts = Gaussian(STABLE_DIFFUSION, 0.4, 0.5), Gaussian(LAVIE, 0.4, 0.5)
+    mean, variance = predicted(refinement_visits(options, *experts), 0.4, 0.5)
     assert (mean, variance**0.5) == pytest.approx((0.4, 0.5), abs=0.01)
 
 
 def test_interleaving_at_the_same_timesteps_jumps_between_noise_ratios_and_loses_contrast_with_more_steps():
     experts = Gaussian(STABLE_DIFFUSION, 0.0, 0.5), Gaussian(LAVIE, 0.0, 0.5)
-    same = [std_left(Pair(*experts), 100, steps, "interleaved") for steps in (10, 20, 50, 100)]
-    matched = [
-        std_left(Pair(*experts, match_snr=True), 100, steps, "interleaved")
-        for steps in (10, 20, 50, 100)
-    ]
+    runs = [["interleaved"] * steps for steps in (10, 20, 50, 100)]
+    same = [std_left(experts, 100, run) for run in runs]
+    matched = [std_left(experts, 100, run, timestep_matching="snr") for run in runs]
     assert same == sorted(same, reverse=True) and same[-1] < 0.4
     assert matched == sorted(matched) and matched[-1] > 0.49
 
@@ -110,8 +105,9 @@ def test_naive_keeps_the_mean_where_the_schedules_agree_and_misses_it_in_any_num
     steps,
 ):
     spatial, stranger = Gaussian(STABLE_DIFFUSION, 0.4, 0.5), Gaussian(LAVIE, 0.4, 0.5)
+    options = RefinementOptions(("naive",) * steps, 600)
     alike, unlike = (
-        predicted(visits(Pair(spatial, temporal), 600, ["naive"] * steps), 0.4, 0.5)[0]
+        predicted(refinement_visits(options, spatial, temporal), 0.4, 0.5)[0]
         for temporal in (spatial, stranger)
     )
     assert alike == pytest.approx(0.4)

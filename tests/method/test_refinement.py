@@ -1,12 +1,23 @@
 import pytest
 from support.toy_experts import Networked
 
-from confiner_cli.method.refinement import PATTERNS, Pair, timesteps, visits
+from confiner_cli.method.options import RefinementOptions
+from confiner_cli.method.refinement import (
+    PATTERNS,
+    SINGLE_EXPERT,
+    refinement_visits,
+    timesteps,
+)
 from confiner_cli.method.schedule import linear, scaled_linear
 
 SPATIAL, TEMPORAL = Networked(scaled_linear()), Networked(linear())
-FRESH = Pair(SPATIAL, TEMPORAL)
 TE_100 = [100, 80, 60, 40, 20]
+
+
+def visits_of(*patterns, te=100, **options):
+    """The visits of five steps of one pattern, or of one step of each."""
+    names = patterns * 5 if len(patterns) == 1 else patterns
+    return refinement_visits(RefinementOptions(names, te, **options), SPATIAL, TEMPORAL)
 
 
 def listed(visits):
@@ -38,37 +49,27 @@ def test_timesteps_are_uniform_from_te():
 
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_a_pattern_is_its_list_of_visits(pattern):
-    assert listed(visits(FRESH, 100, [pattern] * 5)) == EXPECTED[pattern]
+    assert listed(visits_of(pattern)) == EXPECTED[pattern]
 
 
-def test_coordinated_denoising_costs_ten_spatial_and_five_temporal_evaluations_in_five_steps():
-    roles = [visit.role for visit in visits(FRESH, 100, ["coordinated"] * 5)]
-    assert (len(roles), roles.count("spatial"), roles.count("temporal")) == (15, 10, 5)
-
-
-@pytest.mark.parametrize("steps", [1, 2, 5, 6])
-def test_the_temporal_expert_is_the_last_of_the_interleaved(steps):
-    assert visits(FRESH, 100, ["interleaved"] * steps)[-1].role == "temporal"
-
-
-@pytest.mark.parametrize("hop_noise", [0.0, 0.3])
+@pytest.mark.parametrize("renoise", [0.0, 0.3])
 @pytest.mark.parametrize("pattern", PATTERNS)
-def test_hop_noise_is_the_eta_of_every_hop_and_of_nothing_else(pattern, hop_noise):
-    found = listed(visits(Pair(SPATIAL, TEMPORAL, hop_noise), 100, [pattern] * 5))
-    assert found == [(role, t, hop_noise if eta else 0.0) for role, t, eta in EXPECTED[pattern]]
+def test_renoising_is_the_eta_of_every_hand_over_and_of_nothing_else(pattern, renoise):
+    found = listed(visits_of(pattern, renoise=renoise))
+    assert found == [(role, t, renoise if eta else 0.0) for role, t, eta in EXPECTED[pattern]]
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_only_naive_reads_the_temporal_expert_on_the_spatial_schedule(pattern):
-    for visit in visits(FRESH, 100, [pattern] * 5):
+    for visit in visits_of(pattern):
         own = {"spatial": SPATIAL, "temporal": TEMPORAL}[visit.role].schedule
         assert visit.denoiser.schedule is (SPATIAL.schedule if pattern == "naive" else own)
 
 
 @pytest.mark.parametrize("pattern", sorted(set(PATTERNS) - {"naive"}))
 def test_matching_the_noise_ratio_changes_the_temporal_timesteps_and_nothing_else(pattern):
-    same = visits(FRESH, 100, [pattern] * 5)
-    matched = visits(Pair(SPATIAL, TEMPORAL, match_snr=True), 100, [pattern] * 5)
+    same = visits_of(pattern)
+    matched = visits_of(pattern, timestep_matching="snr")
     for one, other in zip(same, matched, strict=True):
         assert (one.role, one.eta) == (other.role, other.eta)
         if one.role == "spatial":
@@ -83,9 +84,18 @@ def test_matching_the_noise_ratio_changes_the_temporal_timesteps_and_nothing_els
 
 
 def test_each_step_can_have_a_pattern_of_its_own():
-    found = listed(visits(FRESH, 90, ["coordinated", "standard", "coordinated"]))
+    found = listed(visits_of("coordinated", "standard", "coordinated", te=90))
     assert found == [
         ("S", 90, 0.0), ("T", 90, 1.0), ("S", 90, 1.0),
         ("S", 60, 0.0),
         ("S", 30, 0.0), ("T", 30, 1.0), ("S", 30, 1.0),
     ]  # fmt: skip
+
+
+def test_no_steps_are_no_visits():
+    assert refinement_visits(RefinementOptions(patterns=()), SPATIAL, TEMPORAL) == []
+
+
+def test_single_expert_patterns_are_those_that_ask_one_role():
+    roles = {name: {visit.role for visit in visits_of(name)} for name in PATTERNS}
+    assert {name for name, asked in roles.items() if len(asked) == 1} == set(SINGLE_EXPERT)

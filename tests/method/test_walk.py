@@ -6,7 +6,8 @@ from diffusers import DDIMScheduler, EulerDiscreteScheduler
 from support.toy_experts import Knowing, Networked, tanh_network
 
 from confiner_cli.method.noise import keyed_noise
-from confiner_cli.method.refinement import Pair, visits
+from confiner_cli.method.options import RefinementOptions
+from confiner_cli.method.refinement import refinement_visits
 from confiner_cli.method.schedule import linear, scaled_linear
 from confiner_cli.method.structure import leading, sample, trailing
 from confiner_cli.method.walk import Visit, walk
@@ -23,9 +24,11 @@ def schedule_of(betas):
     return made(betas["beta_start"], betas["beta_end"])
 
 
-def ours(betas, prediction_type, grid, steps):
+def ours(betas, prediction_type, spacing, steps):
     denoiser = Networked(schedule_of(betas), prediction_type)
-    *_, last = sample(NOISE, denoiser, "spatial", grid(denoiser.schedule, steps))
+    chosen = spacing(denoiser.schedule, steps)
+    visits = [Visit("spatial", denoiser, t) for t in chosen.timesteps]
+    *_, last = sample(NOISE, visits, chosen)
     return last.x_t
 
 
@@ -79,13 +82,13 @@ def test_a_walk_of_one_expert_on_the_trailing_grid_is_diffusers_euler(steps, pre
 def test_experts_that_know_the_answer_keep_it_however_often_the_sample_crosses(eta):
     clean = keyed_noise(SHAPE, 0, "clean").double()
     schedules = [scaled_linear(), linear(), linear(0.00085, 0.012)]
-    plan = [
+    visits = [
         Visit(str(n), Knowing(schedules[n % 3], clean), t, eta)
         for n, t in enumerate([900, 300, 300, 700, 20, 90])
     ]
-    start = plan[0].level.mix(clean, NOISE.double())
-    steps = list(walk(start, plan, fresh=fresh))
-    for step, following in zip(steps, plan[1:], strict=False):
+    start = visits[0].level.mix(clean, NOISE.double())
+    steps = list(walk(start, visits, fresh=fresh))
+    for step, following in zip(steps, visits[1:], strict=False):
         recovered = following.denoiser(step.x_t, following.t).noise
         assert torch.allclose(step.x_t, following.level.mix(clean, recovered))
         if eta == 0:
@@ -109,9 +112,10 @@ def test_coordinated_denoising_needs_fresh_noise_else_the_temporal_expert_has_no
         for k in (1, 2)
     ]
 
-    def refined(pattern, temporal, hop_noise):
-        plan = visits(Pair(spatial, temporal, hop_noise), 400, [pattern] * 5)
-        *_, last = walk(NOISE.double(), plan, fresh=fresh)
+    def refined(pattern, temporal, renoise):
+        options = RefinementOptions((pattern,) * 5, te=400, renoise=renoise)
+        visits = refinement_visits(options, spatial, temporal)
+        *_, last = walk(NOISE.double(), visits, fresh=fresh)
         return last.x_t
 
     alone = refined("standard", strangers[0], 0.0)
@@ -124,9 +128,11 @@ def test_coordinated_denoising_needs_fresh_noise_else_the_temporal_expert_has_no
 
 def test_eta_mixes_predicted_and_fresh_noise_at_unit_variance():
     denoiser = Networked(scaled_linear())
-    plan = [Visit("spatial", denoiser, 500), Visit("spatial", denoiser, 300, eta=0.6)]
-    first, *_ = walk(NOISE, plan, fresh=fresh)
-    expected = plan[1].level.mix(first.estimate.clean, 0.8 * first.estimate.noise + 0.6 * fresh(1))
+    visits = [Visit("spatial", denoiser, 500), Visit("spatial", denoiser, 300, eta=0.6)]
+    first, *_ = walk(NOISE, visits, fresh=fresh)
+    expected = visits[1].level.mix(
+        first.estimate.clean, 0.8 * first.estimate.noise + 0.6 * fresh(1)
+    )
     assert torch.allclose(first.x_t, expected)
 
 

@@ -28,10 +28,16 @@ from support.killing import (
 from confiner_cli.config.hydra import compose, settings_of
 from confiner_cli.config.overrides import for_hydra
 from confiner_cli.config.resolve import resolved
-from confiner_cli.experts.offload import NetworkCache
 from confiner_cli.media.video import read_video
 from confiner_cli.method.long.timeline import Timeline
-from confiner_cli.method.pipeline import decided, draft, refined, structure, structures, window
+from confiner_cli.method.pipeline import (
+    cross_fade,
+    cut_draft,
+    refine_window,
+    refined,
+    sample_structure,
+    structures,
+)
 from confiner_cli.runs import render as produce
 from confiner_cli.runs.loading import prepare
 from confiner_cli.runs.lock import locked
@@ -201,7 +207,7 @@ def test_a_run_in_use_is_refused(copied, command):
 
 
 def test_a_second_process_is_refused_while_one_runs_and_its_lock_dies_with_it(tmp_path, whole):
-    waiting = Moment("confiner_cli.runs.render:encode_chunk", 1, "structure-000001.mp4", "wait")
+    waiting = Moment("confiner_cli.runs.render:write_video", 1, "structure-000001.mp4", "wait")
     folder = tmp_path / "run"
     with started_to_die(waiting, "generate", *SHORT, "output.dir=run", folder=tmp_path) as process:
         killing.wait_for(folder, "structure", 1)
@@ -253,7 +259,7 @@ def test_a_signal_says_how_to_go_on_and_what_is_finished_is_not_made_again(
 
 def test_a_second_interrupt_leaves_at_once_and_the_run_goes_on_all_the_same(tmp_path, whole):
     folder = tmp_path / "run"
-    waiting = Moment("confiner_cli.runs.render:encode_chunk", 1, "video-000000.mp4", "wait")
+    waiting = Moment("confiner_cli.runs.render:write_video", 1, "video-000000.mp4", "wait")
     process = started_to_die(waiting, "generate", *SHORT, "output.dir=run", folder=tmp_path)
     killing.wait_for(folder, "refinement", 1)
     process.send_signal(signal.SIGINT)
@@ -266,32 +272,32 @@ def test_a_second_interrupt_leaves_at_once_and_the_run_goes_on_all_the_same(tmp_
     assert_clean(folder)
 
 
-def plan_of(*words):
-    settings = resolved(settings_of(compose(for_hydra(words, multirun=False))))
-    return prepare(settings, NetworkCache()).plan
+def pipeline_of(*words):
+    return prepare(resolved(settings_of(compose(for_hydra(words, multirun=False))))).pipeline
 
 
 def plain(stage, steps, total):
     return steps
 
 
-def window_alone(plan, number, latents):
-    return window(plan, number, draft(plan.timeline, plan.timeline.refines(number), latents), plain)
+def window_alone(pipeline, number, latents):
+    span = pipeline.timeline.refines(number)
+    return refine_window(pipeline, number, cut_draft(pipeline.timeline, span, latents), plain)
 
 
 def window_elsewhere(number, arrays):
     """A window's latents, both as arrays, in a process that knows nothing else."""
     latents = {key: torch.from_numpy(array) for key, array in arrays.items()}
-    return window_alone(plan_of(*SHORT), number, latents).numpy()
+    return window_alone(pipeline_of(*SHORT), number, latents).numpy()
 
 
 @pytest.mark.parametrize("elsewhere", [(), (1, 3)], ids=["in reverse", "in two processes"])
 def test_windows_computed_in_any_order_and_anywhere_are_those_of_the_stream(elsewhere):
-    plan = plan_of(*SHORT)
-    drafts = list(structures(plan, plain))
+    pipeline = pipeline_of(*SHORT)
+    drafts = list(structures(pipeline, plain))
     latents = {made.number: made.latents for made in drafts}
     alone = {
-        number: window_alone(plan, number, latents)
+        number: window_alone(pipeline, number, latents)
         for number in (3, 2, 1, 0)
         if number not in elsewhere
     }
@@ -304,29 +310,29 @@ def test_windows_computed_in_any_order_and_anywhere_are_those_of_the_stream(else
                 for number, array in zip(elsewhere, made, strict=True)
             }
     parts = [
-        decided(plan.timeline, number, alone[number], alone.get(number - 1)) for number in range(4)
+        cross_fade(pipeline.timeline, number, alone[number], alone.get(number - 1)) for number in range(4)
     ]
-    assert all(map(torch.equal, parts, refined(plan, drafts, plain)))
+    assert all(map(torch.equal, parts, refined(pipeline, drafts, plain)))
 
 
 def test_with_coherence_a_structure_follows_from_the_one_before_it_alone():
-    plan = plan_of(*SHORT)
-    drafts = list(structures(plan, plain))
-    assert torch.equal(structure(plan, 2, drafts[1], plain).latents, drafts[2].latents)
+    pipeline = pipeline_of(*SHORT)
+    drafts = list(structures(pipeline, plain))
+    assert torch.equal(sample_structure(pipeline, 2, drafts[1], plain).latents, drafts[2].latents)
     with pytest.raises(AssertionError):
-        structure(plan, 2, drafts[0], plain)
+        sample_structure(pipeline, 2, drafts[0], plain)
 
 
 def test_a_longer_video_begins_with_the_windows_that_are_whole_in_a_shorter_one():
     short, long = (
-        plan_of(*SHORT),
-        plan_of(*(word.replace("frames=24", "frames=40") for word in SHORT)),
+        pipeline_of(*SHORT),
+        pipeline_of(*(word.replace("frames=24", "frames=40") for word in SHORT)),
     )
     shared = [n for n in range(4) if short.timeline.refines(n) == long.timeline.refines(n)]
     assert shared == [0, 1, 2]
     pairs = zip(
         shared,
-        *(refined(plan, structures(plan, plain), plain) for plan in (short, long)),
+        *(refined(pipeline, structures(pipeline, plain), plain) for pipeline in (short, long)),
         strict=False,
     )
     assert all(torch.equal(one, other) for _, one, other in pairs)

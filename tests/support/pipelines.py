@@ -1,50 +1,59 @@
-"""The method with toy experts: plans of a few small latents, and all that they make."""
+"""The method with toy experts: pipelines of a few small latents, and all that they make."""
 
 from dataclasses import replace
 
 import torch
 from support.toy_experts import Networked
 
-from confiner_cli.config.schema import ROLES, LongVideoSettings, SchedulerSettings
 from confiner_cli.method.long.timeline import Timeline
-from confiner_cli.method.pipeline import Plan, refined, structures
+from confiner_cli.method.options import LongVideoOptions, RefinementOptions, StructureOptions
+from confiner_cli.method.pipeline import Pipeline, refined, structures
 from confiner_cli.method.schedule import linear, scaled_linear
 from confiner_cli.runs.meter import Meter
 
 SCHEDULES = {"control": linear(0.00085, 0.012), "spatial": scaled_linear(), "temporal": linear()}
-CONFINER_9 = SchedulerSettings(name="confiner_9")
 
 
-def plan_of(
-    scheduler=CONFINER_9,
+def toy_experts():
+    """One expert a role, each with a schedule of its own, the temporal one with other opinions."""
+    experts = {role: Networked(own, "v_prediction") for role, own in SCHEDULES.items()}
+    experts["temporal"] = replace(experts["temporal"], network=lambda x, t: torch.sin(x))
+    return experts
+
+
+def pipeline_of(
+    structure=None,
+    refinement=None,
+    long_video=None,
     seed=7,
     num_frames=3,
     segment_frames=16,
     overlap=0,
-    long_video=None,
     **denoisers,
 ):
-    experts = {role: Networked(SCHEDULES[role], "v_prediction") for role in ROLES}
-    experts["temporal"] = replace(experts["temporal"], network=lambda x, t: torch.sin(x))
-    return Plan(
-        denoisers={role: {0: denoiser} for role, denoiser in (experts | denoisers).items()},
-        scheduler=scheduler,
+    """A pipeline of toy experts; the paper's nine steps unless told."""
+    experts = toy_experts() | denoisers
+    return Pipeline(
+        denoisers={role: {0: denoiser} for role, denoiser in experts.items()},
+        structure=structure or StructureOptions(),
+        refinement=refinement or RefinementOptions(),
         timeline=Timeline(num_frames, segment_frames, overlap),
         shape=(4, 8, 8),
         seed=seed,
-        long_video=LongVideoSettings(**long_video or {}),
+        long_video=long_video or LongVideoOptions(),
     )
 
 
 def plain(stage, steps, total):
+    """A watch that looks away."""
     return steps
 
 
-def latents(plan, meter=None):
+def latents(pipeline, meter=None):
     """All of the refined video."""
     meter = meter or Meter()
 
     def watch(stage, steps, total):
         return meter.watch(stage, steps)
 
-    return torch.cat(list(refined(plan, structures(plan, watch), watch)), dim=2)
+    return torch.cat(list(refined(pipeline, structures(pipeline, watch), watch)), dim=2)

@@ -53,7 +53,7 @@ def load(components: Components) -> nn.Module:
     return unet.eval().requires_grad_(False)
 
 
-def predict(unet: nn.Module, x_t: Tensor, t: int, text: Tensor) -> Tensor:
+def predict(unet: nn.Module, x_t: Tensor, t: float, text: Tensor) -> Tensor:
     """The UNet's own layout is ours; it wants the text once a frame."""
     prediction: Tensor = unet(x_t, t, text.repeat_interleave(x_t.shape[2], dim=0)).sample
     return prediction

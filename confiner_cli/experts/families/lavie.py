@@ -38,7 +38,7 @@ def load(components: Components) -> nn.Module:
     return load_unet(components.checkpoint(CHECKPOINT)).to(components.device, components.dtype)
 
 
-def predict(unet: nn.Module, x_t: Tensor, t: int, text: Tensor) -> Tensor:
+def predict(unet: nn.Module, x_t: Tensor, t: float, text: Tensor) -> Tensor:
     """The UNet's own layout is ours."""
     prediction: Tensor = unet(x_t, t, text).sample
     return prediction

@@ -40,7 +40,7 @@ def load(components: Components) -> nn.Module:
     return unet
 
 
-def predict(unet: nn.Module, x_t: Tensor, t: int, text: Tensor) -> Tensor:
+def predict(unet: nn.Module, x_t: Tensor, t: float, text: Tensor) -> Tensor:
     """The UNet's own layout is ours."""
     prediction: Tensor = unet(x_t, t, text).sample
     return prediction

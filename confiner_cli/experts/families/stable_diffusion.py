@@ -35,7 +35,7 @@ def load(components: Components) -> nn.Module:
     return unet
 
 
-def predict(unet: nn.Module, x_t: Tensor, t: int, text: Tensor) -> Tensor:
+def predict(unet: nn.Module, x_t: Tensor, t: float, text: Tensor) -> Tensor:
     """Predict all frames of all samples as one batch."""
     batch, _, count, _, _ = x_t.shape
     frames = x_t.transpose(1, 2).flatten(0, 1)

@@ -1,13 +1,13 @@
-"""Coherence guidance (the paper's eq. 12): a segment's noise is pulled towards that of the segment before it."""
+"""Coherence guidance (eq. 12): a segment's noise is pulled towards that of the segment before."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from confiner_cli.method.schedule import Estimate, NoiseSchedule
+from confiner_cli.method.estimate import Estimate, clean_left
+from confiner_cli.method.schedule import Schedule
 from confiner_cli.method.walk import Denoiser
 
 
@@ -17,27 +17,30 @@ class Coherent:
 
     Attributes:
         denoiser: the expert, guided if it is.
-        previous: by timestep, the noise that the segment before stepped with (its own coherence included), shaped like
-            the sample, its frames already put where they are to pull.
+        previous: the noise that the segment before had in the same step (its own coherence
+            included), shaped like the sample, its frames already put where they are to pull.
         gamma: 0 changes nothing, 0.5 puts the previous noise in the place of this one's.
     """
 
     denoiser: Denoiser
-    previous: Mapping[int, Tensor]
+    previous: Tensor
     gamma: float
 
     @property
-    def schedule(self) -> NoiseSchedule:
+    def schedule(self) -> Schedule:
         """The expert's."""
         return self.denoiser.schedule
 
-    def __call__(self, x_t: Tensor, t: int) -> Estimate:
-        """The pulled estimate of `x_t`; its clean latents are what the pulled noise leaves of the sample."""
-        found = self.denoiser(x_t, t)
-        eps = found.noise - 2 * self.gamma * (found.noise - self.previous[t])
-        signal, noise = self.schedule.level(t)
-        return replace(found, clean=(x_t - noise * eps) / signal, noise=eps)
+    def __call__(self, x_t: Tensor, t: float) -> Estimate:
+        """The pulled estimate of `x_t`; its clean latents are what the pulled noise leaves of it.
 
-    def read_on(self, schedule: NoiseSchedule) -> Coherent:
+        Of pure noise nothing is left, so there the clean latents stay the expert's.
+        """
+        found, level = self.denoiser(x_t, t), self.schedule.level(t)
+        eps = found.noise - 2 * self.gamma * (found.noise - self.previous)
+        clean = clean_left(x_t, eps, level) if level.signal > 0 else found.clean
+        return replace(found, clean=clean, noise=eps)
+
+    def read_on(self, schedule: Schedule) -> Coherent:
         """The same pull on another schedule."""
         return replace(self, denoiser=self.denoiser.read_on(schedule))

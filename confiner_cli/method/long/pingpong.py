@@ -1,7 +1,8 @@
-"""Turning: a segment that would start a motion over is played backwards instead, from where the one before it ended.
+"""Ping-pong: a segment that would start a motion over is played backwards instead.
 
-No strategy of the paper continues a motion that has a direction, and the experts have never seen one go on beyond a
-clip: it can be cut, or turned. What joins is pulled together while the segment is sampled.
+It starts where the segment before it ended. No strategy of the paper continues a motion that has a
+direction, and the experts have never seen one go on beyond a clip: it can be cut, or turned. Where
+segments join, they are pulled together while the second one is sampled.
 """
 
 from __future__ import annotations
@@ -12,19 +13,22 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from confiner_cli.method.schedule import Estimate, NoiseSchedule
+from confiner_cli.method.estimate import Estimate, noise_left
+from confiner_cli.method.schedule import Schedule
 from confiner_cli.method.walk import Denoiser
 
-JUMP = 3.0
+JUMP_RATIO = 3.0
 """From how many times the usual change between frames on a new start counts as a jump."""
-MIRRORED = 8
+MIRRORED_FRAMES = 8
 """Over how many frames a segment follows the one before it back, less and less."""
-HELD, HOLD = 4, 0.5
-"""Over how many frames, and how strongly at first, a segment is pulled to the last frame before it."""
+HELD_FRAMES = 4
+"""Over how many frames a segment is pulled to the last frame before it, less and less."""
+HELD_WEIGHT = 0.5
+"""How strongly its first frame is."""
 
 
 @dataclass(frozen=True)
-class Anchored:
+class AnchoredDenoiser:
     """Frames of the clean estimate are pulled to known ones.
 
     Attributes:
@@ -38,34 +42,37 @@ class Anchored:
     weight: Tensor
 
     @property
-    def schedule(self) -> NoiseSchedule:
+    def schedule(self) -> Schedule:
         """The expert's."""
         return self.denoiser.schedule
 
-    def __call__(self, x_t: Tensor, t: int) -> Estimate:
-        """The pulled estimate of `x_t`; its noise is what the pulled clean latents leave of the sample."""
+    def __call__(self, x_t: Tensor, t: float) -> Estimate:
+        """The pulled estimate of `x_t`; its noise is what the pulled clean latents leave of it."""
         found = self.denoiser(x_t, t)
-        clean = torch.lerp(
-            found.clean, self.target.to(x_t), self.weight.to(x_t).view(1, 1, -1, 1, 1)
-        )
-        signal, noise = self.schedule.level(t)
-        return replace(found, clean=clean, noise=(x_t - signal * clean) / noise)
+        weight = self.weight.to(x_t).view(1, 1, -1, 1, 1)
+        clean = torch.lerp(found.clean, self.target.to(x_t), weight)
+        return replace(found, clean=clean, noise=noise_left(x_t, clean, self.schedule.level(t)))
 
-    def read_on(self, schedule: NoiseSchedule) -> Anchored:
+    def read_on(self, schedule: Schedule) -> AnchoredDenoiser:
         """The same pull on another schedule."""
         return replace(self, denoiser=self.denoiser.read_on(schedule))
 
 
-class Joint(NamedTuple):
-    """How a segment joins the one before it: whether it is played backwards, and what `Anchored` pulls it to."""
+class Continuation(NamedTuple):
+    """How a segment goes on from the one before it.
+
+    Attributes:
+        backwards: whether it is played backwards.
+        target, weight: what `AnchoredDenoiser` pulls it to.
+    """
 
     backwards: bool
     target: Tensor
     weight: Tensor
 
 
-def joint(before: Tensor, backwards: bool) -> Joint:
-    """How the next segment joins this one; a segment of the same prompt and noise has about the same motion.
+def continuation(before: Tensor, backwards: bool) -> Continuation:
+    """How the next segment goes on; one of the same prompt and noise has about the same motion.
 
     Args:
         before: a segment's latents, `(1, channel, frame, height, width)`, as the video shows it.
@@ -76,8 +83,10 @@ def joint(before: Tensor, backwards: bool) -> Joint:
     change = (own[:, :, 1:] - own[:, :, :-1]).abs().mean(dim=(0, 1, 3, 4))
     step = float(change.median()) if len(change) else 0.0
     forward, back = (float((own[:, :, end] - last).abs().mean()) for end in (0, -1))
-    if forward > JUMP * step and back < forward:  # it ends where this one ends: turn round
-        return Joint(True, own, (1 - frame / MIRRORED).clamp(min=0).flip(0))
+    mirrored = (1 - frame / MIRRORED_FRAMES).clamp(min=0)
+    if forward > JUMP_RATIO * step and back < forward:  # it ends where this one ends: turn round
+        return Continuation(True, own, mirrored.flip(0))
     if backwards:  # it starts where this one has come back to
-        return Joint(False, own, (1 - frame / MIRRORED).clamp(min=0))
-    return Joint(False, before[:, :, -1:].expand_as(before), HOLD * (1 - frame / HELD).clamp(min=0))
+        return Continuation(False, own, mirrored)
+    held = HELD_WEIGHT * (1 - frame / HELD_FRAMES).clamp(min=0)
+    return Continuation(False, before[:, :, -1:].expand_as(before), held)

@@ -1,4 +1,4 @@
-"""Several prompts in one window: each frame's estimate comes from the denoiser that has the frame's own prompt."""
+"""Several prompts in one window: each frame's estimate is that of its own prompt."""
 
 from __future__ import annotations
 
@@ -9,40 +9,44 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from confiner_cli.method.estimate import Estimate
 from confiner_cli.method.long.timeline import Span
-from confiner_cli.method.schedule import Estimate, NoiseSchedule
+from confiner_cli.method.schedule import Schedule
 from confiner_cli.method.walk import Denoiser
 
 
 @dataclass(frozen=True)
-class Relay:
-    """Denoisers of the same expert, each of which is asked for all frames and answers for its own: a pass for each.
+class PromptTravel:
+    """Denoisers of one expert, each asked for all frames and answering for its own.
 
-    `legs` are the denoisers and how many frames each answers for, in the frames' order.
+    That is a pass for each prompt.
+
+    Attributes:
+        spans: the denoisers and how many frames each answers for, in the frames' order.
     """
 
-    legs: Sequence[tuple[Denoiser, int]]
+    spans: Sequence[tuple[Denoiser, int]]
 
     @property
-    def schedule(self) -> NoiseSchedule:
+    def schedule(self) -> Schedule:
         """The expert's."""
-        return self.legs[0][0].schedule
+        return self.spans[0][0].schedule
 
-    def __call__(self, x_t: Tensor, t: int) -> Estimate:
-        """Estimate `x_t`, `(batch, channel, frame, height, width)`, every frame by its own prompt."""
-        sizes = [size for _, size in self.legs]
-        found = [denoiser(x_t, t) for denoiser, _ in self.legs]
-        clean = [torch.split(whole.clean, sizes, dim=2)[leg] for leg, whole in enumerate(found)]
-        noise = [torch.split(whole.noise, sizes, dim=2)[leg] for leg, whole in enumerate(found)]
-        return Estimate(
-            torch.cat(clean, dim=2), torch.cat(noise, dim=2), sum(whole.passes for whole in found)
-        )
+    def __call__(self, x_t: Tensor, t: float) -> Estimate:
+        """Estimate `x_t`, `(batch, channel, frame, height, width)`, each frame by its prompt."""
+        clean, noise, passes, start = [], [], 0, 0
+        for denoiser, size in self.spans:
+            whole, own = denoiser(x_t, t), slice(start, start + size)
+            clean.append(whole.clean[:, :, own])
+            noise.append(whole.noise[:, :, own])
+            passes += whole.passes
+            start += size
+        return Estimate(torch.cat(clean, dim=2), torch.cat(noise, dim=2), passes)
 
-    def read_on(self, schedule: NoiseSchedule) -> Relay:
+    def read_on(self, schedule: Schedule) -> PromptTravel:
         """All of them on another schedule."""
-        return replace(
-            self, legs=[(denoiser.read_on(schedule), size) for denoiser, size in self.legs]
-        )
+        spans = [(denoiser.read_on(schedule), size) for denoiser, size in self.spans]
+        return replace(self, spans=spans)
 
 
 def for_frames(denoisers: Mapping[int, Denoiser], span: Span) -> Denoiser:
@@ -52,12 +56,11 @@ def for_frames(denoisers: Mapping[int, Denoiser], span: Span) -> Denoiser:
         denoisers: by the frame from which on each has the prompt; frame 0 is among them.
         span: where in the video.
     """
-    starts = sorted(denoisers)
-    first = max(start for start in starts if start <= span.start)
-    inside = [first, *(start for start in starts if span.start < start < span.stop)]
-    edges = [span.start, *inside[1:], span.stop]
-    legs = [
-        (denoisers[start], stop - begin)
-        for start, (begin, stop) in zip(inside, pairwise(edges), strict=True)
-    ]
-    return legs[0][0] if len(legs) == 1 else Relay(legs)
+    first = max(start for start in denoisers if start <= span.start)
+    later = sorted(start for start in denoisers if span.start < start < span.stop)
+    if not later:
+        return denoisers[first]
+    edges = pairwise([span.start, *later, span.stop])
+    asked = [denoisers[start] for start in (first, *later)]
+    sizes = [stop - start for start, stop in edges]
+    return PromptTravel(tuple(zip(asked, sizes, strict=True)))

@@ -1,4 +1,4 @@
-"""Consistency initialization (the paper's section 3.4): all segments start from the same noise, its frames shuffled."""
+"""Consistency initialization (section 3.4): segments start from one noise, its frames shuffled."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from torch import Tensor
 from confiner_cli.method.noise import frames_noise, keyed_generator
 
 
-def order(num_frames: int, seed: int, segment: int, shuffle: str = "frames") -> Tensor:
-    """Which frame of the base noise each frame of a segment starts from, `(num_frames,)`; segment 0 keeps them all.
+def frame_order(num_frames: int, seed: int, segment: int, shuffle: str = "frames") -> Tensor:
+    """Which frame of the base noise each frame of a segment starts from, `(num_frames,)`.
 
-    `shuffle` is `frames` (the paper's: each segment has a permutation of its own, keyed by its number) or `none`.
+    Args:
+        num_frames: of the segment.
+        seed: the run's seed.
+        segment: its number; segment 0 keeps all frames where they are.
+        shuffle: `frames` (the paper's: each segment has a permutation of its own) or `none`.
     """
     if segment == 0 or shuffle == "none":
         return torch.arange(num_frames)
@@ -26,20 +30,21 @@ def initial_noise(
     consistency: float,
     shuffle: str,
 ) -> Tensor:
-    """The noise a segment's structure starts from, `(1, channel, frame, height, width)`, standard normal.
+    """The noise a segment's structure starts from, `(1, channel, frame, height, width)`.
 
     Args:
         shape: `(channel, height, width)` of one frame's latents.
         num_frames: of the segment.
         seed: the run's seed.
         segment: its number, from 0.
-        consistency: the share, in variance, of the base noise, in [0, 1]; the rest is the segment's own noise.
-        shuffle: as in `order`.
+        consistency: the share, in variance, of the base noise, in [0, 1]; the rest is the segment's
+            own noise. Standard normal whatever it is.
+        shuffle: as in `frame_order`.
     """
     base = frames_noise(shape, range(num_frames), seed, "base")
     if segment == 0:
         return base
-    base = base[:, :, order(num_frames, seed, segment, shuffle)]
+    base = base[:, :, frame_order(num_frames, seed, segment, shuffle)]
     if consistency == 1:
         return base
     own = frames_noise(shape, range(num_frames), seed, "segment", segment)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import count
 
 
-
 @dataclass(frozen=True)
 class Span:
     """Frames `start` to `stop` (not included) of the video."""
@@ -27,17 +26,18 @@ class Span:
 
 @dataclass(frozen=True)
 class Timeline:
-    """A video of `num_frames` frames (a number, or `math.inf`) made of structures of `segment_frames` frames.
+    """A video made of structures that are refined in windows.
 
-    A video that fits one structure has one structure of its own length and one window, all of it. From two structures
-    on every structure is whole, and windows are cut in the middle of each (staggered refinement, the paper's eq. 13):
-    every seam between structures lies inside a window. What reaches beyond the last frame is cut off.
+    A video that fits one structure has one structure of its own length and one window, all of it.
+    From two structures on every structure is whole, and windows are cut in the middle of each
+    (staggered refinement, the paper's eq. 13): every seam between structures lies inside a window.
+    What reaches beyond the last frame is cut off.
 
     Attributes:
-        num_frames: the video's length.
+        num_frames: the video's length: a whole number, or `math.inf`.
         segment_frames: a structure's length.
-        overlap: how many frames two adjacent windows both refine, around the cut between them; at most half a
-            structure.
+        overlap: how many frames two adjacent windows both refine, around the cut between them; at
+            most half a structure.
         staggered: False cuts windows at the seams between structures instead.
 
     Raises:
@@ -52,7 +52,8 @@ class Timeline:
     def __post_init__(self) -> None:
         if self.num_frames < 1 or self.segment_frames < 1:
             raise ValueError(
-                f"a timeline needs at least one frame, not {self.num_frames} in {self.segment_frames}"
+                f"a timeline needs at least one frame, not {self.num_frames} in "
+                f"{self.segment_frames}"
             )
         if not 0 <= self.overlap <= self.segment_frames // 2:
             raise ValueError(
@@ -67,44 +68,41 @@ class Timeline:
     @property
     def structure_count(self) -> float:
         """How many structures there are: a whole number, or `math.inf`."""
-        return (
-            self.num_frames
-            if math.isinf(self.num_frames)
-            else math.ceil(self.num_frames / self.length)
-        )
+        if math.isinf(self.num_frames):
+            return math.inf
+        return math.ceil(self.num_frames / self.length)
 
     @property
     def window_count(self) -> float:
         """How many windows there are: a whole number, or `math.inf`."""
         if self.structure_count == 1 or math.isinf(self.num_frames):
             return self.structure_count
-        return math.ceil(
-            (self.num_frames - self._cut(0)) / self.length
-        )  # the first whose cut is at the end or beyond
+        # That of the first cut at the end or beyond.
+        return math.ceil((self.num_frames - self._cut(0)) / self.length)
 
     def structure(self, number: int) -> Span:
         """The span of structure `number`, from 0; the last one may reach beyond the video."""
         return Span(number * self.length, (number + 1) * self.length)
 
     def window(self, number: int) -> Span:
-        """The frames that window `number`, from 0, decides: those of the video before the next window begins."""
-        last = number + 1 >= self.window_count
-        return Span(self._start(number), int(self.num_frames) if last else self._start(number + 1))
+        """The frames that window `number`, from 0, decides: those before the next window begins."""
+        if number + 1 >= self.window_count:
+            return Span(self._start(number), int(self.num_frames))
+        return Span(self._start(number), self._start(number + 1))
 
     def refines(self, number: int) -> Span:
-        """The frames that window `number` refines: those it decides, and those it shares with the next window.
+        """The frames that window `number` refines: those it decides and shares with the next one.
 
-        Where the video ends earlier, the window is whole all the same, as far as there are structures: one of a few
-        frames would be a bad one. All windows but the last are those of any longer video.
+        Where the video ends earlier, the window is whole all the same, as far as there are
+        structures: one of a few frames would be a bad one. All windows but the last are those of
+        any longer video.
         """
-        last = (
-            self.structure(int(self.structure_count) - 1).stop
-            if math.isfinite(self.num_frames)
-            else math.inf
-        )
         if self.structure_count == 1:
-            return Span(0, int(last))
-        return Span(self._start(number), int(min(self._start(number + 1) + self.overlap, last)))
+            return self.structure(0)
+        stop = self._start(number + 1) + self.overlap
+        if math.isfinite(self.num_frames):
+            stop = min(stop, self.structure(int(self.structure_count) - 1).stop)
+        return Span(self._start(number), stop)
 
     def structures_of(self, span: Span) -> range:
         """The numbers of the structures that a span has frames of."""
