@@ -1,9 +1,9 @@
 """confiner: videos from text by a chain of ready-made diffusion experts (ConFiner, arXiv 2408.13423).
 
-    from confiner_cli import load
+from confiner_cli import load
 
-    with load("tiny") as confiner:
-        confiner.generate("a red heart rising over the sea", seed=7).save("heart.mp4")
+with load("tiny") as confiner:
+    confiner.generate("a red heart rising over the sea", seed=7).save("heart.mp4")
 """
 
 from __future__ import annotations

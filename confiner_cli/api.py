@@ -103,7 +103,18 @@ class Confiner:
 
     @overload
     def generate(
-        self, prompt: str, *overrides: str, seeds: Sequence[int], **options: Any
+        self,
+        prompt: str,
+        *overrides: str,
+        negative_prompt: str | None = None,
+        prompts: Mapping[int, str] | None = None,
+        seed: None = None,
+        seeds: Sequence[int],
+        num_frames: int | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        fps: float | None = None,
+        frame_batch: int | None = None,
     ) -> list[Video]: ...
 
     @overload
@@ -149,7 +160,10 @@ class Confiner:
             seed: decides all noise; None draws one.
             seeds: makes a list of videos in one forward, each as its seed alone would make it but
                 for the last bits.
-            num_frames, height, width, fps: of the video; sizes in pixels.
+            num_frames: of the video.
+            height: in pixels.
+            width: in pixels.
+            fps: frames a second.
             frame_batch: frames that the spatial expert sees at once.
 
         Raises:
@@ -165,7 +179,7 @@ class Confiner:
             "fps": fps,
             "frame_batch": frame_batch,
         }
-        given = {name: value for name, value in asked.items() if value is not None}
+        given: dict[str, Any] = {key: value for key, value in asked.items() if value is not None}
         settings = replace(self._settings(overrides), prompt=prompt, **given)
         jobs = _jobs(require_prompt(settings), seeds)
         videos = self._make(jobs)
@@ -189,12 +203,10 @@ class Confiner:
 
 
 def _jobs(settings: Settings, seeds: Sequence[int] | None) -> list[Job]:
-    if seeds is None:
-        jobs = [resolve(settings)]
-    else:
-        jobs = [resolve(replace(settings, seed=seed)) for seed in seeds]
-    if not jobs:
+    if seeds is not None and not seeds:
         raise ConfinerError("seeds=[] makes no video", "seeds=[1, 2]")
+    each = (settings.seed,) if seeds is None else seeds
+    jobs = [resolve(replace(settings, seed=seed)) for seed in each]
     return [job.finite("a video without an end does not fit into memory") for job in jobs]
 
 

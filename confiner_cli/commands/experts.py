@@ -97,10 +97,13 @@ def _download(name: str, overrides: list[str]) -> None:
 
 def _check(name: str, overrides: list[str]) -> None:
     job = _job(name, overrides)
+    from confiner_cli.experts.device import device_of, dtype_of
     from confiner_cli.experts.inspection import inspect
 
+    device = device_of(job.settings.device)
+    dtype = dtype_of(job.settings.dtype, device)
     for role, expert in job.experts.items():
-        for line in inspect(role, expert, job.settings.device, job.settings.dtype):
+        for line in inspect(role, expert, device, dtype):
             print(f"{role:<9} {line}", flush=True)
 
 

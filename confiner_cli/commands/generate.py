@@ -43,7 +43,6 @@ SWITCHES = {
 VALUED = {
     "--cfg": "-c",
     "--package": "-p",
-    "--info": "-i",
     "--config-name": "-cn",
     "--config-dir": "-cd",
 }
@@ -133,8 +132,8 @@ def _parser() -> ArgumentParser:
     for flag, short in SWITCHES.items():
         parser.add_argument(*filter(None, (flag, short)), action="store_true")
     for flag, short in VALUED.items():
-        optional = {"nargs": "?", "const": "all"} if flag == "--info" else {}
-        parser.add_argument(*filter(None, (flag, short)), **optional)
+        parser.add_argument(flag, short)
+    parser.add_argument("--info", "-i", nargs="?", const="all")
     for flag, (short, _, _) in REFUSED.items():
         parser.add_argument(*filter(None, (flag, short)))
     return parser
@@ -149,7 +148,7 @@ def _refuse(options: Namespace) -> None:
 def _flags(options: Namespace) -> list[str]:
     """The flags as Hydra is given them, before the overrides."""
     flags = [flag for flag in SWITCHES if getattr(options, _attribute(flag))]
-    for flag in VALUED:
+    for flag in (*VALUED, "--info"):
         value = getattr(options, _attribute(flag))
         flags += [] if value is None else [flag, value]
     return flags

@@ -21,9 +21,7 @@ def main(arguments: list[str]) -> int:
         print(HELP, end="")
         return 0
     if len(arguments) != 1:
-        raise ConfinerError(
-            "show takes one file or folder", "confiner show outputs/.../video.mp4"
-        )
+        raise ConfinerError("show takes one file or folder", "confiner show outputs/.../video.mp4")
     import yaml  # OmegaConf would read a prompt's ${ as an interpolation
 
     from confiner_cli.runs.folder import resume_command

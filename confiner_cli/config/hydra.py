@@ -109,9 +109,7 @@ def settings_from(recorded: Mapping[str, Any]) -> Settings:
 
 
 @readable_errors()
-def compose(
-    overrides: Sequence[str] = (), recorded: Mapping[str, Any] | None = None
-) -> DictConfig:
+def compose(overrides: Sequence[str] = (), recorded: Mapping[str, Any] | None = None) -> DictConfig:
     """Compose a config as the command line would; Hydra's global state is as it was afterwards.
 
     Args:

@@ -69,7 +69,7 @@ class Job:
         return not self.source_videos
 
     def finite(self, why: str) -> Job:
-        """This job, where its video has an end.
+        """The job, where its video has an end.
 
         Raises:
             ConfinerError: it has none; `why` says why it must.

@@ -117,7 +117,9 @@ def _from_json(key: str, value: Any) -> Any:
     if key == "num_frames" and value == "inf":
         return math.inf
     if key == "prompts" and isinstance(value, Mapping):
-        return {int(frame) if str(frame).isdecimal() else frame: text for frame, text in value.items()}
+        return {
+            int(frame) if str(frame).isdecimal() else frame: text for frame, text in value.items()
+        }
     return value
 
 
@@ -137,5 +139,3 @@ def _literal(value: Any) -> Any:
     if isinstance(value, list):
         return [_literal(item) for item in value]
     return value
-
-

@@ -192,7 +192,7 @@ def _check_types(settings: Settings, video: _Video) -> None:
         raise ConfinerError(
             f"device={settings.device!r} is no name of a device", "device='cpu' or device='cuda'"
         )
-    whole = {"seed": settings.seed, "height": video.height, "width": video.width}
+    whole: dict[str, object] = {"seed": settings.seed, "height": video.height, "width": video.width}
     if video.num_frames != math.inf:
         whole = {"num_frames": video.num_frames, **whole}
     for name, value in whole.items():
@@ -212,4 +212,3 @@ def _check_side(name: str, value: Any) -> None:
         raise ConfinerError(
             f"{name}={value} is not a multiple of {PIXELS_PER_LATENT}", f"{name}={near}"
         )
-

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from confiner_cli.config.bounds import in_range, one_of
-from confiner_cli.config.schema import LongVideoSettings, Settings
 from confiner_cli.config.scheduler import refining_roles, structure_roles
+from confiner_cli.config.schema import LongVideoSettings, Settings
 from confiner_cli.errors import ConfinerError
 from confiner_cli.method.long.timeline import Timeline
 from confiner_cli.method.options import ALIGNMENTS, NOISE_KEYS, SHUFFLES, LongVideoOptions

@@ -108,9 +108,7 @@ def _flops(job: Job, role: str, passes: int, walks: Sequence[Walk]) -> float | N
     cost = costs().get(job.experts[role].architecture or "")
     if cost is None:
         return None
-    return sum(
-        passes * walk.prompts * cost.flops(walk.num_frames, *job.size) for walk in walks
-    )
+    return sum(passes * walk.prompts * cost.flops(walk.num_frames, *job.size) for walk in walks)
 
 
 def _decoding(job: Job) -> Row:

@@ -16,9 +16,7 @@ SPARE = 1.15
 """What the allocator and the kernels' workspaces take on top of what was counted."""
 
 
-def policy_of(
-    job: Job, free: int | None, bytes_a_number: int = 2, batch: int = 1
-) -> OffloadPolicy:
+def policy_of(job: Job, free: int | None, bytes_a_number: int = 2, batch: int = 1) -> OffloadPolicy:
     """What `memory=` and `frame_batch=` mean.
 
     `auto` is the first of high, balanced and low that fits; low where none does, and high where the

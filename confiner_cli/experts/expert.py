@@ -15,13 +15,21 @@ from confiner_cli.method.options import GuidanceOptions
 from confiner_cli.method.schedule import Schedule
 from confiner_cli.method.walk import Denoiser
 
+UNGUIDED = GuidanceOptions()
+
 
 @dataclass(frozen=True, eq=False)
 class Expert:
     """One of the three roles, ready to be given prompts.
 
-    `guidance_scale` 1 means no guidance: one pass, and the negative prompt has no effect.
-    `guidance_batched` makes guidance one pass of two samples instead of two passes of one.
+    Attributes:
+        role: `control`, `spatial` or `temporal`.
+        network: what is asked.
+        text: what reads prompts.
+        schedule: the noise schedule that it was trained on.
+        prediction_type: what the network predicts (`estimate.PREDICTION_TYPES`).
+        device, dtype: where and in which precision the network computes.
+        guidance_batched: guidance is one pass of two samples instead of two passes of one.
     """
 
     role: str
@@ -29,7 +37,6 @@ class Expert:
     text: TextEncoder
     schedule: Schedule
     prediction_type: str
-    guidance_scale: float
     device: torch.device
     dtype: torch.dtype
     guidance_batched: bool = False
@@ -47,17 +54,21 @@ class Expert:
         self,
         prompt: str,
         negative_prompt: str = "",
-        guidance_interval: tuple[float, float] = (0.0, 1.0),
+        guidance: GuidanceOptions = UNGUIDED,
     ) -> Denoiser:
-        """The denoiser for a prompt; guidance applies at the noise levels inside the interval."""
+        """The denoiser for a prompt.
+
+        Args:
+            prompt: what the video shows.
+            negative_prompt: what it does not show; without guidance it has no effect.
+            guidance: how strong, and at which levels.
+        """
         conditional = Prompted(self, self.text(prompt), self.schedule)
-        if self.guidance_scale == 1.0:
+        if guidance.scale == 1.0:
             return conditional
         unconditional = Prompted(self, self.text(negative_prompt), self.schedule)
         batched = conditional.batched_with(unconditional) if self.guidance_batched else None
-        return Guided(
-            conditional, unconditional, self.guidance_scale, *guidance_interval, batched=batched
-        )
+        return Guided(conditional, unconditional, guidance, batched)
 
 
 @dataclass(frozen=True, eq=False)

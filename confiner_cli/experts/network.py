@@ -18,7 +18,7 @@ from confiner_cli.experts.offload import Handle, NetworkCache, OffloadPolicy
 class Network(Protocol):
     """What an expert asks."""
 
-    def __call__(self, x_t: Tensor, t: int, text: Tensor) -> Tensor:
+    def __call__(self, x_t: Tensor, t: float, text: Tensor) -> Tensor:
         """Predict, in the shape of `x_t`, `(batch, channel, frame, height, width)`."""
 
     def load(self) -> None:
@@ -40,7 +40,7 @@ class FamilyNetwork:
     unet: Handle
     frame_batch: int | None = None
 
-    def __call__(self, x_t: Tensor, t: int, text: Tensor) -> Tensor:
+    def __call__(self, x_t: Tensor, t: float, text: Tensor) -> Tensor:
         """See `Network`."""
         predict, unet = family_named(self.family).predict, self.unet()
         if self.frame_batch is None:

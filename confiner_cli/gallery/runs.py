@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
+from confiner_cli.runs.folder import RECORD
 from confiner_cli.runs.lock import is_locked
-from confiner_cli.runs.record import RECORD
 
 LARGEST = 8_000_000
 """Bytes of a record that are read; a real one has some thousands."""

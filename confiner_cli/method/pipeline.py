@@ -45,7 +45,7 @@ class Structure:
     number: int
     latents: Tensor
     noises: Mapping[int, Tensor] = field(default_factory=dict)
-    backwards: bool = False
+    backwards: tuple[bool, ...] = (False,)
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Pipeline:
     refinement: RefinementOptions
     timeline: Timeline
     shape: tuple[int, int, int]
-    seed: int
+    seeds: tuple[int, ...]
     long_video: LongVideoOptions = field(default_factory=LongVideoOptions)
     source_latents: Callable[[Span], Tensor] | None = None
 
@@ -102,7 +102,7 @@ class Pipeline:
         return initial_noise(
             self.shape,
             self.timeline.length,
-            self.seed,
+            self.seeds[0],
             segment,
             self.long_video.consistency,
             self.long_video.shuffle,
@@ -118,7 +118,7 @@ class Pipeline:
         if role == "spatial" and self.refinement.frame_noise == "shared":
             frames = [0] * len(frames)
         own = () if self.long_video.noise_by == "frame" else (window,)
-        return frames_noise(self.shape, frames, self.seed, "refinement", *own, visit)
+        return frames_noise(self.shape, frames, self.seeds[0], "refinement", *own, visit)
 
 
 def sample_structure(
@@ -147,7 +147,7 @@ def sample_structure(
         if pipeline.long_video.coherence:
             noises[index] = step.estimate.noise
     latents = step.x_t.flip(2) if backwards else step.x_t
-    return Structure(number, latents, noises, backwards)
+    return Structure(number, latents, noises, (backwards,))
 
 
 def _following(
@@ -161,7 +161,7 @@ def _following(
         noises = _aligned(pipeline, previous)
         denoisers = [Coherent(each, noises[step], gamma) for step, each in enumerate(denoisers)]
     if pipeline.long_video.turn and alike:  # another prompt starts afresh
-        backwards, target, weight = continuation(previous.latents, previous.backwards)
+        backwards, target, weight = continuation(previous.latents, previous.backwards[0])
         denoisers = [AnchoredDenoiser(each, target, weight) for each in denoisers]
     pulled = zip(visits, denoisers, strict=True)
     return [replace(visit, denoiser=denoiser) for visit, denoiser in pulled], backwards
@@ -180,7 +180,7 @@ def _aligned(pipeline: Pipeline, previous: Structure) -> Mapping[int, Tensor]:
     """
     if pipeline.long_video.align == "frame":
         return previous.noises
-    length, seed, shuffle = pipeline.timeline.length, pipeline.seed, pipeline.long_video.shuffle
+    length, seed, shuffle = pipeline.timeline.length, pipeline.seeds[0], pipeline.long_video.shuffle
     undo = torch.argsort(frame_order(length, seed, previous.number, shuffle))
     places = undo[frame_order(length, seed, previous.number + 1, shuffle)]
     return {step: eps[:, :, places] for step, eps in previous.noises.items()}

@@ -48,7 +48,7 @@ def split(result: Result) -> list[Result]:
     if isinstance(result, list):
         return [[frames] for frames in result]
     if isinstance(result, torch.Tensor):
-        return list(result.split(1))
+        return list(torch.split(result, 1))
     return [
         Structure(
             result.number,

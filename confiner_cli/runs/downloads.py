@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from confiner_cli.config.job import Job
 from confiner_cli.experts.spec import requirements
-from confiner_cli.weights.download import download
+from confiner_cli.weights.download import fetch
 
 
 def download_missing(job: Job) -> None:
@@ -18,4 +18,4 @@ def download_missing(job: Job) -> None:
     for role, expert in job.experts.items():
         for _, requirement in requirements(role, expert):
             required.append((requirement, expert.licence))
-    download(required)
+    fetch(required)

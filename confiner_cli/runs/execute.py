@@ -143,9 +143,7 @@ def _write_down_failure(run: OpenRun, error: ConfinerError, meter: Meter) -> Non
         run.logbook.end("failed", error=str(error), hint=error.hint, **costs)
         run.logbook.log(error.lines())
     if partial.has_latents(run.folder) and error.exit_code == ConfinerError.exit_code:
-        progress.say(
-            f"what is finished is kept; to go on afterwards: {resume_command(run.folder)}"
-        )
+        progress.say(f"what is finished is kept; to go on afterwards: {resume_command(run.folder)}")
 
 
 def _notice(runs: Sequence[OpenRun], loaded: LoadedPipeline) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import resource
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from threading import Lock
 from time import monotonic
 from typing import Any, TypeVar
@@ -53,8 +54,8 @@ class Meter:
         self.add("wait", monotonic() - started)
 
     def watch(self, stage: str, steps: Iterable[Step], total: int) -> Iterator[Step]:
-        """Pass the steps of a walk on and count them (a `Watch`)."""
-        for step in self.timed(stage, steps):
+        """Pass the `total` steps of a walk on and count them (a `Watch`)."""
+        for step in islice(self.timed(stage, steps), total):
             self.evaluations[step.visit.role] += 1
             self.passes[step.visit.role] += step.estimate.passes
             yield step
@@ -70,11 +71,12 @@ class Meter:
     def costs_after(self, earlier: RunRecord) -> dict[str, Any]:
         """All of it, with what earlier processes have spent on a run, as its record has it."""
         with self._lock:
-            seconds = Counter(self.seconds)
-        seconds["total"] = monotonic() - self.started
-        seconds.update(earlier.seconds)
-        total = seconds.pop("total")  # the last of them
-        rounded = {stage: round(value, 3) for stage, value in (*seconds.items(), ("total", total))}
+            seconds = dict(self.seconds)
+        for stage, before in earlier.seconds.items():
+            seconds[stage] = seconds.get(stage, 0) + before
+        total = seconds.pop("total", 0) + monotonic() - self.started
+        rounded = {stage: round(value, 3) for stage, value in seconds.items()}
+        rounded["total"] = round(total, 3)  # the last of them
         return {
             "evaluations": _summed(self.evaluations, earlier.evaluations),
             "passes": _summed(self.passes, earlier.passes),
@@ -83,7 +85,7 @@ class Meter:
         }
 
 
-def _summed(counts: Counter[str], earlier: Any) -> dict[str, int]:
+def _summed(counts: Counter[str], earlier: Mapping[str, int]) -> dict[str, int]:
     return {role: counts[role] + earlier.get(role, 0) for role in ROLES}
 
 

@@ -53,7 +53,7 @@ class PartialRun:
     def get(self, task: Task) -> Result:
         """The latents that a task has made."""
         tensors = load_file(self.path(task))
-        latents = tensors.pop(LATENTS_KEY)
+        latents: Tensor = tensors.pop(LATENTS_KEY)
         if task.kind is Kind.WINDOW:
             return latents
         backwards = tensors.pop(BACKWARDS_KEY)

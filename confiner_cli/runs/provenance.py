@@ -1,5 +1,6 @@
 """How a video came to be: what decides its frames, whether a run is the one that is asked for, and
-the record that `from=` names."""
+the record that `from=` names.
+"""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class Renderer:
         for _ in execute([*structures, *windows], self.graph, self.store, self._perform):
             pass  # whatever is damaged is made again
         noise = self.loaded.pipeline.initial_noise(0)
-        for run, base_noise in zip(self.runs, noise.split(1), strict=True):
+        for run, base_noise in zip(self.runs, torch.split(noise, 1), strict=True):
             drafts = [_latents(run.partial.get(task)) for task in structures]
             refined = [_latents(run.partial.get(task)) for task in windows]
             _write(run, {"structure": drafts, "refined": self._faded(refined)}, base_noise)
@@ -169,9 +169,7 @@ def evaluations_left(runs: Sequence[OpenRun], loaded: LoadedPipeline) -> float:
     chunks = [Task(Kind.CHUNK, n) for n in count_up(timeline.window_count)]
     structures = sum(not store.has(task) for task in previews)
     windows = sum(not store.has(task) for task in chunks)
-    return (
-        structures * pipeline.structure_evaluations + windows * pipeline.refinement_evaluations
-    )
+    return structures * pipeline.structure_evaluations + windows * pipeline.refinement_evaluations
 
 
 def _latents(result: Result) -> Tensor:

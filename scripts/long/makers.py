@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from confiner_cli.config.method_options import timeline_of
 from torch import Tensor
 
 from confiner_cli import api
 from confiner_cli.config.hydra import compose, settings_of
-from confiner_cli.config.method_options import timeline_of
 from confiner_cli.config.resolve import resolved
 from confiner_cli.config.schema import Settings
 from confiner_cli.experts.device import device_of

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from confiner_cli.runs.loading import prepare
 from torch import nn
 
 from confiner_cli.config.hydra import compose, settings_of
@@ -16,7 +17,6 @@ from confiner_cli.errors import named_error
 from confiner_cli.experts.offload import MAX_CACHED, POLICIES, NetworkCache
 from confiner_cli.experts.vae import Decoder
 from confiner_cli.method.pipeline import refined, structures
-from confiner_cli.runs.loading import prepare
 from confiner_cli.runs.meter import Meter
 
 CPU = torch.device("cpu")

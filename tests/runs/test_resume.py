@@ -10,6 +10,7 @@ from unittest import mock
 
 import pytest
 import torch
+from confiner_cli.runs.loading import prepare
 from safetensors.torch import load_file
 from support import killing
 from support.command_line import PROMPT, SMALLEST, confiner, ended, facts_of, generate, started
@@ -39,7 +40,6 @@ from confiner_cli.method.pipeline import (
     structures,
 )
 from confiner_cli.runs import render as produce
-from confiner_cli.runs.loading import prepare
 from confiner_cli.runs.lock import locked
 
 LAST = 3
@@ -310,7 +310,8 @@ def test_windows_computed_in_any_order_and_anywhere_are_those_of_the_stream(else
                 for number, array in zip(elsewhere, made, strict=True)
             }
     parts = [
-        cross_fade(pipeline.timeline, number, alone[number], alone.get(number - 1)) for number in range(4)
+        cross_fade(pipeline.timeline, number, alone[number], alone.get(number - 1))
+        for number in range(4)
     ]
     assert all(map(torch.equal, parts, refined(pipeline, drafts, plain)))
 

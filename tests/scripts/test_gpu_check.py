@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from confiner_cli.runs.loading import prepare
 
 import gpu_check
 from confiner_cli.errors import named_error
-from confiner_cli.runs.loading import prepare
 from gpu import measure
 from gpu.measure import (
     RUNS,

@@ -1,0 +1,3 @@
+"""Placeholder."""
+
+SOLVERS = {"ddim": None, "dpmpp_2m": None, "unipc": None}
