@@ -50,7 +50,9 @@ SECTIONS = (
     Section("Table 3: Te, after 4 and after 8 control steps", _TE, "coordinated"),
     Section("Table 5: ways to refine", ("control_4", *PATTERNS), "coordinated"),
     Section("Cheaper ways to refine", ("coordinated", "two_visits", *CHEAPER), "coordinated"),
-    Section("Noise at hops, and timesteps", ("coordinated", "two_visits_3", *HOPS), "coordinated"),
+    Section(
+        "Noise at hand-overs, and timesteps", ("coordinated", "two_visits_3", *HOPS), "coordinated"
+    ),
     Section("Guidance", ("coordinated", "two_visits_3", *PRESETS, *GUIDANCE), "confiner_9"),
 )
 HELD_OUT_SECTIONS = (Section("Combinations that no training saw", HELD_OUT, "coordinated"),)
