@@ -194,8 +194,8 @@ class Confiner:
         download_missing(jobs[0])
         loaded, meter = load_pipeline(jobs, self._networks), Meter()
         store: MemoryStore[Result] = MemoryStore(keep=(Kind.STRUCTURE,))
-        perform = Performer(loaded, lambda task: meter.watch, loaded.decoder)
-        graph = graph_of(loaded)
+        perform = Performer(loaded.pipeline, lambda task: meter.watch, loaded.decoder)
+        graph = graph_of(loaded.pipeline)
         chunks = (goal for goal in graph.goals() if goal.kind is Kind.CHUNK)
         for _ in execute(chunks, graph, store, perform):
             pass
@@ -231,7 +231,7 @@ def _video(
 
 def _decoded(loaded: LoadedPipeline, structures: Sequence[Result]) -> Tensor:
     """All frames of a sample's structures."""
-    perform = Performer(loaded, lambda task: Meter().watch, loaded.decoder)
+    perform = Performer(loaded.pipeline, lambda task: Meter().watch, loaded.decoder)
     frames: list[Tensor] = []
     for number, structure in enumerate(structures):
         made = perform(Task(Kind.PREVIEW, number), {Task(Kind.STRUCTURE, number): structure})

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import matplotlib as mpl
 
-from confiner_cli.config.hydra import compose, settings_of
-from confiner_cli.media.video import temporary_beside
+from confiner_cli.config.hydra import settings_with
+from confiner_cli.config.resolve import resolve
+from confiner_cli.files import atomic_write
 from confiner_cli.method.long.timeline import Timeline
 from drawing.figure import figure
 from drawing.stops import described, draft_stops, refinement_stops
@@ -35,11 +36,11 @@ def main(arguments: list[str]) -> int:
 
 def write(path: Path) -> None:
     """Write the figure as an SVG that appears whole or not at all; the same figure, the same bytes."""
-    settings = settings_of(compose(list(OVERRIDES)))
-    draft, refinement = draft_stops(settings), refinement_stops(settings)
+    job = resolve(settings_with(OVERRIDES))
+    draft, refinement = draft_stops(job), refinement_stops(job)
     drawn = figure(TIMELINE, draft, refinement)
     words = {"Description": described(TIMELINE, draft, refinement), "Date": None}
-    with temporary_beside(path) as temporary, mpl.rc_context({"svg.hashsalt": "confiner"}):
+    with atomic_write(path) as temporary, mpl.rc_context({"svg.hashsalt": "confiner"}):
         drawn.savefig(temporary, format="svg", metadata=words)
 
 

@@ -8,18 +8,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from confiner_cli.config.flatten import flatten
 from confiner_cli.gallery.runs import Run
+from confiner_cli.runs.record import RunRecord
 
 FIRST = ("prompt", "seed")
 NO_PARAMETERS = (
-    "output",
+    "output.",
     "resume",
+    "batch",
+    "seeds",
     "experts.description",
     "scheduler.description",
     "long_video.description",
 )
 """Where a run goes, and prose: they decide nothing about a video."""
-DEEPEST = 8
 CUT = "…"
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]{1,3})?").fullmatch
 
@@ -43,7 +46,7 @@ class Axis:
 
 def axes_of(runs: Sequence[Run]) -> list[Axis]:
     """The settings that differ between runs, what was set before what follows from it."""
-    tables = [dict(_settings(run.facts)) for run in runs]
+    tables = [dict(_settings(run.record)) for run in runs]
     keys = dict.fromkeys(FIRST)  # a dict, since it keeps its order
     for table in tables:
         keys |= dict.fromkeys(table)
@@ -77,25 +80,15 @@ def _axis(key: str, tables: Sequence[Mapping[str, str]], swept: bool) -> Axis | 
     return Axis(key, tuple(found), swept, tuple(by_run))
 
 
-def _settings(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _settings(record: RunRecord) -> Iterator[tuple[str, str]]:
     """The config's leaves, and prompt and seed of the record, which early failures have, too."""
-    config = facts.get("config")
-    if isinstance(config, dict):
-        yield from _leaves(config)
-    for key in FIRST:
-        if facts.get(key) is not None:
-            yield key, as_text(facts[key])
-
-
-def _leaves(node: Mapping[str, Any], prefix: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
-    for name, value in node.items():
-        key = prefix + name
-        if key in NO_PARAMETERS:
-            continue
-        if isinstance(value, dict) and value and depth < DEEPEST and key != "prompts":
-            yield from _leaves(value, f"{key}.", depth + 1)
-        else:
+    for key, value in flatten(record.config).items():
+        if not key.startswith(NO_PARAMETERS):
             yield key, as_text(value)
+    if record.prompt:
+        yield "prompt", record.prompt
+    if record.seed is not None:
+        yield "seed", as_text(record.seed)
 
 
 def as_text(value: Any) -> str:

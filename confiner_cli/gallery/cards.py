@@ -14,6 +14,7 @@ from urllib.parse import quote
 from confiner_cli.gallery.axes import FIRST, as_text, key_of
 from confiner_cli.gallery.runs import Run
 from confiner_cli.media.contact_sheet import first_of_last_row
+from confiner_cli.runs.record import RunRecord
 
 SHOWN_ELSEWHERE = {*FIRST, "output.dir", "resume"}
 FILES = {
@@ -66,7 +67,8 @@ class Card:
 
 def card_of(run: Run, base: Path) -> Card:
     """The card of a run on a page in the folder `base`, absolute."""
-    facts, config = run.facts, _node(run.facts, "config")
+    record = run.record
+    config = record.config
     folder = os.path.relpath(run.folder, base)
     links = {
         name: "./" + quote(os.fsencode(f"{folder}/{name}"))
@@ -74,24 +76,24 @@ def card_of(run: Run, base: Path) -> Card:
         if (run.folder / name).is_file()
     }
     sides = [_count(config.get(key)) for key in ("height", "width")]
-    passes = [count for count in map(_count, _node(facts, "passes").values()) if count is not None]
+    passes = [count for count in map(_count, record.passes.values()) if count is not None]
     return Card(
         status=run.status,
         error=run.error,
-        hint=_text(facts.get("hint")),
-        prompt=_text(facts.get("prompt")),
-        seed="" if facts.get("seed") is None else as_text(facts["seed"]),
+        hint=record.hint,
+        prompt=record.prompt,
+        seed=_text(record.seed),
         overrides=tuple(_overrides(run)),
         folder=folder,
         links=links,
         size=(sides[0], sides[1]) if sides[0] and sides[1] else SQUARE,
         sheet=_sheet_size(run.folder / "contact_sheet.png"),
-        started=_text(facts.get("started")),
+        started=record.started,
         fps=_number(config.get("fps")),
         frames=_count(config.get("num_frames")),
-        seconds=_number(_node(facts, "seconds").get("total")),
+        seconds=_number(record.seconds.get("total")),
         passes=sum(passes) if passes else None,
-        facts=tuple((name, text) for name, text in _facts(facts, config, folder) if text),
+        facts=tuple((name, text) for name, text in _facts(record, folder) if text),
     )
 
 
@@ -112,24 +114,20 @@ def _overrides(run: Run) -> Iterator[tuple[str, str]]:
             yield key, value
 
 
-def _facts(
-    facts: Mapping[str, Any], config: Mapping[str, Any], folder: str
-) -> Iterator[tuple[str, str]]:
-    yield "not in it", _text(facts.get("negative_prompt"))
-    for frame, prompt in _node(facts, "prompts").items():
+def _facts(record: RunRecord, folder: str) -> Iterator[tuple[str, str]]:
+    yield "not in it", record.negative_prompt
+    for frame, prompt in record.prompts.items():
         yield f"from frame {frame}", as_text(prompt)
-    yield from _of_config(config)
-    for name in ("evaluations", "passes"):
-        yield name, _list_of(_node(facts, name), as_text)
-    yield "time", _list_of(_node(facts, "seconds"), _duration)
-    peak = _number(facts.get("peak_memory_bytes"))
+    yield from _of_config(record.config)
+    yield "evaluations", _list_of(record.evaluations, as_text)
+    yield "passes", _list_of(record.passes, as_text)
+    yield "time", _list_of(record.seconds, _duration)
+    peak = _number(record.peak_memory_bytes)
     yield "peak memory", f"{peak / 2**20:.0f} MiB" if peak else ""
-    yield "device", _text(facts.get("device"))
-    yield "started", _text(facts.get("started"))[:19].replace("T", " ")
-    notices = facts.get("notices")
-    if isinstance(notices, list):
-        yield "notices", " ".join(map(as_text, notices))
-    if config:
+    yield "device", record.device
+    yield "started", record.started[:19].replace("T", " ")
+    yield "notices", " ".join(map(as_text, record.notices))
+    if record.config:
         yield "again", f"confiner generate from={shlex.quote(folder)}"
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import yaml
 
 from confiner_cli.runs.folder import RECORD
 from confiner_cli.runs.lock import is_locked
+from confiner_cli.runs.record import RunRecord, record_of
 
 LARGEST = 8_000_000
 """Bytes of a record that are read; a real one has some thousands."""
@@ -29,14 +30,14 @@ class Run:
         folder: absolute.
         status: `done`, `failed`, `interrupted`, `running`, `unfinished` (it says running, but no
             process on this machine has it) or `damaged`; a record may hold another word.
-        facts: what run.json says; empty where it is damaged.
+        record: what run.json says; empty where it is damaged.
         overrides: the words that the run was started with, as Hydra was given them.
         error: why it has no video, where that is known.
     """
 
     folder: Path
     status: str
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    record: RunRecord = field(default_factory=RunRecord)
     overrides: tuple[str, ...] = ()
     error: str = ""
 
@@ -77,15 +78,11 @@ def read(folder: Path) -> Run:
         return _damaged(folder, getattr(error, "strerror", None) or error)
     if not isinstance(facts, dict):
         return _damaged(folder, "it holds no object")
-    status = _word(facts, "status")
+    record = record_of(facts)
+    status = record.status
     if status == "running" and not is_locked(folder):
         status = "unfinished"
-    return Run(folder, status or "damaged", facts, _overrides(folder), _word(facts, "error"))
-
-
-def _word(facts: Mapping[str, Any], key: str) -> str:
-    value = facts.get(key)
-    return value if isinstance(value, str) else ""
+    return Run(folder, status or "damaged", record, _overrides(folder), record.error)
 
 
 def _damaged(folder: Path, reason: object) -> Run:

@@ -1,4 +1,4 @@
-"""From denoisers to refined latents: one structure, one window at a time, and both as streams.
+"""From denoisers to refined latents: one structure, one window at a time.
 
 Nothing here knows files, configs or diffusers. A structure depends on the one before it, a window
 on the structures it has frames of and on nothing else: what is computed where, and in which order,
@@ -19,7 +19,7 @@ from confiner_cli.method.long.coherence import Coherent
 from confiner_cli.method.long.pingpong import AnchoredDenoiser, continuation
 from confiner_cli.method.long.prompt_travel import for_frames
 from confiner_cli.method.long.shuffling import frame_order, initial_noise
-from confiner_cli.method.long.timeline import Span, Timeline, count_up
+from confiner_cli.method.long.timeline import Span, Timeline
 from confiner_cli.method.noise import frames_noise
 from confiner_cli.method.options import LongVideoOptions, RefinementOptions, StructureOptions
 from confiner_cli.method.refinement import refine, refinement_visits
@@ -234,33 +234,6 @@ def cross_fade(timeline: Timeline, number: int, refined: Tensor, before: Tensor 
         faded = torch.lerp(before[:, :, -shared:], refined[:, :, :shared], weight)
         refined = torch.cat((faded, refined[:, :, shared:]), dim=2)
     return refined[:, :, : len(timeline.window(number))]
-
-
-def structures(pipeline: Pipeline, watch: Watch) -> Iterator[Structure]:
-    """Sample the timeline's structures one after another."""
-    made: Structure | None = None
-    for number in count_up(pipeline.timeline.structure_count):
-        made = sample_structure(pipeline, number, made, watch)
-        yield made
-
-
-def refined(pipeline: Pipeline, drafts: Iterable[Structure], watch: Watch) -> Iterator[Tensor]:
-    """Refine a stream of structures, holding no more of them than a window needs.
-
-    Yields the video's frames, `(batch, channel, frame, height, width)`, one window's after another.
-    """
-    source, held, before = iter(drafts), dict[int, Tensor](), None
-    for number in count_up(pipeline.timeline.window_count):
-        span = pipeline.timeline.refines(number)
-        wanted = pipeline.timeline.structures_of(span)
-        while wanted[-1] not in held:
-            made = next(source)
-            held[made.number] = made.latents
-        held = {key: latents for key, latents in held.items() if key >= wanted[0]}
-        draft = cut_draft(pipeline.timeline, span, held)
-        finished = refine_window(pipeline, number, draft, watch)
-        yield cross_fade(pipeline.timeline, number, finished, before)
-        before = finished
 
 
 def _finite(stage: str, steps: Iterator[Step]) -> Iterator[Step]:

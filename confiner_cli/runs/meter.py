@@ -7,7 +7,6 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from threading import Lock
 from time import monotonic
 from typing import Any, TypeVar
@@ -53,9 +52,9 @@ class Meter:
         call(*arguments)
         self.add("wait", monotonic() - started)
 
-    def watch(self, stage: str, steps: Iterable[Step], total: int) -> Iterator[Step]:
-        """Pass the `total` steps of a walk on and count them (a `Watch`)."""
-        for step in islice(self.timed(stage, steps), total):
+    def watch(self, stage: str, steps: Iterable[Step], _: int) -> Iterator[Step]:
+        """Pass the steps of a walk on and count them: a `Watch`."""
+        for step in self.timed(stage, steps):
             self.evaluations[step.visit.role] += 1
             self.passes[step.visit.role] += step.estimate.passes
             yield step

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from torch import Tensor
 
 from confiner_cli.method.pipeline import (
+    Pipeline,
     Structure,
     Watch,
     cross_fade,
@@ -16,7 +17,6 @@ from confiner_cli.method.pipeline import (
     refine_window,
     sample_structure,
 )
-from confiner_cli.runs.loaded_pipeline import LoadedPipeline
 from confiner_cli.runs.tasks import Kind, Task, TaskGraph
 
 Frames: TypeAlias = list[list[Tensor]]
@@ -25,22 +25,22 @@ Result: TypeAlias = Structure | Tensor | Frames
 """Of a structure, of a window (latents `(sample, channel, frame, height, width)`), or of frames."""
 
 
-def graph_of(loaded: LoadedPipeline) -> TaskGraph:
-    """The tasks of a run on these experts."""
-    return TaskGraph(loaded.pipeline.timeline, loaded.pipeline.follows)
+def graph_of(pipeline: Pipeline) -> TaskGraph:
+    """The tasks of a run of this pipeline."""
+    return TaskGraph(pipeline.timeline, pipeline.follows)
 
 
 @dataclass(frozen=True)
 class Performer:
-    """Does tasks with loaded experts.
+    """Does the tasks of a pipeline.
 
     Attributes:
-        loaded: the experts.
+        pipeline: the experts, conditioned, and all else that decides the latents.
         watch: by task, who sees the steps of its walk.
         decode: latents `(1, channel, frame, height, width)` to frames.
     """
 
-    loaded: LoadedPipeline
+    pipeline: Pipeline
     watch: Callable[[Task], Watch]
     decode: Callable[[Tensor], Iterable[Tensor]]
 
@@ -64,10 +64,10 @@ class Performer:
     def _structure(self, task: Task, needed: Mapping[Task, Result]) -> Structure:
         previous = needed.get(Task(Kind.STRUCTURE, task.number - 1))
         assert previous is None or isinstance(previous, Structure)
-        return sample_structure(self.loaded.pipeline, task.number, previous, self.watch(task))
+        return sample_structure(self.pipeline, task.number, previous, self.watch(task))
 
     def _window(self, task: Task, needed: Mapping[Task, Result]) -> Tensor:
-        pipeline = self.loaded.pipeline
+        pipeline = self.pipeline
         structures = {need.number: _structure_in(result) for need, result in needed.items()}
         latents = {number: structure.latents for number, structure in structures.items()}
         draft = cut_draft(pipeline.timeline, pipeline.timeline.refines(task.number), latents)
@@ -85,11 +85,11 @@ class Performer:
 
     def faded(self, number: int, refined: Tensor, before: Tensor | None) -> Tensor:
         """The frames that window `number` decides, cross-faded with those of the one before it."""
-        return cross_fade(self.loaded.pipeline.timeline, number, refined, before)
+        return cross_fade(self.pipeline.timeline, number, refined, before)
 
     def _frames(self, latents: Tensor, task: Task) -> Frames:
         """Decode what the video shows of these latents, each sample by itself."""
-        shown = len(graph_of(self.loaded).span(task))
+        shown = len(graph_of(self.pipeline).span(task))
         return [list(self.decode(sample[None, :, :shown])) for sample in latents]
 
 

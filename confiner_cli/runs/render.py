@@ -50,9 +50,9 @@ class Renderer:
         self.loaded = loaded
         self.meter = meter
         self.tell = tell
-        self.graph = graph_of(loaded)
+        self.graph = graph_of(loaded.pipeline)
         self.store = BatchStore([run.partial for run in runs])
-        self.performer = Performer(loaded, self._watch, self._decode)
+        self.performer = Performer(loaded.pipeline, self._watch, self._decode)
 
     def render(self) -> None:
         """Make structure.mp4 and video.mp4 of every run.

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
-from confiner_cli.config.schema import ExpertSettings, Settings
+from confiner_cli.config.job import Job
+from confiner_cli.costs.estimate import planned_experts
 from confiner_cli.method.long.timeline import Span, Timeline
-from confiner_cli.method.refinement import Pair, patterns, visits
-from confiner_cli.method.schedule import BETA_SCHEDULES, NoiseSchedule
-from confiner_cli.method.structure import SPACINGS
-from confiner_cli.method.walk import Denoiser
+from confiner_cli.method.refinement import refinement_visits
+from confiner_cli.method.structure import structure_visits
 
 
 @dataclass(frozen=True)
@@ -34,40 +32,22 @@ class Stop:
 CLEAN = Stop("clean", 0, 0.0)
 
 
-@dataclass(frozen=True)
-class _Scheduled:
-    """A denoiser that is never called: a list of visits needs its schedule only."""
-
-    schedule: NoiseSchedule
-
-
-def draft_stops(settings: Settings) -> list[Stop]:
+def draft_stops(job: Job) -> list[Stop]:
     """The visits that make a structure."""
-    chosen = settings.scheduler.structure
-    schedule = _schedule(settings.experts.role(chosen.expert))
-    grid = SPACINGS[chosen.timestep_spacing](schedule, chosen.num_inference_steps)
-    return [Stop(chosen.expert, t, schedule.level(t).noise) for t in grid.timesteps]
+    expert = planned_experts(job)[job.structure.expert]
+    visits = structure_visits(job.structure, expert)
+    return [Stop(visit.role, visit.t, visit.level.noise) for visit in visits]
 
 
-def refinement_stops(settings: Settings) -> list[Stop]:
+def refinement_stops(job: Job) -> list[Stop]:
     """The visits that refine a window; the draft is noised up to the first."""
-    chosen, experts = settings.scheduler.refinement, settings.experts
-    pair = Pair(_unasked(experts.spatial), _unasked(experts.temporal))
-    found = visits(pair, chosen.te, patterns(chosen.pattern, chosen.num_inference_steps))
-    renoised = [True, *(visit.eta > 0 for visit in found[1:])]
+    experts = planned_experts(job)
+    visits = refinement_visits(job.refinement, experts["spatial"], experts["temporal"])
+    renoised = [True, *(visit.eta > 0 for visit in visits[1:])]
     return [
         Stop(visit.role, visit.t, visit.level.noise, fresh)
-        for visit, fresh in zip(found, renoised, strict=True)
+        for visit, fresh in zip(visits, renoised, strict=True)
     ]
-
-
-def _unasked(expert: ExpertSettings) -> Denoiser:
-    return cast(Denoiser, _Scheduled(_schedule(expert)))
-
-
-def _schedule(expert: ExpertSettings) -> NoiseSchedule:
-    betas = BETA_SCHEDULES[expert.beta_schedule]
-    return betas(expert.beta_start, expert.beta_end, expert.num_train_timesteps)
 
 
 def described(timeline: Timeline, draft: Sequence[Stop], refinement: Sequence[Stop]) -> str:

@@ -25,7 +25,7 @@ from confiner_cli.runs.perform import Performer
 from confiner_cli.runs.provenance import settings_of_words
 from confiner_cli.runs.tasks import LATENTS, TaskGraph
 
-SMALL = ("num_frames=1", "prompt=a red heart", "seed=1")
+SMALL = ("prompt=a red heart", "seed=1")
 RANDOM_JOBS = 200
 
 
@@ -55,8 +55,7 @@ def toy_pipeline(job) -> Pipeline:
 def counted(job) -> Meter:
     """What a run of the job does."""
     pipeline, meter = toy_pipeline(job), Meter()
-    loaded = type("Loaded", (), {"pipeline": pipeline})()
-    perform = Performer(loaded, lambda task: meter.watch, decode=lambda latents: [])
+    perform = Performer(pipeline, lambda task: meter.watch, decode=lambda latents: [])
     graph = TaskGraph(pipeline.timeline, pipeline.follows)
     for _ in execute(graph.goals(), graph, MemoryStore(keep=LATENTS), perform):
         pass

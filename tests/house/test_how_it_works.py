@@ -7,9 +7,9 @@ import torch
 from support.toy_experts import Networked
 
 import confiner_cli
-from confiner_cli.method.level import CLEAN
-from confiner_cli.method.refinement import PATTERNS, Pair, refine, visits
-from confiner_cli.method.schedule import linear, scaled_linear
+from confiner_cli.method.options import RefinementOptions
+from confiner_cli.method.refinement import PATTERNS, refine, refinement_visits
+from confiner_cli.method.schedule import CLEAN, linear, scaled_linear
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -44,21 +44,22 @@ class Model:
 def test_the_eight_lines_of_the_readme_make_what_the_walk_makes():
     (code,) = re.findall(r"```text\n(x = .*?)```", README, re.DOTALL)
     assert len(code.splitlines()) == 8
-    pair = Pair(Networked(scaled_linear()), Networked(linear()))
+    spatial, temporal = Networked(scaled_linear()), Networked(linear())
     draft = torch.randn(SHAPE, generator=torch.Generator().manual_seed(1))
     found = {
         "sample": lambda model, noise: draft,
         "randn": noises(),
         "level": lambda model, t: model.denoiser.schedule.level(t) if model else CLEAN,
         "control": None,
-        "spatial": Model(pair.spatial),
-        "temporal": Model(pair.temporal),
+        "spatial": Model(spatial),
+        "temporal": Model(temporal),
         "clean": (None, 0),
     }
     exec(code, found)
     fresh = noises()
     fresh()  # the draft's
-    *_, last = refine(draft, visits(pair, 100, ["coordinated"] * 5), fresh)
+    visits = refinement_visits(RefinementOptions(), spatial, temporal)
+    *_, last = refine(draft, visits, fresh)
     assert (found["x"] - last.x_t).norm() < 1e-6 * last.x_t.norm()
 
 

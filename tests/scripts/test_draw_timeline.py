@@ -8,7 +8,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import draw_timeline
-from confiner_cli.config.hydra import compose, settings_of
+from confiner_cli.config.hydra import settings_with
+from confiner_cli.config.resolve import resolve
 from confiner_cli.method.long.timeline import Timeline
 from draw_timeline import OUTPUT, OVERRIDES, TIMELINE, write
 from drawing.figure import figure, shown
@@ -19,8 +20,8 @@ DESCRIPTION = "{http://purl.org/dc/elements/1.1/}description"
 
 @pytest.fixture(scope="module")
 def walk():
-    settings = settings_of(compose(list(OVERRIDES)))
-    return draft_stops(settings), refinement_stops(settings)
+    job = resolve(settings_with(OVERRIDES))
+    return draft_stops(job), refinement_stops(job)
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,15 @@ from dataclasses import replace
 import torch
 from support.toy_experts import Networked
 
-from confiner_cli.method.long.timeline import Timeline
+from confiner_cli.method.long.timeline import Timeline, count_up
 from confiner_cli.method.options import LongVideoOptions, RefinementOptions, StructureOptions
-from confiner_cli.method.pipeline import Pipeline, refined, structures
+from confiner_cli.method.pipeline import Pipeline
 from confiner_cli.method.schedule import linear, scaled_linear
+from confiner_cli.runs.executor import execute
+from confiner_cli.runs.memory_store import MemoryStore
 from confiner_cli.runs.meter import Meter
+from confiner_cli.runs.perform import Performer, graph_of
+from confiner_cli.runs.tasks import Kind, Task
 
 SCHEDULES = {"control": linear(0.00085, 0.012), "spatial": scaled_linear(), "temporal": linear()}
 
@@ -39,7 +43,7 @@ def pipeline_of(
         refinement=refinement or RefinementOptions(),
         timeline=Timeline(num_frames, segment_frames, overlap),
         shape=(4, 8, 8),
-        seed=seed,
+        seeds=(seed,),
         long_video=long_video or LongVideoOptions(),
     )
 
@@ -49,11 +53,30 @@ def plain(stage, steps, total):
     return steps
 
 
+def structures(pipeline, watch=plain):
+    """Its structures, one after another, as a run makes them."""
+    store, graph = MemoryStore(), graph_of(pipeline)
+    tasks = (Task(Kind.STRUCTURE, n) for n in count_up(pipeline.timeline.structure_count))
+    for task in execute(tasks, graph, store, performer(pipeline, watch)):
+        yield store.results[task]
+
+
+def refined(pipeline, watch=plain, drafts=()):
+    """The latents of its video, window after window; of these structures where there are some."""
+    store, graph = MemoryStore(), graph_of(pipeline)
+    for structure in drafts:
+        store.put(Task(Kind.STRUCTURE, structure.number), structure)
+    chunks = (goal for goal in graph.goals() if goal.kind is Kind.CHUNK)
+    for task in execute(chunks, graph, store, performer(pipeline, watch)):
+        yield torch.cat([frames[0] for frames in store.results.pop(task)])
+
+
+def performer(pipeline, watch):
+    """Does tasks, with latents in the place of frames."""
+    return Performer(pipeline, lambda task: watch, decode=lambda latents: [latents])
+
+
 def latents(pipeline, meter=None):
     """All of the refined video."""
     meter = meter or Meter()
-
-    def watch(stage, steps, total):
-        return meter.watch(stage, steps)
-
-    return torch.cat(list(refined(pipeline, structures(pipeline, watch), watch)), dim=2)
+    return torch.cat(list(refined(pipeline, meter.watch)), dim=2)
