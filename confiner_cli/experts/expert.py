@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from confiner_cli.experts.conditioning import Conditioning
 from confiner_cli.experts.network import Network
 from confiner_cli.experts.text import TextEncoder
 from confiner_cli.method.estimate import Estimate, estimate
@@ -73,26 +74,32 @@ class Expert:
 
 @dataclass(frozen=True, eq=False)
 class Prompted:
-    """An expert with one text, or one for each sample of a batch: a denoiser without guidance.
+    """An expert with a prompt, or with several: a denoiser without guidance.
 
     Device and precision are changed here and nowhere else.
+
+    Attributes:
+        expert: who answers.
+        conditioning: for one sample, or for a number of samples that divides each batch.
+        schedule: what its predictions are read on.
     """
 
     expert: Expert
-    states: Tensor
+    conditioning: Conditioning
     schedule: Schedule
 
     @torch.no_grad()
     def __call__(self, x_t: Tensor, t: float) -> Estimate:
         """Estimate `x_t`, `(batch, channel, frame, height, width)`, on its device, in its dtype."""
         expert = self.expert
-        states = self.states.expand(x_t.shape[0], -1, -1)
-        prediction = expert.network(x_t.to(expert.device, expert.dtype), t, states).to(x_t)
-        return estimate(expert.prediction_type, x_t, prediction, self.schedule.level(t))
+        sample = x_t.to(expert.device, expert.dtype)
+        timestep = torch.full((), t, dtype=torch.float32, device=expert.device)
+        output = expert.network(sample, timestep, self.conditioning.for_batch(len(x_t))).to(x_t)
+        return estimate(expert.prediction_type, x_t, output, self.schedule.level(t))
 
     def batched_with(self, other: Prompted) -> Prompted:
-        """The denoiser of a batch of two, this text's sample and the other's."""
-        return replace(self, states=torch.cat((self.states, other.states)))
+        """The denoiser of batches of which one half has this prompt and one half the other's."""
+        return replace(self, conditioning=self.conditioning.followed_by(other.conditioning))
 
     def read_on(self, schedule: Schedule) -> Prompted:
         """The same network and text, the prediction read on another schedule."""

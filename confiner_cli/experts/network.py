@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from confiner_cli.experts.components import Components
+from confiner_cli.experts.conditioning import Conditioning
 from confiner_cli.experts.families import family_named
 from confiner_cli.experts.lora import adapt_unet
 from confiner_cli.experts.offload import Handle, NetworkCache, OffloadPolicy
@@ -18,8 +19,18 @@ from confiner_cli.experts.offload import Handle, NetworkCache, OffloadPolicy
 class Network(Protocol):
     """What an expert asks."""
 
-    def __call__(self, x_t: Tensor, t: float, text: Tensor) -> Tensor:
-        """Predict, in the shape of `x_t`, `(batch, channel, frame, height, width)`."""
+    def __call__(self, x_t: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
+        """Predict, all on the network's device.
+
+        Args:
+            x_t: `(batch, channel, frame, height, width)`, in the network's precision.
+            t: the timestep, float32: one number for all, or `(batch,)`. A tensor and not a number,
+                so that a compiled network is one graph for all timesteps.
+            conditioning: for one sample, or for a number of samples that divides the batch.
+
+        Returns:
+            The raw prediction, in the shape of `x_t`.
+        """
 
     def load(self) -> None:
         """Load it now instead of when it is first called. Raises ConfinerError: it is damaged."""
@@ -40,15 +51,15 @@ class FamilyNetwork:
     unet: Handle
     frame_batch: int | None = None
 
-    def __call__(self, x_t: Tensor, t: float, text: Tensor) -> Tensor:
+    def __call__(self, x_t: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
         """See `Network`."""
         predict, unet = family_named(self.family).predict, self.unet()
         if self.frame_batch is None:
-            prediction: Tensor = predict(unet, x_t, t, text)
+            prediction: Tensor = predict(unet, x_t, t, conditioning)
             return prediction
         # The same prediction in less memory.
         frames = torch.split(x_t, self.frame_batch, dim=2)
-        return torch.cat([predict(unet, part, t, text) for part in frames], dim=2)
+        return torch.cat([predict(unet, part, t, conditioning) for part in frames], dim=2)
 
     def load(self) -> None:
         """See `Network`."""

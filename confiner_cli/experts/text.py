@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
 from transformers.models.clip.modeling_clip import CLIPTextModel
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.components import Components
+from confiner_cli.experts.conditioning import Conditioning
 from confiner_cli.experts.lora import adapt_text
 from confiner_cli.experts.offload import Handle, NetworkCache, OffloadPolicy
 
@@ -28,13 +28,16 @@ class TextEncoder:
     length: int = CLIP_LENGTH
 
     @torch.inference_mode()
-    def __call__(self, text: str) -> Tensor:
-        """Hidden states `(1, token, width)`, padded and cut as diffusers' pipelines do."""
+    def __call__(self, text: str) -> Conditioning:
+        """A prompt's states `(1, token, width)`, padded and cut as diffusers' pipelines do.
+
+        There is no mask: networks that read CLIP's text read the padding, too.
+        """
         ids = self.tokenizer(
             text, padding="max_length", max_length=self.length, truncation=True, return_tensors="pt"
         )
-        states: Tensor = self.encoder()(ids.input_ids.to(self.encoder.device)).last_hidden_state
-        return states
+        encoded = self.encoder()(ids.input_ids.to(self.encoder.device))
+        return Conditioning(encoded.last_hidden_state)
 
     def load(self) -> None:
         """Load the encoder now. Raises ConfinerError: its weights are damaged."""

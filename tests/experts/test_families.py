@@ -12,6 +12,7 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 from support.family_experts import CACHE, CPU, ROLE_OF, T, distance, load, sample, spec_of
+from torch._dynamo.testing import CompileCounter
 from transformers.models.clip.modeling_clip import CLIPTextModel
 
 from confiner_cli.cli import main
@@ -82,11 +83,40 @@ def test_the_same_call_has_the_same_answer_whatever_was_asked_between(guided):
 
 @torch.no_grad()
 def test_every_sample_of_a_batch_has_its_own_text_and_nothing_of_the_others(expert):
-    batch, texts = sample(3, batch=2), torch.cat([expert.text("a heart"), expert.text("a star")])
-    together = expert.network(batch, T, texts)
-    apart = torch.cat([expert.network(batch[[n]], T, texts[[n]]) for n in (0, 1)])
-    assert torch.allclose(together, apart, atol=1e-5)
-    assert not torch.allclose(together, expert.network(batch, T, texts.flip(0)), atol=1e-3)
+    batch, texts = sample(3, batch=2), [expert.text("a heart"), expert.text("a star")]
+    t = torch.tensor([20.0, 800.0])
+    together = expert.network(batch, t, texts[0].followed_by(texts[1]))
+    apart = [expert.network(batch[[n]], t[n], texts[n]) for n in (0, 1)]
+    assert torch.allclose(together, torch.cat(apart), atol=1e-5)
+    exchanged = expert.network(batch, t, texts[1].followed_by(texts[0]))
+    assert not torch.allclose(together, exchanged, atol=1e-3)
+
+
+@pytest.mark.parametrize("guidance_batched", [True, False])
+@pytest.mark.parametrize("scale", [1.0, 3.0])
+def test_every_sample_of_a_batch_is_answered_as_it_is_alone(
+    family, tiny_networks, scale, guidance_batched
+):
+    expert = load(family, spec_of(family, tiny_networks, guidance_scale=scale))
+    denoiser = replace(expert, guidance_batched=guidance_batched).condition("a heart", "a star")
+    batch = sample(2, batch=3)
+    together = denoiser(batch, T)
+    for number in range(3):
+        alone = denoiser(batch[[number]], T)
+        assert torch.allclose(together.clean[[number]], alone.clean, atol=1e-5)
+        assert torch.allclose(together.noise[[number]], alone.noise, atol=1e-5)
+
+
+def test_a_compiled_network_is_one_graph_for_all_timesteps(family, tiny_networks):
+    cache, graphs = NetworkCache(), CompileCounter()
+    expert = load(family, spec_of(family, tiny_networks), cache=cache)
+    plain = [expert.condition("a heart")(sample(), t) for t in (100, 80, 60)]
+    (unet,) = (key for key, role in cache.on_device.items() if role == expert.role)
+    cache.modules[unet] = torch.compile(cache.modules[unet], backend=graphs, fullgraph=True)
+    compiled = [expert.condition("a heart")(sample(), t) for t in (100, 80, 60)]
+    assert graphs.frame_count == 1
+    for one, other in zip(plain, compiled, strict=True):
+        assert torch.equal(one.clean, other.clean)
 
 
 def test_frames_stay_in_their_order(family, expert):

@@ -12,6 +12,7 @@ from support import tiny_networks as tiny
 from confiner_cli.cli import main
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.components import Components
+from confiner_cli.experts.conditioning import Conditioning
 from confiner_cli.experts.families import lavie
 from confiner_cli.experts.networks.lavie_checkpoint import convert, load_unet
 from confiner_cli.weights.tensors import read_tensors
@@ -33,7 +34,7 @@ def answer(*sources, dtype=torch.float32):
         torch.randn(shape, generator=generator).to(dtype)
         for shape in ((1, 4, 3, 4, 6), (1, 5, tiny.WIDTH))
     )
-    return lavie.predict(unet, x_t, 500, text)
+    return lavie.predict(unet, x_t, torch.tensor(500.0), Conditioning(text))
 
 
 def test_folder_file_and_bare_state_dict_are_the_same_network(published, tmp_path):

@@ -65,10 +65,10 @@ def test_with_a_lora_a_network_answers_as_diffusers_has_it_answer(tiny_networks,
         *StableDiffusionPipeline.lora_state_dict(load_file(path)), unet=unet, adapter_name="style"
     )
     unet.set_adapters(["style"], [0.7])
-    x_t, text = sample(1), expert.text("a heart")
+    x_t, t, text = sample(1), torch.tensor(float(T)), expert.text("a heart")
     with torch.inference_mode():
-        theirs = unet(x_t[:, :, 0], T, text).sample
-        assert torch.allclose(expert.network(x_t, T, text)[:, :, 0], theirs, atol=1e-5)
+        theirs = unet(x_t[:, :, 0], T, text.states).sample
+        assert torch.allclose(expert.network(x_t, t, text)[:, :, 0], theirs, atol=1e-5)
 
 
 def test_a_lora_for_the_text_encoder_changes_the_text(tiny_networks, tmp_path):
@@ -90,7 +90,9 @@ def test_a_lora_for_the_text_encoder_changes_the_text(tiny_networks, tmp_path):
     save_file(tensors, path)
     adapted = load("stable_diffusion", replace(plain, loras=[LoraSpec(str(path))]))
     assert not torch.allclose(
-        adapted.text("a heart"), load("stable_diffusion", plain).text("a heart"), atol=1e-3
+        adapted.text("a heart").states,
+        load("stable_diffusion", plain).text("a heart").states,
+        atol=1e-3,
     )
 
 

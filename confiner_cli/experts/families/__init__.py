@@ -2,15 +2,18 @@
 
 A family is five functions over its UNet, a module that nothing else knows the class of:
 
-- `build(configs)`: the UNet without weights, from the configs of its components (`unet`, `motion_adapter`) by name;
+- `build(configs)`: the UNet without weights, from the configs of its components (`unet`,
+  `motion_adapter`) by name;
 - `files(components)`: the weight files that it is made of, where `components` says;
 - `text_width(components)`: the width of the hidden states that it reads;
 - `load(components)`: the UNet with its weights;
-- `predict(unet, x_t, t, text)`: the raw prediction for a sample `(batch, channel, frame, height, width)`, a timestep
-  and hidden states `(batch, token, width)`, in the sample's shape. How frames are laid out inside is its own business.
+- `predict(unet, x_t, t, conditioning)`: the raw prediction for a sample `(batch, channel, frame,
+  height, width)`, in its shape, and a timestep, `()` or `(batch,)`, as `network.Network` has them.
+  How frames are laid out inside is its own business.
 
-`FRAMEWISE` says whether each frame is predicted without the others; `FOLDER_HAS_SCHEDULE` whether the
-`scheduler_config.json` of a pipeline folder is about the schedule that this network was trained on.
+`FRAMEWISE` says whether each frame is predicted without the others; `FOLDER_HAS_SCHEDULE` whether
+the `scheduler_config.json` of a pipeline folder is about the schedule that this network was trained
+on.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from diffusers.models.unets.unet_motion_model import MotionAdapter, UNetMotionMo
 from torch import Tensor, nn
 
 from confiner_cli.experts.components import Components, Configs
+from confiner_cli.experts.conditioning import Conditioning
 from confiner_cli.weights.tensors import fill, read_tensors
 
 FRAMEWISE = False
@@ -53,9 +54,10 @@ def load(components: Components) -> nn.Module:
     return unet.eval().requires_grad_(False)
 
 
-def predict(unet: nn.Module, x_t: Tensor, t: float, text: Tensor) -> Tensor:
+def predict(unet: nn.Module, x_t: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
     """The UNet's own layout is ours; it wants the text once a frame."""
-    prediction: Tensor = unet(x_t, t, text.repeat_interleave(x_t.shape[2], dim=0)).sample
+    batch, _, count, _, _ = x_t.shape
+    prediction: Tensor = unet(x_t, t, conditioning.for_batch(batch * count).states).sample
     return prediction
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from confiner_cli.experts.components import Components, Configs
+from confiner_cli.experts.conditioning import Conditioning
 from confiner_cli.experts.networks.lavie import LaVieUNet
 from confiner_cli.experts.networks.lavie_checkpoint import config_beside, load_unet
 
@@ -38,7 +39,7 @@ def load(components: Components) -> nn.Module:
     return load_unet(components.checkpoint(CHECKPOINT)).to(components.device, components.dtype)
 
 
-def predict(unet: nn.Module, x_t: Tensor, t: float, text: Tensor) -> Tensor:
+def predict(unet: nn.Module, x_t: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
     """The UNet's own layout is ours."""
-    prediction: Tensor = unet(x_t, t, text).sample
+    prediction: Tensor = unet(x_t, t, conditioning.for_batch(len(x_t)).states).sample
     return prediction

@@ -9,6 +9,7 @@ from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
 from torch import Tensor, nn
 
 from confiner_cli.experts.components import Components, Configs
+from confiner_cli.experts.conditioning import Conditioning
 
 FRAMEWISE = False
 FOLDER_HAS_SCHEDULE = True
@@ -40,7 +41,7 @@ def load(components: Components) -> nn.Module:
     return unet
 
 
-def predict(unet: nn.Module, x_t: Tensor, t: float, text: Tensor) -> Tensor:
+def predict(unet: nn.Module, x_t: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
     """The UNet's own layout is ours."""
-    prediction: Tensor = unet(x_t, t, text).sample
+    prediction: Tensor = unet(x_t, t, conditioning.for_batch(len(x_t)).states).sample
     return prediction

@@ -8,6 +8,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
 from confiner_cli.experts.components import Components, Configs
+from confiner_cli.experts.conditioning import Conditioning
 
 FRAMEWISE = True
 FOLDER_HAS_SCHEDULE = True
@@ -35,9 +36,11 @@ def load(components: Components) -> nn.Module:
     return unet
 
 
-def predict(unet: nn.Module, x_t: Tensor, t: float, text: Tensor) -> Tensor:
+def predict(unet: nn.Module, x_t: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
     """Predict all frames of all samples as one batch."""
     batch, _, count, _, _ = x_t.shape
     frames = x_t.transpose(1, 2).flatten(0, 1)
-    prediction: Tensor = unet(frames, t, text.repeat_interleave(count, dim=0)).sample
+    if t.ndim:  # each sample's own: that of all its frames
+        t = t.repeat_interleave(count)
+    prediction: Tensor = unet(frames, t, conditioning.for_batch(batch * count).states).sample
     return prediction.reshape(batch, count, *prediction.shape[1:]).transpose(1, 2)

@@ -1,4 +1,4 @@
-"""LaVie's attention over frames: rotary queries and keys, and a learned bias by relative frame position."""
+"""LaVie's attention over frames: rotary queries and keys, a learned bias by relative position."""
 
 from __future__ import annotations
 
@@ -12,23 +12,35 @@ from torch.nn.functional import scaled_dot_product_attention
 ROTATED = 32
 """Channels of each head that are rotated; the rest pass through."""
 BUCKETS = 32
+"""Rows of the bias table: half for keys in the past, half for keys in the future."""
+EXACT = BUCKETS // 4
+"""Distances below this have a row of their own; the others share rows by their logarithm."""
 FARTHEST = 32
-"""Frames this far apart, and farther, share a bucket."""
+"""Frames this far apart, and farther, share the last row."""
+
+
+def _shared_rows() -> tuple[int, ...]:
+    """The smallest distance, in frames, of each row that is shared, but for the first of them."""
+    rows = BUCKETS // 2 - EXACT
+    # With a margin: where a bound is a whole number, rounding may put it on the wrong side.
+    return tuple(
+        math.ceil(EXACT * (FARTHEST / EXACT) ** (row / rows) - 1e-9) for row in range(1, rows)
+    )
 
 
 def relative_buckets(frames: int, device: torch.device | None = None) -> Tensor:
     """The row of the bias table for every query and key frame, `(frames, frames)`, int64.
 
-    Half of the rows are for keys in the past, half for keys in the future; in each, distances below 8 have a row of
-    their own and the others share rows by their logarithm (T5's scheme, arXiv 1910.10683).
+    T5's scheme (arXiv 1910.10683). It is made on the device, of whole numbers: nothing is copied
+    there or remembered between passes.
     """
-    position = torch.arange(frames)
+    position = torch.arange(frames, device=device)
     past = position[:, None] - position[None, :]
-    distance, half, exact = past.abs(), BUCKETS // 2, BUCKETS // 4
-    # In float64, with a margin: at the powers of the base a logarithm may fall on the wrong side.
-    ratio = (distance.clamp(min=1).double() / exact).log() / math.log(FARTHEST / exact)
-    shared = (exact + (ratio * (half - exact) + 1e-9).floor().long()).clamp(max=half - 1)
-    return (torch.where(distance < exact, distance, shared) + half * (past < 0)).to(device)
+    distance = past.abs()
+    row = distance.clamp(max=EXACT)
+    for bound in _shared_rows():
+        row = row + (distance >= bound)
+    return row + BUCKETS // 2 * (past < 0)
 
 
 class Rotary(nn.Module):

@@ -1,0 +1,57 @@
+"""What a network is told beside the sample and its timestep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Conditioning:
+    """A prompt as a network reads it, for one sample or for several.
+
+    Attributes:
+        states: the text's hidden states, `(sample, token, width)`.
+        mask: which tokens there are, bool, `(sample, token)`; None: all of them.
+        extras: what a family wants beside the text, by name, each `(sample, ...)`.
+    """
+
+    states: Tensor
+    mask: Tensor | None = None
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def for_batch(self, samples: int) -> Conditioning:
+        """The same for a batch of so many samples, each repeated in its place: `a b` to `a a b b`.
+
+        Raises:
+            ValueError: there are more than that, or they do not divide it.
+        """
+        count = len(self.states)
+        if samples == count:
+            return self
+        repeats, rest = divmod(samples, count)
+        if rest or not repeats:
+            raise ValueError(f"{samples} samples cannot be told {count} things")
+        return self._changed(lambda tensor: tensor.repeat_interleave(repeats, dim=0))
+
+    def followed_by(self, other: Conditioning) -> Conditioning:
+        """One conditioning for the samples of this one and then for those of another.
+
+        Raises:
+            ValueError: they do not say the same kinds of things.
+        """
+        if (self.mask is None) != (other.mask is None) or self.extras.keys() != other.extras.keys():
+            raise ValueError("only conditionings of one network go together")
+        mask = None
+        if self.mask is not None and other.mask is not None:
+            mask = torch.cat((self.mask, other.mask))
+        extras = {name: torch.cat((own, other.extras[name])) for name, own in self.extras.items()}
+        return Conditioning(torch.cat((self.states, other.states)), mask, extras)
+
+    def _changed(self, change: Callable[[Tensor], Tensor]) -> Conditioning:
+        mask = None if self.mask is None else change(self.mask)
+        extras = {name: change(tensor) for name, tensor in self.extras.items()}
+        return Conditioning(change(self.states), mask, extras)
