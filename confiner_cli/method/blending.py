@@ -1,14 +1,15 @@
-"""Two estimates of one sample made into one.
+"""Solvers that make one estimate of two experts': of the visit before, and of the last one.
 
-Of the same sample, any linear mixture of estimates (whose weights sum to one) is an estimate again.
+Both are of the same sample, so any mixture of them whose weights sum to one is an estimate again.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from confiner_cli.method.estimate import Estimate
+from confiner_cli.method.walk import Evaluation
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,18 +18,38 @@ RADIUS = 3
 """Slow is what remains in a mean over this many frames before and after each: 7 frames."""
 
 
-def averaged_estimates(first: Estimate, second: Estimate) -> Estimate:
-    """The mean of both; it cost what the second did."""
-    clean, noise = (first.clean + second.clean) / 2, (first.noise + second.noise) / 2
-    return replace(second, clean=clean, noise=noise)
+def averaged(history: Sequence[Evaluation]) -> Estimate:
+    """The mean of both.
+
+    Raises:
+        ValueError: there is no visit before this one.
+    """
+    first, last = _two(history)
+    return Estimate((first.clean + last.clean) / 2, (first.noise + last.noise) / 2)
 
 
-def split_by_frequency(first: Estimate, second: Estimate, slow_from_second: bool) -> Estimate:
-    """What changes slowly along the frames from one estimate, what changes fast from the other."""
-    slow, fast = (second, first) if slow_from_second else (first, second)
+def frequency_split(history: Sequence[Evaluation], slow_from_last: bool) -> Estimate:
+    """What changes slowly along the frames from one expert, what changes fast from the other.
+
+    Args:
+        history: with the estimates of two experts at its end.
+        slow_from_last: whether the last expert decides the slow changes, or the one before it.
+
+    Raises:
+        ValueError: there is no visit before this one.
+    """
+    slow, fast = _two(history)
+    if slow_from_last:
+        slow, fast = fast, slow
     clean = fast.clean + temporal_lowpass(slow.clean - fast.clean)
     noise = fast.noise + temporal_lowpass(slow.noise - fast.noise)
-    return replace(second, clean=clean, noise=noise)
+    return Estimate(clean, noise)
+
+
+def _two(history: Sequence[Evaluation]) -> tuple[Estimate, Estimate]:
+    if len(history) < 2:
+        raise ValueError("the first visit has no estimate before it to blend with")
+    return history[-2].estimate, history[-1].estimate
 
 
 def temporal_lowpass(latents: Tensor) -> Tensor:

@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Generic, Protocol
 
-from confiner_cli.method.blending import averaged_estimates, split_by_frequency
+from confiner_cli.method import blending
 from confiner_cli.method.options import RefinementOptions
 from confiner_cli.method.schedule import Schedule
+from confiner_cli.method.solvers import SOLVERS, Solver
 from confiner_cli.method.walk import Denoiser, Step, Visit, Visited, walk
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from confiner_cli.method.estimate import Estimate
 
 RENOISE = {"fresh": 1.0, "predicted": 0.0}
 """Shares of fresh noise at a hand-over that have a name: the paper's, and none."""
@@ -50,18 +49,15 @@ class Pair(Generic[Visited]):
 
     def spatial_visit(self, t: float, eta: float = 0.0) -> Visit[Visited]:
         """A visit of the spatial expert."""
-        return Visit("spatial", self.spatial, t, eta)
+        return Visit("spatial", self.spatial, t, eta, SOLVERS[self.options.solver])
 
     def temporal_visit(
-        self,
-        t: float,
-        eta: float = 0.0,
-        blend: Callable[[Estimate, Estimate], Estimate] | None = None,
+        self, t: float, eta: float = 0.0, solve: Solver | None = None
     ) -> Visit[Visited]:
         """A visit of the temporal expert at the timestep that matches the spatial one's."""
         match = TIMESTEP_MATCHINGS[self.options.timestep_matching]
         own = match(t, self.spatial.schedule, self.temporal.schedule)
-        return Visit("temporal", self.temporal, own, eta, blend)
+        return Visit("temporal", self.temporal, own, eta, solve or SOLVERS[self.options.solver])
 
 
 class Pattern(Protocol):
@@ -110,24 +106,25 @@ def naive(pair: Pair[Visited], t: float, steps_left: int) -> list[Visit[Visited]
     """The experts take turns on the spatial schedule, as if both had been trained on it (eq. 7)."""
     if steps_left % 2:
         return [pair.spatial_visit(t)]
-    return [Visit("temporal", pair.temporal.read_on(pair.spatial.schedule), t)]
+    temporal = pair.temporal.read_on(pair.spatial.schedule)
+    return [Visit("temporal", temporal, t, solve=SOLVERS[pair.options.solver])]
 
 
 def averaged(pair: Pair[Visited], t: float, steps_left: int) -> list[Visit[Visited]]:
     """A step from the mean of both experts' estimates of one sample, without fresh noise."""
-    return [pair.spatial_visit(t), pair.temporal_visit(t, blend=averaged_estimates)]
+    return [pair.spatial_visit(t), pair.temporal_visit(t, solve=blending.averaged)]
 
 
 def slow_from_temporal(pair: Pair[Visited], t: float, steps_left: int) -> list[Visit[Visited]]:
     """A step from the temporal expert's slow changes along the frames and the other's fast ones."""
-    blend = partial(split_by_frequency, slow_from_second=True)
-    return [pair.spatial_visit(t), pair.temporal_visit(t, blend=blend)]
+    solve = partial(blending.frequency_split, slow_from_last=True)
+    return [pair.spatial_visit(t), pair.temporal_visit(t, solve=solve)]
 
 
 def slow_from_spatial(pair: Pair[Visited], t: float, steps_left: int) -> list[Visit[Visited]]:
     """A step from the spatial expert's slow changes along the frames and the other's fast ones."""
-    blend = partial(split_by_frequency, slow_from_second=False)
-    return [pair.spatial_visit(t), pair.temporal_visit(t, blend=blend)]
+    solve = partial(blending.frequency_split, slow_from_last=False)
+    return [pair.spatial_visit(t), pair.temporal_visit(t, solve=solve)]
 
 
 PATTERNS: dict[str, Pattern] = {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from confiner_cli.method.options import StructureOptions
 from confiner_cli.method.schedule import CLEAN, Level, Schedule
+from confiner_cli.method.solvers import SOLVERS
 from confiner_cli.method.walk import Denoiser, Step, Visit, Visited, walk
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def step_schedule(options: StructureOptions, schedule: Schedule) -> StepSchedule
 def structure_visits(options: StructureOptions, expert: Visited) -> list[Visit[Visited]]:
     """All visits of a structure: one expert's, down its step schedule."""
     steps = step_schedule(options, expert.schedule)
-    return [Visit(options.expert, expert, t) for t in steps.timesteps]
+    solve = SOLVERS[options.solver]
+    return [Visit(options.expert, expert, t, solve=solve) for t in steps.timesteps]
 
 
 def sample(noise: Tensor, visits: Sequence[Visit[Denoiser]], steps: StepSchedule) -> Iterator[Step]:

@@ -2,11 +2,12 @@
 
 "Cross to the other expert through the clean video" and "take a DDIM step" are the same line: mix
 the estimate's clean latents and noise at the level of whoever is next. With `eta` 0 on one expert's
-timesteps it is DDIM, and Euler.
+timesteps it is DDIM, and Euler. Solvers of higher order replace the estimate; the line stays.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
@@ -43,6 +44,14 @@ class Denoiser(Scheduled, Protocol):
 
 Visited = TypeVar("Visited", bound=Scheduled)
 
+MEMORY = 3
+"""How many evaluations a solver is shown, the latest included: UniPC of order 2 needs three."""
+
+
+def ddim(history: Sequence[Evaluation]) -> Estimate:
+    """Go on from the last estimate: DDIM (Song et al., arXiv 2010.02502), and Euler."""
+    return history[-1].estimate
+
 
 @dataclass(frozen=True)
 class Visit(Generic[Visited]):
@@ -54,15 +63,15 @@ class Visit(Generic[Visited]):
         t: the timestep, on the denoiser's schedule.
         eta: the share of fresh noise in the noise with which the walk arrives here, in [0, 1]:
             `sqrt(1 - eta^2) * predicted + eta * fresh`, which keeps the variance.
-        blend: makes what the walk goes on from of the estimate before and the one of this visit;
-            None goes on from this visit's.
+        solve: makes what the walk goes on from of the last evaluations, this visit's being the
+            last of them; a function of `solvers` or `blending`.
     """
 
     role: str
     denoiser: Visited
     t: float
     eta: float = 0.0
-    blend: Callable[[Estimate, Estimate], Estimate] | None = None
+    solve: Callable[[Sequence[Evaluation]], Estimate] = ddim
 
     @property
     def level(self) -> Level:
@@ -71,8 +80,30 @@ class Visit(Generic[Visited]):
 
 
 @dataclass(frozen=True)
+class Evaluation:
+    """What an expert was asked, and what it said.
+
+    Attributes:
+        visit: who was asked, at which timestep.
+        x_t: the sample that it was shown, at `level`.
+        estimate: what it said of it.
+        next_level: the level that the walk goes to from here.
+    """
+
+    visit: Visit[Denoiser]
+    x_t: Tensor
+    estimate: Estimate
+    next_level: Level
+
+    @property
+    def level(self) -> Level:
+        """The level of the sample that was shown."""
+        return self.visit.level
+
+
+@dataclass(frozen=True)
 class Step:
-    """What one visit did: its estimate, and the sample as it leaves for the next."""
+    """What one visit did: the expert's estimate, and the sample as it leaves for the next."""
 
     visit: Visit[Denoiser]
     estimate: Estimate
@@ -95,26 +126,23 @@ def walk(
             is above 0.
 
     Raises:
-        ValueError: a visit wants fresh noise and there is none to be had, or the first one wants
-            to blend.
+        ValueError: a visit wants fresh noise and there is none to be had, or its solver wants more
+            history than there is.
     """
-    before: Estimate | None = None
+    history: deque[Evaluation] = deque(maxlen=MEMORY)
     for number, visit in enumerate(visits, start=1):
-        estimate = visit.denoiser(x_t, visit.t)
-        if visit.blend:
-            if before is None:
-                raise ValueError("the first visit has no estimate before it to blend with")
-            estimate = visit.blend(before, estimate)
-        before = estimate
         level, eta = end, 0.0
         if number < len(visits):
             level, eta = visits[number].level, visits[number].eta
-        eps = estimate.noise
+        estimate = visit.denoiser(x_t, visit.t)
+        history.append(Evaluation(visit, x_t, estimate, level))
+        solved = visit.solve(tuple(history))
+        eps = solved.noise
         if eta > 0:
             if fresh is None:
                 raise ValueError(
                     f"visit {number} arrives with eta {eta}, but the walk was given no fresh noise"
                 )
             eps = (1 - eta**2) ** 0.5 * eps + eta * fresh(number)
-        x_t = level.mix(estimate.clean, eps)
+        x_t = level.mix(solved.clean, eps)
         yield Step(visit, estimate, x_t)

@@ -1,7 +1,8 @@
-"""Refinement where everything can be worked out: white Gaussian data, experts that denoise it optimally.
+"""Refinement where everything can be worked out: white Gaussian data, optimal experts.
 
-Such an expert's estimate is affine in the sample, so a walk sends a Gaussian to a Gaussian, whose moments are followed
-here through plain numbers and compared with those of many samples that really took the walk.
+Such an expert's estimate is affine in the sample, so a walk sends a Gaussian to a Gaussian, whose
+moments are followed here through plain numbers and compared with those of many samples that really
+took the walk.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ BLENDED = ("averaged", "slow_from_temporal", "slow_from_spatial")
 
 
 def predicted(visits: list[Visit], mean: float, std: float) -> tuple[float, float]:
-    """Mean and variance after the walk of a structure N(mean, std^2), noised to the first visit's level."""
+    """Mean and variance after the walk of a draft N(mean, std^2), noised to the first level."""
     a, n = visits[0].level
     mean, variance = a * mean, a**2 * std**2 + n**2
     for visit, following in zip(visits, [*visits[1:], None], strict=True):
@@ -91,7 +92,7 @@ def test_many_small_steps_give_the_data_back(pattern):
     assert (mean, variance**0.5) == pytest.approx((0.4, 0.5), abs=0.01)
 
 
-def test_interleaving_at_the_same_timesteps_jumps_between_noise_ratios_and_loses_contrast_with_more_steps():
+def test_interleaving_loses_contrast_with_more_steps_unless_the_noise_ratios_match():
     experts = Gaussian(STABLE_DIFFUSION, 0.0, 0.5), Gaussian(LAVIE, 0.0, 0.5)
     runs = [["interleaved"] * steps for steps in (10, 20, 50, 100)]
     same = [std_left(experts, 100, run) for run in runs]
@@ -101,7 +102,7 @@ def test_interleaving_at_the_same_timesteps_jumps_between_noise_ratios_and_loses
 
 
 @pytest.mark.parametrize("steps", [30, 100, 300])
-def test_naive_keeps_the_mean_where_the_schedules_agree_and_misses_it_in_any_number_of_steps_where_not(
+def test_naive_keeps_the_mean_where_schedules_agree_and_misses_it_elsewhere_in_any_steps(
     steps,
 ):
     spatial, stranger = Gaussian(STABLE_DIFFUSION, 0.4, 0.5), Gaussian(LAVIE, 0.4, 0.5)

@@ -32,9 +32,12 @@ def test_the_seed_decides_every_bit():
 def test_noise_is_keyed_by_seed_purpose_visit_and_the_videos_frame():
     pipeline, other = pipeline_of(num_frames=16), pipeline_of(num_frames=16, seed=8)
     drawn = [
-        pipeline.initial_noise(0), other.initial_noise(0),
-        pipeline.renoise(0, 0, "spatial"), pipeline.renoise(0, 1, "temporal"), other.renoise(0, 0, "spatial"),
-    ]  # fmt: skip
+        pipeline.initial_noise(0),
+        other.initial_noise(0),
+        pipeline.renoise(0, 0, "spatial"),
+        pipeline.renoise(0, 1, "temporal"),
+        other.renoise(0, 0, "spatial"),
+    ]
     frames = torch.cat([noise[0].transpose(0, 1).flatten(1) for noise in drawn])
     correlations = torch.corrcoef(frames).triu(diagonal=1).abs()
     assert correlations.max() < 6 / frames.shape[1] ** 0.5

@@ -53,7 +53,7 @@ def test_segments_and_seeds_have_orders_of_their_own_and_segment_0_keeps_all():
     )
 
 
-def test_without_consistency_segments_start_from_unrelated_noise_and_half_of_it_keeps_the_variance():
+def test_without_consistency_noise_is_unrelated_and_half_of_it_keeps_the_variance():
     whole = torch.stack([noise(n, consistency=0.0, frames=64).flatten() for n in range(3)])
     assert torch.corrcoef(whole).triu(diagonal=1).abs().max() < 5 / whole.shape[1] ** 0.5
     half = noise(1, consistency=0.5, frames=64)
@@ -63,7 +63,7 @@ def test_without_consistency_segments_start_from_unrelated_noise_and_half_of_it_
 
 
 def test_coherence_is_a_gradient_step_on_the_squared_difference_of_the_noises():
-    """Eq. 12, its gradient by autograd instead of in closed form; the sample stays what it was at its level."""
+    """Eq. 12, its gradient by autograd instead of in closed form; the sample stays what it was."""
     expert, t, gamma = Networked(SCHEDULES["control"]), 499, 0.1
     x_t, previous = torch.randn(
         2, 1, 4, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
@@ -91,7 +91,7 @@ def test_coherence_leaves_the_clean_latents_of_pure_noise_which_no_noise_decides
 
 @pytest.mark.parametrize("align", ["frame", "noise"])
 def test_a_structure_hears_the_noise_that_the_one_before_it_stepped_with(align):
-    """Told in our own words: a plain Euler loop in which every step's noise is pulled and remembered."""
+    """In other words: a plain Euler loop in which every step's noise is pulled and remembered."""
     pipeline = pipeline_of(**LONG, long_video=LongVideoOptions(coherence=0.1, align=align))
     expert = Networked(SCHEDULES["control"], "v_prediction")
     steps, heard, expected = trailing(expert.schedule, 4), {}, []

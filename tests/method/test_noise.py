@@ -19,11 +19,18 @@ def test_drawing_leaves_the_global_generator_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize(
-    "other", [(8, "refinement", 1, 3), (7, "base", 1, 3), (7, "refinement", 2, 3), (7, "refinement", 1, 4),
-              (7, "refinement", 3, 1), (7, "refinement", 13), (7, "refinement", "1", 3)],
-    ids=["seed", "purpose", "visit", "frame", "swapped", "joined", "type"],
-)  # fmt: skip
+OTHERS = {
+    "seed": (8, "refinement", 1, 3),
+    "purpose": (7, "base", 1, 3),
+    "visit": (7, "refinement", 2, 3),
+    "frame": (7, "refinement", 1, 4),
+    "swapped": (7, "refinement", 3, 1),
+    "joined": (7, "refinement", 13),
+    "type": (7, "refinement", "1", 3),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
 def test_keys_that_differ_anywhere_give_unrelated_noise(other):
     one, two = keyed_noise((4, 64, 64), 7, "refinement", 1, 3), keyed_noise((4, 64, 64), *other)
     correlation = torch.corrcoef(torch.stack((one.flatten(), two.flatten())))[0, 1]

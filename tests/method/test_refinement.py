@@ -24,20 +24,29 @@ def listed(visits):
     return [(visit.role[0].upper(), visit.t, visit.eta) for visit in visits]
 
 
+def each_step(*visits):
+    """The same visits, each `(role, eta)`, at every timestep."""
+    return [(role, t, eta) for t in TE_100 for role, eta in visits]
+
+
+def in_turns(roles):
+    """One visit a step, without fresh noise."""
+    return [(role, t, 0.0) for role, t in zip(roles, TE_100, strict=True)]
+
+
 EXPECTED = {
-    "coordinated": [visit for t in TE_100 for visit in (("S", t, 0.0), ("T", t, 1.0), ("S", t, 1.0))],
-    "standard": [("S", t, 0.0) for t in TE_100],
-    "spatial_only": [("S", t, 0.0) for t in TE_100],
-    "temporal_only": [("T", t, 0.0) for t in TE_100],
-    "naive": [("S", 100, 0.0), ("T", 80, 0.0), ("S", 60, 0.0), ("T", 40, 0.0), ("S", 20, 0.0)],
-    "two_visits": [visit for t in TE_100 for visit in (("S", t, 0.0), ("T", t, 1.0))],
-    "temporal_first": [visit for t in TE_100 for visit in (("T", t, 1.0), ("S", t, 1.0))],
-    **{
-        name: [visit for t in TE_100 for visit in (("S", t, 0.0), ("T", t, 0.0))]
-        for name in ("averaged", "slow_from_temporal", "slow_from_spatial")
-    },
-    "interleaved": [("T", 100, 0.0), ("S", 80, 0.0), ("T", 60, 0.0), ("S", 40, 0.0), ("T", 20, 0.0)],
-}  # fmt: skip
+    "coordinated": each_step(("S", 0.0), ("T", 1.0), ("S", 1.0)),
+    "standard": in_turns("SSSSS"),
+    "spatial_only": in_turns("SSSSS"),
+    "temporal_only": in_turns("TTTTT"),
+    "naive": in_turns("STSTS"),
+    "two_visits": each_step(("S", 0.0), ("T", 1.0)),
+    "temporal_first": each_step(("T", 1.0), ("S", 1.0)),
+    "averaged": each_step(("S", 0.0), ("T", 0.0)),
+    "slow_from_temporal": each_step(("S", 0.0), ("T", 0.0)),
+    "slow_from_spatial": each_step(("S", 0.0), ("T", 0.0)),
+    "interleaved": in_turns("TSTST"),
+}
 
 
 def test_timesteps_are_uniform_from_te():

@@ -34,7 +34,7 @@ SCHEDULES = {
 ALL = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
 WITHOUT_TORCH = """
 import sys
-from confiner_cli.method import blending, estimate, options, refinement, schedule
+from confiner_cli.method import blending, estimate, options, refinement, schedule, solvers
 from confiner_cli.method import structure, walk
 from confiner_cli.method.long import timeline
 sys.exit("torch" in sys.modules)

@@ -1,14 +1,17 @@
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 import torch
 from diffusers import DDIMScheduler, EulerDiscreteScheduler
 from support.toy_experts import Knowing, Networked, tanh_network
 
+from confiner_cli.method.estimate import Estimate
 from confiner_cli.method.noise import keyed_noise
 from confiner_cli.method.options import RefinementOptions
 from confiner_cli.method.refinement import refinement_visits
-from confiner_cli.method.schedule import linear, scaled_linear
+from confiner_cli.method.schedule import Level, Schedule, linear, scaled_linear
 from confiner_cli.method.structure import leading, sample, trailing
 from confiner_cli.method.walk import Visit, walk
 
@@ -76,6 +79,40 @@ def test_a_walk_of_one_expert_on_the_trailing_grid_is_diffusers_euler(steps, pre
     assert (
         ours(ANIMATEDIFF, prediction_type, trailing, steps) - expected
     ).abs().max() < 1e-4 * expected.std()
+
+
+@dataclass(frozen=True)
+class Velocity:
+    """A flow-matching network, `v = eps - clean`: its timesteps are not whole, its levels no table."""
+
+    schedule: Schedule
+
+    def __call__(self, x_t, t):
+        v, (signal, noise) = tanh_network(x_t, t), self.schedule.level(t)
+        return Estimate(clean=x_t - noise * v, noise=x_t + signal * v)
+
+
+class Straight:
+    """Rectified flow's schedule."""
+
+    num_train_timesteps = 1000
+
+    def level(self, t):
+        return Level(1 - t / 1000, t / 1000)
+
+    def t(self, level):
+        return 1000 * level.noise / (level.signal + level.noise)
+
+    matching = t
+
+
+def test_a_walk_on_a_schedule_of_straight_lines_is_flow_matchings_euler_from_pure_noise():
+    denoiser, timesteps = Velocity(Straight()), [1000, 882.79, 600.5, 250.25]
+    *_, last = walk(NOISE, [Visit("temporal", denoiser, t) for t in timesteps])
+    x = NOISE
+    for t, following in pairwise([*timesteps, 0]):
+        x = x + (following - t) / 1000 * tanh_network(x, t)
+    assert torch.allclose(last.x_t, x, atol=1e-6)
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])

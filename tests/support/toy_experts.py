@@ -14,7 +14,7 @@ from confiner_cli.method.schedule import Schedule
 
 
 def tanh_network(x: Tensor, t: float) -> Tensor:
-    """A small deterministic network without training: bounded, mixes channels and neighbours, depends on t."""
+    """A small untrained network: bounded, mixes channels and neighbours, depends on t."""
     weight = torch.randn(4, 4, 3, 3, 3, generator=torch.Generator().manual_seed(5)) / 6
     return torch.tanh(conv3d(x, weight.to(x), padding=1) + t / 1000)
 
@@ -50,9 +50,10 @@ class Knowing:
 
 @dataclass(frozen=True, eq=False)
 class Gaussian:
-    """The optimal denoiser of white data N(mean, std^2): a network trained on `trained_on` that predicts the noise.
+    """The optimal denoiser of white data N(mean, std^2), a network that predicts the noise.
 
-    Read on another schedule it still answers with the noise that it would see on its own, as a network would.
+    Read on another schedule it still answers with the noise that it would see on the one that it
+    was trained on, as a network would.
     """
 
     schedule: Schedule
