@@ -18,11 +18,11 @@ def tiny_networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def exported_experts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The embedded experts as pipeline folders: `control`, `spatial`, `temporal`."""
-    from confiner_cli.config.hydra import compose, settings_of
+    from confiner_cli.config.hydra import settings_with
     from confiner_cli.experts.export import export
 
     folder = tmp_path_factory.mktemp("exported")
-    list(export(settings_of(compose()).experts.by_role(), folder))
+    list(export(settings_with([]).experts.by_role(), folder))
     return folder
 
 

@@ -56,7 +56,6 @@ def main(arguments: list[str]) -> int:
 def _list() -> None:
     from confiner_cli.config.hydra import settings_with
     from confiner_cli.config.places import choices
-    from confiner_cli.config.schema import ROLES
 
     for name in choices("experts"):
         settings = settings_with([f"experts={name}"])
@@ -64,8 +63,8 @@ def _list() -> None:
         size = f"{chosen.height}x{chosen.width}"
         print(f"{name:<16}{chosen.description}")
         print(f"{'':<16}{size}, {chosen.num_frames} frames, {chosen.fps} fps")
-        for role in ROLES:
-            _list_expert(role, chosen.role(role).for_steps(steps))
+        for role, expert in chosen.by_role().items():
+            _list_expert(role, expert.for_steps(steps))
 
 
 def _list_expert(role: str, expert: ExpertSpec) -> None:
@@ -109,11 +108,10 @@ def _check(name: str, overrides: list[str]) -> None:
 
 def _export(name: str, folder: Path) -> None:
     from confiner_cli.config.hydra import settings_with
-    from confiner_cli.config.schema import ROLES
     from confiner_cli.experts.export import export
 
     experts = settings_with([f"experts={name}"]).experts
-    for path in export({role: experts.role(role) for role in ROLES}, folder):
+    for path in export(experts.by_role(), folder):
         print(path)
 
 

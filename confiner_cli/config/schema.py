@@ -47,9 +47,13 @@ class ExpertSetSettings:
     knows: str | None = None
     turn: bool = False
 
+    def by_role(self) -> dict[str, ExpertSpec]:
+        """The experts by their roles."""
+        return {"control": self.control, "spatial": self.spatial, "temporal": self.temporal}
+
     def role(self, name: str) -> ExpertSpec:
-        """The expert of the role `control`, `spatial` or `temporal`."""
-        return {"control": self.control, "spatial": self.spatial, "temporal": self.temporal}[name]
+        """The expert of one role."""
+        return self.by_role()[name]
 
 
 @dataclass(frozen=True)

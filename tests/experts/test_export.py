@@ -7,7 +7,7 @@ from diffusers import (
     TextToVideoSDPipeline,
 )
 
-from confiner_cli.config.hydra import compose, settings_of
+from confiner_cli.config.hydra import settings_with
 from confiner_cli.config.schema import ROLES
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.export import export
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 @pytest.fixture(scope="module")
 def experts():
-    return settings_of(compose()).experts
+    return settings_with([]).experts
 
 
 @pytest.mark.parametrize("role", ROLES)

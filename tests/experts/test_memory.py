@@ -7,34 +7,31 @@ from dataclasses import replace
 
 import pytest
 import torch
-from confiner_cli.runs.loading import prepare
+from support import pipelines
 from torch import nn
 
-from confiner_cli.config.hydra import compose, settings_of
-from confiner_cli.config.resolve import resolved
-from confiner_cli.costs.memory import memory_of, needed
+from confiner_cli.config.resolve import resolve
+from confiner_cli.costs.memory import peak_bytes, policy_of
 from confiner_cli.errors import named_error
 from confiner_cli.experts.offload import MAX_CACHED, POLICIES, NetworkCache
 from confiner_cli.experts.vae import Decoder
-from confiner_cli.method.pipeline import refined, structures
+from confiner_cli.runs.loaded_pipeline import load_pipeline
 from confiner_cli.runs.meter import Meter
+from confiner_cli.runs.provenance import settings_of_words
 
 CPU = torch.device("cpu")
 GB = 10**9
 
 
-def settings(*overrides: str):
-    return resolved(settings_of(compose(["prompt=a red heart", "seed=3", *overrides])))
+def job_of(*words: str):
+    return resolve(settings_of_words(["prompt=a red heart", "seed=3", *words]))
 
 
-def latents(*overrides: str):
-    production, meter = prepare(settings("num_frames=5", *overrides), NetworkCache()), Meter()
-
-    def watch(stage, steps, total):
-        return meter.watch(stage, steps)
-
-    (result,) = refined(production.pipeline, structures(production.pipeline, watch), watch)
-    return result, list(production.decoder(result)), meter
+def latents(*words: str):
+    """The refined latents, the frames and what they cost."""
+    loaded, meter = load_pipeline([job_of("num_frames=5", *words)], NetworkCache()), Meter()
+    result = pipelines.latents(loaded.pipeline, meter)
+    return result, list(loaded.decoder(result)), meter
 
 
 @pytest.fixture(scope="module")
@@ -122,27 +119,27 @@ def test_networks_called_long_ago_are_let_go():
 
 @pytest.mark.parametrize("experts", ["lavie_sd", "modelscope_sd"])
 def test_lower_settings_need_less_and_auto_takes_the_first_that_fits(experts):
-    chosen = settings(f"experts={experts}")
-    high, balanced, low = (needed(chosen, name) for name in POLICIES)
+    chosen = job_of(f"experts={experts}")
+    high, balanced, low = (peak_bytes(chosen, name) for name in POLICIES)
     assert high > balanced > low > 2 * GB
-    assert memory_of(chosen, None).name == "high"
+    assert policy_of(chosen, None).name == "high"
     for free, name in (
         (high + 1, "high"),
         (high - 1, "balanced"),
         (balanced - 1, "low"),
         (GB, "low"),
     ):
-        assert memory_of(chosen, int(free)).name == name
-    assert memory_of(replace(chosen, memory="low"), 80 * GB).name == "low"
+        assert policy_of(chosen, int(free)).name == name
+    assert policy_of(job_of(f"experts={experts}", "memory=low"), 80 * GB).name == "low"
 
 
 def test_without_known_costs_auto_is_high():
-    chosen = settings("experts=lavie_sd", "experts.temporal.architecture=null")
-    assert needed(chosen, "low") is None and memory_of(chosen, GB).name == "high"
+    chosen = job_of("experts=lavie_sd", "experts.temporal.architecture=null")
+    assert peak_bytes(chosen, "low") is None and policy_of(chosen, GB).name == "high"
 
 
 def test_a_vae_that_overflows_in_16_bits_decodes_in_32():
-    whole = prepare(settings("num_frames=1"), NetworkCache()).decoder
+    whole = load_pipeline([job_of("num_frames=1")], NetworkCache()).decoder
     vae = whole.vae()
     wide = [frame.clone() for frame in whole(torch.ones(1, 4, 1, 8, 8))]
     narrow = copy.deepcopy(vae).to(torch.float16)

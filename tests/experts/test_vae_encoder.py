@@ -6,8 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from confiner_cli.config.hydra import compose, settings_of
-from confiner_cli.config.resolve import resolved
+from confiner_cli.config.hydra import settings_with
 from confiner_cli.errors import FailedError
 from confiner_cli.experts.loading import load_decoder, load_encoder
 from confiner_cli.experts.offload import POLICIES, NetworkCache
@@ -19,7 +18,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def spatial():
-    return resolved(settings_of(compose(["prompt=a red heart"]))).expert("spatial")
+    return settings_with([]).experts.spatial
 
 
 @pytest.fixture(scope="module")

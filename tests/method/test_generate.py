@@ -2,13 +2,12 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from support.pipelines import SCHEDULES, latents, pipeline_of, plain
+from support.pipelines import SCHEDULES, latents, pipeline_of, refined, structures
 from support.toy_experts import Networked
 
 from confiner_cli.errors import NotFiniteError
 from confiner_cli.method.guidance import Guided
 from confiner_cli.method.options import GuidanceOptions, RefinementOptions, StructureOptions
-from confiner_cli.method.pipeline import refined, structures
 from confiner_cli.method.refinement import PATTERNS
 from confiner_cli.runs.meter import Meter
 
@@ -59,7 +58,7 @@ def test_latents_stream_window_by_window():
         return steps
 
     widths = []
-    for window in refined(pipeline, structures(pipeline, watch), watch):
+    for window in refined(pipeline, watch):
         widths.append(window.shape[2])
         assert (stages.count("structure"), stages.count("refinement")) == (len(widths), len(widths))
     assert widths == [2, 4, 3]
@@ -67,7 +66,7 @@ def test_latents_stream_window_by_window():
 
 def test_refinement_of_no_steps_leaves_the_structure_as_it_is():
     pipeline = pipeline_of(refinement=RefinementOptions(patterns=()))
-    (structure,) = structures(pipeline, plain)
+    (structure,) = structures(pipeline)
     assert torch.equal(latents(pipeline), structure.latents)
 
 

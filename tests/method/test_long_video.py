@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from support.pipelines import SCHEDULES, latents, pipeline_of, plain
+from support.pipelines import SCHEDULES, latents, pipeline_of, plain, structures
 from support.toy_experts import Knowing, Networked
 
 from confiner_cli.method.long.coherence import Coherent
@@ -18,9 +18,7 @@ from confiner_cli.method.pipeline import (
     cross_fade,
     cut_draft,
     refine_window,
-    refined,
     sample_structure,
-    structures,
 )
 from confiner_cli.method.schedule import from_betas
 from confiner_cli.method.structure import trailing
@@ -111,7 +109,7 @@ def test_a_structure_hears_the_noise_that_the_one_before_it_stepped_with(align):
             x = clean if following is None else expert.schedule.level(following).mix(clean, eps)
         heard = stepped
         expected.append(x)
-    made = [each.latents for each in structures(pipeline, plain)]
+    made = [each.latents for each in structures(pipeline)]
     assert all(
         torch.allclose(one, other, atol=1e-4) for one, other in zip(made, expected, strict=True)
     )
@@ -120,7 +118,7 @@ def test_a_structure_hears_the_noise_that_the_one_before_it_stepped_with(align):
 def test_without_coherence_a_structure_needs_no_other():
     pipeline = pipeline_of(**LONG)
     alone = sample_structure(pipeline, 2, None, plain)
-    *_, last = structures(pipeline, plain)
+    *_, last = structures(pipeline)
     assert torch.equal(alone.latents, last.latents)
 
 
@@ -128,7 +126,7 @@ def test_without_coherence_a_structure_needs_no_other():
 @pytest.mark.parametrize("backwards", [False, True])
 def test_windows_computed_alone_and_in_any_order_are_those_of_the_stream(overlap, backwards):
     pipeline = pipeline_of(num_frames=21, segment_frames=8, overlap=overlap)
-    drafts = {made.number: made.latents for made in structures(pipeline, plain)}
+    drafts = {made.number: made.latents for made in structures(pipeline)}
     numbers = range(int(pipeline.timeline.window_count))
     alone = {
         n: refine_window(
@@ -238,7 +236,7 @@ def test_a_structure_that_turns_joins_the_one_before_it_and_says_that_it_is_back
     pipeline = pipeline_of(
         **LONG | {"num_frames": 40}, long_video=LongVideoOptions(turn=True), control=knowing
     )
-    made = list(structures(pipeline, plain))
+    made = list(structures(pipeline))
     assert [each.backwards for each in made] == [False, True, False, True, False]
     for one, following in pairwise(made):
         assert torch.allclose(one.latents[:, :, -1], following.latents[:, :, 0], atol=1e-4)
@@ -253,24 +251,10 @@ def test_where_the_prompt_changes_nothing_turns_and_nothing_is_pulled():
     def second(turn):
         pipeline = pipeline_of(**LONG, long_video=LongVideoOptions(turn=turn))
         changed = replace(pipeline, denoisers=pipeline.denoisers | {"control": by_frame})
-        return list(structures(changed, plain))[1]
+        return list(structures(changed))[1]
 
     turned, straight = second(turn=True), second(turn=False)
     assert torch.equal(turned.latents, straight.latents) and not turned.backwards
-
-
-def test_a_stream_reads_no_structure_before_a_window_needs_it():
-    pipeline, read = pipeline_of(num_frames=45, segment_frames=8, overlap=2), []
-
-    def drafts():
-        for made in structures(pipeline, plain):
-            read.append(made.number)
-            yield made
-
-    for number, _ in enumerate(refined(pipeline, drafts(), plain)):
-        assert read == list(
-            range(pipeline.timeline.structures_of(pipeline.timeline.refines(number)).stop)
-        )
 
 
 def test_each_frame_is_estimated_by_the_prompt_that_holds_there():
