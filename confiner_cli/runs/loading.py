@@ -77,7 +77,7 @@ def prepare(settings: Settings) -> Production:
         refinement=refinement_options(settings),
         timeline=timeline_of(settings),
         shape=_latent_shape(settings, decoder),
-        seed=settings.seed,
+        seeds=(settings.seed,),
         long_video=long_video_options(settings),
         source_latents=_given(settings, device, dtype, memory),
     )

@@ -51,7 +51,7 @@ class Checkpoints:
         if latents is None or not self.journal.has(heard):
             return None
         noises = load_file(heard)
-        backwards = bool(noises.pop(BACKWARDS))
+        backwards = tuple(noises.pop(BACKWARDS).bool().tolist())
         return Structure(
             number, latents, {int(step): eps for step, eps in noises.items()}, backwards
         )
@@ -63,9 +63,7 @@ class Checkpoints:
         others = [path for path in self.folder.glob("noises-*.safetensors") if path != heard]
         if not any(path > heard and self.journal.has(path) for path in others):
             noises = {str(step): eps for step, eps in made.noises.items()}
-            files.append(
-                self._write(heard, noises | {BACKWARDS: torch.tensor(float(made.backwards))})
-            )
+            files.append(self._write(heard, noises | {BACKWARDS: torch.tensor(made.backwards)}))
         self.journal.add(*files)
         for path in others if len(files) > 1 else ():
             path.unlink(missing_ok=True)

@@ -147,7 +147,7 @@ def _structure(work: Work, number: int) -> Tensor:
         first -= made is None
     for each in range(first, number + 1):
         made = sample_structure(work.production.pipeline, each, made, _watch(work, each))
-        work.record.event("structure", index=each, backwards=made.backwards)
+        work.record.event("structure", index=each, backwards=list(made.backwards))
         work.record.update(**work.meter.costs())
         work.checkpoints.keep_structure(made)
     assert made is not None
