@@ -7,10 +7,8 @@ are filled in before (`config/resolve.py`).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from confiner_cli.method.schedule import Level
+from confiner_cli.method.schedule import Level
 
 FRAME_NOISES = ("own", "shared")
 """Whether the spatial expert meets fresh noise of each frame's own, or the same in all frames."""

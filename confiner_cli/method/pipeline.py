@@ -2,7 +2,8 @@
 
 Nothing here knows files, configs or diffusers. A structure depends on the one before it, a window
 on the structures it has frames of and on nothing else: what is computed where, and in which order,
-changes no bit.
+changes no bit. Several seeds are a batch, one sample a seed, which never mix: each sample's noise
+has the bits that it has alone, and networks alone may answer a batch with other last bits.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from torch import Tensor
 
 from confiner_cli.errors import NotFiniteError
 from confiner_cli.method.long.coherence import Coherent
-from confiner_cli.method.long.pingpong import AnchoredDenoiser, continuation
+from confiner_cli.method.long.pingpong import AnchoredDenoiser, as_shown, continuation
 from confiner_cli.method.long.prompt_travel import for_frames
-from confiner_cli.method.long.shuffling import frame_order, initial_noise
+from confiner_cli.method.long.shuffling import in_order, initial_noise, order_in_previous
 from confiner_cli.method.long.timeline import Span, Timeline
 from confiner_cli.method.noise import frames_noise
 from confiner_cli.method.options import LongVideoOptions, RefinementOptions, StructureOptions
@@ -36,10 +37,10 @@ class Structure:
 
     Attributes:
         number: which, from 0.
-        latents: `(1, channel, frame, height, width)`, as the video shows them.
-        noises: by step from 0, the noise that the expert found, in its own order of frames; only
-            where the next segment hears it.
-        backwards: whether the video shows it backwards.
+        latents: `(sample, channel, frame, height, width)`, as the video shows them.
+        noises: by step from 0, the noise that the expert found, shaped like the latents, in its own
+            order of frames; only where the next segment hears it.
+        backwards: for each sample, whether the video shows it backwards.
     """
 
     number: int
@@ -58,7 +59,7 @@ class Pipeline:
         refinement: how windows are refined.
         timeline: where structures and windows lie.
         shape: `(channel, height, width)` of one frame's latents.
-        seed: what all noise is keyed by.
+        seeds: what all noise is keyed by: a sample of the batch for each.
         long_video: how segments follow each other.
         source_latents: makes the clean latents of a structure's span, `(1, channel, frame, height,
             width)`, where a video is given instead of sampled.
@@ -98,18 +99,13 @@ class Pipeline:
         return refinement_visits(self.refinement, spatial, temporal)
 
     def initial_noise(self, segment: int) -> Tensor:
-        """The noise that a structure starts from, `(1, channel, frame, height, width)`."""
-        return initial_noise(
-            self.shape,
-            self.timeline.length,
-            self.seeds[0],
-            segment,
-            self.long_video.consistency,
-            self.long_video.shuffle,
-        )
+        """The noise that a structure starts from, `(sample, channel, frame, height, width)`."""
+        length, long_video = self.timeline.length, self.long_video
+        shared = (segment, long_video.consistency, long_video.shuffle)
+        return torch.cat([initial_noise(self.shape, length, seed, *shared) for seed in self.seeds])
 
     def renoise(self, window: int, visit: int, role: str) -> Tensor:
-        """Fresh noise of a window for the arrival at a visit of `role`.
+        """Fresh noise of a window for the arrival at a visit of `role`, shaped like its latents.
 
         It is keyed by the video's frames, so windows agree about the frames that they share, unless
         `noise_by` says otherwise. The temporal expert never meets the same noise in all frames.
@@ -118,7 +114,8 @@ class Pipeline:
         if role == "spatial" and self.refinement.frame_noise == "shared":
             frames = [0] * len(frames)
         own = () if self.long_video.noise_by == "frame" else (window,)
-        return frames_noise(self.shape, frames, self.seeds[0], "refinement", *own, visit)
+        key = ("refinement", *own, visit)
+        return torch.cat([frames_noise(self.shape, frames, seed, *key) for seed in self.seeds])
 
 
 def sample_structure(
@@ -131,37 +128,45 @@ def sample_structure(
         number: which structure, from 0.
         previous: the one before it; asked only where `pipeline.follows`.
         watch: is shown the steps.
+
+    Raises:
+        ValueError: it follows from another structure than `previous`.
+        NotFiniteError: an estimate is not finite.
     """
+    backwards = (False,) * len(pipeline.seeds)
     if pipeline.source_latents:
-        return Structure(number, pipeline.source_latents(pipeline.timeline.structure(number)))
-    denoiser, backwards = _prompted(pipeline, number), False
+        latents = pipeline.source_latents(pipeline.timeline.structure(number))
+        return Structure(number, torch.cat([latents] * len(pipeline.seeds)), {}, backwards)
+    denoiser = _prompted(pipeline, number)
     visits = structure_visits(pipeline.structure, denoiser)
     if number and pipeline.follows:
-        assert previous is not None and previous.number == number - 1
+        if previous is None or previous.number != number - 1:
+            raise ValueError(f"structure {number} follows from structure {number - 1}")
         visits, backwards = _following(pipeline, previous, visits)
-    steps = sample(
-        pipeline.initial_noise(number), visits, step_schedule(pipeline.structure, denoiser.schedule)
-    )
+    spacing = step_schedule(pipeline.structure, denoiser.schedule)
+    steps = sample(pipeline.initial_noise(number), visits, spacing)
     noises = {}
     for index, step in enumerate(watch("structure", _finite("structure", steps), len(visits))):
         if pipeline.long_video.coherence:
             noises[index] = step.estimate.noise
-    latents = step.x_t.flip(2) if backwards else step.x_t
-    return Structure(number, latents, noises, (backwards,))
+    return Structure(number, as_shown(step.x_t, backwards), noises, backwards)
 
 
 def _following(
     pipeline: Pipeline, previous: Structure, visits: Sequence[Visit[Denoiser]]
-) -> tuple[list[Visit[Denoiser]], bool]:
-    """The visits of the structure after `previous`, pulled to it, and whether it is backwards."""
+) -> tuple[list[Visit[Denoiser]], tuple[bool, ...]]:
+    """The visits of the structure after `previous`, pulled to it, and what goes backwards."""
     denoisers, gamma = [visit.denoiser for visit in visits], pipeline.long_video.coherence
-    alike = denoisers[0] is _prompted(pipeline, previous.number)
-    backwards = False
+    backwards = (False,) * len(pipeline.seeds)
+    # Another prompt has another denoiser, and starts a motion afresh: it is not to be turned.
+    same_prompt = denoisers[0] is _prompted(pipeline, previous.number)
     if gamma:
+        # Each step hears the noise of the same step, so each visit gets a denoiser of its own.
         noises = _aligned(pipeline, previous)
         denoisers = [Coherent(each, noises[step], gamma) for step, each in enumerate(denoisers)]
-    if pipeline.long_video.turn and alike:  # another prompt starts afresh
-        backwards, target, weight = continuation(previous.latents, previous.backwards[0])
+    if pipeline.long_video.turn and same_prompt:
+        # Outside of coherence: what is known of the frames has the last word.
+        backwards, target, weight = continuation(previous.latents, previous.backwards)
         denoisers = [AnchoredDenoiser(each, target, weight) for each in denoisers]
     pulled = zip(visits, denoisers, strict=True)
     return [replace(visit, denoiser=denoiser) for visit, denoiser in pulled], backwards
@@ -180,10 +185,11 @@ def _aligned(pipeline: Pipeline, previous: Structure) -> Mapping[int, Tensor]:
     """
     if pipeline.long_video.align == "frame":
         return previous.noises
-    length, seed, shuffle = pipeline.timeline.length, pipeline.seeds[0], pipeline.long_video.shuffle
-    undo = torch.argsort(frame_order(length, seed, previous.number, shuffle))
-    places = undo[frame_order(length, seed, previous.number + 1, shuffle)]
-    return {step: eps[:, :, places] for step, eps in previous.noises.items()}
+    length, shuffle = pipeline.timeline.length, pipeline.long_video.shuffle
+    orders = [
+        order_in_previous(length, seed, previous.number + 1, shuffle) for seed in pipeline.seeds
+    ]
+    return {step: in_order(eps, orders) for step, eps in previous.noises.items()}
 
 
 def refine_window(pipeline: Pipeline, number: int, draft: Tensor, watch: Watch) -> Tensor:
@@ -192,12 +198,15 @@ def refine_window(pipeline: Pipeline, number: int, draft: Tensor, watch: Watch) 
     Args:
         pipeline: what decides it.
         number: which window, from 0.
-        draft: the structures' frames `pipeline.timeline.refines(number)`, `(1, channel, frame,
-            height, width)`.
+        draft: the structures' frames `pipeline.timeline.refines(number)`, `(sample, channel,
+            frame, height, width)`.
         watch: is shown the steps.
 
     Returns:
         The refined frames, shaped like `draft`.
+
+    Raises:
+        NotFiniteError: an estimate is not finite.
     """
     visits = pipeline.visits(pipeline.timeline.refines(number))
     if not visits:
@@ -223,13 +232,14 @@ def cross_fade(timeline: Timeline, number: int, refined: Tensor, before: Tensor 
     Args:
         timeline: where the windows lie.
         number: the window's.
-        refined: all that it refined, `(batch, channel, frame, height, width)`.
+        refined: all that it refined, `(sample, channel, frame, height, width)`.
         before: all that the window before it refined; not needed for the first, or without an
             overlap.
     """
     shared = timeline.overlap if number else 0
     if shared:
         assert before is not None
+        # Even steps that leave out 0 and 1: both windows have a say in every frame they share.
         weight = (torch.arange(1, shared + 1) / (shared + 1)).to(refined).view(-1, 1, 1)
         faded = torch.lerp(before[:, :, -shared:], refined[:, :, :shared], weight)
         refined = torch.cat((faded, refined[:, :, shared:]), dim=2)
@@ -237,6 +247,7 @@ def cross_fade(timeline: Timeline, number: int, refined: Tensor, before: Tensor 
 
 
 def _finite(stage: str, steps: Iterator[Step]) -> Iterator[Step]:
+    """The same steps; raises NotFiniteError at the first whose estimate is not finite."""
     for number, step in enumerate(steps, start=1):
         if not torch.isfinite(step.estimate.clean).all():
             raise NotFiniteError(stage, number, step.visit.role, step.visit.t)

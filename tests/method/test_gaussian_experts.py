@@ -79,7 +79,7 @@ def test_fresh_noise_at_the_hops_costs_contrast(te, steps, fresh, none):
     coordinated, standard = ["coordinated"] * steps, ["standard"] * steps
     assert std_left(experts, te, coordinated) == pytest.approx(fresh, abs=0.005)
     assert std_left(experts, te, standard) == pytest.approx(none, abs=0.005)
-    # A hop to the same noise ratio with predicted noise costs none (to the matched timestep's rounding).
+    # A hop to the same noise ratio with predicted noise costs none, to the timestep's rounding.
     matched = std_left(experts, te, coordinated, renoise=0.0, timestep_matching="snr")
     assert matched == pytest.approx(none, abs=0.01)
 

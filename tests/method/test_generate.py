@@ -23,13 +23,13 @@ class Broken(Networked):
 
 
 def test_the_seed_decides_every_bit():
-    first = latents(pipeline_of(seed=7))
-    assert torch.equal(latents(pipeline_of(seed=7)), first)
-    assert (latents(pipeline_of(seed=8)) - first).abs().mean() > 0.1
+    first = latents(pipeline_of(seeds=(7,)))
+    assert torch.equal(latents(pipeline_of(seeds=(7,))), first)
+    assert (latents(pipeline_of(seeds=(8,))) - first).abs().mean() > 0.1
 
 
 def test_noise_is_keyed_by_seed_purpose_visit_and_the_videos_frame():
-    pipeline, other = pipeline_of(num_frames=16), pipeline_of(num_frames=16, seed=8)
+    pipeline, other = pipeline_of(num_frames=16), pipeline_of(num_frames=16, seeds=(8,))
     drawn = [
         pipeline.initial_noise(0),
         other.initial_noise(0),

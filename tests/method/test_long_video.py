@@ -196,12 +196,12 @@ def moving(change, frames=16):
 
 def test_a_segment_that_would_jump_is_played_backwards_and_the_one_after_it_forwards_again():
     one = moving(1.0)
-    first = continuation(one, backwards=False)
-    assert first.backwards and torch.equal(first.target, one)
-    assert first.weight.tolist() == [0.0] * 8 + [frame / 8 for frame in range(1, 9)]
-    second = continuation(one.flip(2), backwards=True)
-    assert not second.backwards and torch.equal(second.target, one)
-    assert second.weight.tolist() == first.weight.flip(0).tolist()
+    first = continuation(one, backwards=(False,))
+    assert first.backwards == (True,) and torch.equal(first.target, one)
+    assert first.weight.tolist() == [[0.0] * 8 + [frame / 8 for frame in range(1, 9)]]
+    second = continuation(one.flip(2), backwards=(True,))
+    assert second.backwards == (False,) and torch.equal(second.target, one)
+    assert second.weight.tolist() == first.weight.flip(1).tolist()
 
 
 @pytest.mark.parametrize(
@@ -210,8 +210,9 @@ def test_a_segment_that_would_jump_is_played_backwards_and_the_one_after_it_forw
 def test_a_segment_that_ends_where_it_began_is_followed_by_one_that_is_pulled_to_its_last_frame(
     segment,
 ):
-    found = continuation(segment, backwards=False)
-    assert not found.backwards and found.weight.tolist() == [0.5, 0.375, 0.25, 0.125] + [0.0] * 12
+    found = continuation(segment, backwards=(False,))
+    assert found.backwards == (False,)
+    assert found.weight.tolist() == [[0.5, 0.375, 0.25, 0.125] + [0.0] * 12]
     assert torch.equal(found.target, segment[:, :, -1:].expand_as(segment))
 
 
@@ -221,7 +222,7 @@ def test_an_anchor_mixes_the_clean_estimate_with_what_is_known_and_leaves_the_sa
         2, 1, 4, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
     )
     found, plain_one = (
-        AnchoredDenoiser(expert, target, torch.tensor([0.0, 0.25, 1.0]))(x_t, t),
+        AnchoredDenoiser(expert, target, torch.tensor([[0.0, 0.25, 1.0]]))(x_t, t),
         expert(x_t, t),
     )
     for frame, weight in enumerate((0.0, 0.25, 1.0)):
@@ -237,7 +238,7 @@ def test_a_structure_that_turns_joins_the_one_before_it_and_says_that_it_is_back
         **LONG | {"num_frames": 40}, long_video=LongVideoOptions(turn=True), control=knowing
     )
     made = list(structures(pipeline))
-    assert [each.backwards for each in made] == [False, True, False, True, False]
+    assert [each.backwards for each in made] == [(False,), (True,), (False,), (True,), (False,)]
     for one, following in pairwise(made):
         assert torch.allclose(one.latents[:, :, -1], following.latents[:, :, 0], atol=1e-4)
     again = sample_structure(pipeline, 3, made[2], plain)
@@ -254,7 +255,7 @@ def test_where_the_prompt_changes_nothing_turns_and_nothing_is_pulled():
         return list(structures(changed))[1]
 
     turned, straight = second(turn=True), second(turn=False)
-    assert torch.equal(turned.latents, straight.latents) and not turned.backwards
+    assert torch.equal(turned.latents, straight.latents) and turned.backwards == (False,)
 
 
 def test_each_frame_is_estimated_by_the_prompt_that_holds_there():

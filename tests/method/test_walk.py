@@ -83,7 +83,7 @@ def test_a_walk_of_one_expert_on_the_trailing_grid_is_diffusers_euler(steps, pre
 
 @dataclass(frozen=True)
 class Velocity:
-    """A flow-matching network, `v = eps - clean`: its timesteps are not whole, its levels no table."""
+    """A flow-matching network, `v = eps - clean`: its timesteps are not whole."""
 
     schedule: Schedule
 
@@ -106,7 +106,7 @@ class Straight:
     matching = t
 
 
-def test_a_walk_on_a_schedule_of_straight_lines_is_flow_matchings_euler_from_pure_noise():
+def test_a_walk_on_straight_lines_is_flow_matchings_euler_from_pure_noise():
     denoiser, timesteps = Velocity(Straight()), [1000, 882.79, 600.5, 250.25]
     *_, last = walk(NOISE, [Visit("temporal", denoiser, t) for t in timesteps])
     x = NOISE

@@ -320,7 +320,7 @@ def test_with_coherence_a_structure_follows_from_the_one_before_it_alone():
     pipeline = pipeline_of(*SHORT)
     drafts = list(structures(pipeline, plain))
     assert torch.equal(sample_structure(pipeline, 2, drafts[1], plain).latents, drafts[2].latents)
-    with pytest.raises(AssertionError):
+    with pytest.raises(ValueError, match="structure 2 follows from structure 1"):
         sample_structure(pipeline, 2, drafts[0], plain)
 
 

@@ -29,7 +29,7 @@ def pipeline_of(
     structure=None,
     refinement=None,
     long_video=None,
-    seed=7,
+    seeds=(7,),
     num_frames=3,
     segment_frames=16,
     overlap=0,
@@ -43,7 +43,7 @@ def pipeline_of(
         refinement=refinement or RefinementOptions(),
         timeline=Timeline(num_frames, segment_frames, overlap),
         shape=(4, 8, 8),
-        seeds=(seed,),
+        seeds=seeds,
         long_video=long_video or LongVideoOptions(),
     )
 

@@ -7,6 +7,7 @@ segments join, they are pulled together while the second one is sampled.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -33,8 +34,8 @@ class AnchoredDenoiser:
 
     Attributes:
         denoiser: the expert, guided if it is.
-        target: the known frames, shaped like the sample.
-        weight: for each frame, 0 leaves it alone, 1 puts the known one in its place.
+        target: the known frames, shaped like `x_t`.
+        weight: `(sample, frame)`: 0 leaves a frame alone, 1 puts the known one in its place.
     """
 
     denoiser: Denoiser
@@ -49,7 +50,7 @@ class AnchoredDenoiser:
     def __call__(self, x_t: Tensor, t: float) -> Estimate:
         """The pulled estimate of `x_t`; its noise is what the pulled clean latents leave of it."""
         found = self.denoiser(x_t, t)
-        weight = self.weight.to(x_t).view(1, 1, -1, 1, 1)
+        weight = self.weight.to(x_t)[:, None, :, None, None]
         clean = torch.lerp(found.clean, self.target.to(x_t), weight)
         return replace(found, clean=clean, noise=noise_left(x_t, clean, self.schedule.level(t)))
 
@@ -62,31 +63,50 @@ class Continuation(NamedTuple):
     """How a segment goes on from the one before it.
 
     Attributes:
-        backwards: whether it is played backwards.
+        backwards: for each sample, whether it is played backwards.
         target, weight: what `AnchoredDenoiser` pulls it to.
     """
 
-    backwards: bool
+    backwards: tuple[bool, ...]
     target: Tensor
     weight: Tensor
 
 
-def continuation(before: Tensor, backwards: bool) -> Continuation:
-    """How the next segment goes on; one of the same prompt and noise has about the same motion.
+def as_shown(latents: Tensor, backwards: Sequence[bool]) -> Tensor:
+    """The frames of `(sample, channel, frame, height, width)` in the order that the video has.
+
+    Turned once more, they are in the segment's own order.
+    """
+    samples = zip(latents, backwards, strict=True)
+    return torch.stack([sample.flip(1) if turned else sample for sample, turned in samples])
+
+
+def continuation(before: Tensor, backwards: Sequence[bool]) -> Continuation:
+    """How the next segment goes on; each sample decides for itself.
 
     Args:
-        before: a segment's latents, `(1, channel, frame, height, width)`, as the video shows it.
-        backwards: whether it is shown backwards.
+        before: a segment's latents, `(sample, channel, frame, height, width)`, as the video shows
+            them.
+        backwards: for each sample, whether it is shown backwards.
     """
-    own = before.flip(2) if backwards else before
-    last, frame = before[:, :, -1], torch.arange(before.shape[2])
-    change = (own[:, :, 1:] - own[:, :, :-1]).abs().mean(dim=(0, 1, 3, 4))
+    segments = zip(before, as_shown(before, backwards), backwards, strict=True)
+    turned, targets, weights = zip(*(_of_sample(*segment) for segment in segments), strict=True)
+    return Continuation(turned, torch.stack(targets), torch.stack(weights))
+
+
+def _of_sample(before: Tensor, own: Tensor, backwards: bool) -> tuple[bool, Tensor, Tensor]:
+    """The same for one sample, `(channel, frame, height, width)`; `own` is in its own order.
+
+    The next segment, of the same prompt and noise, will have about the same motion.
+    """
+    last, frame = before[:, -1], torch.arange(before.shape[1])
+    change = (own[:, 1:] - own[:, :-1]).abs().mean(dim=(0, 2, 3))
     step = float(change.median()) if len(change) else 0.0
-    forward, back = (float((own[:, :, end] - last).abs().mean()) for end in (0, -1))
+    forward, back = (float((own[:, end] - last).abs().mean()) for end in (0, -1))
     mirrored = (1 - frame / MIRRORED_FRAMES).clamp(min=0)
     if forward > JUMP_RATIO * step and back < forward:  # it ends where this one ends: turn round
-        return Continuation(True, own, mirrored.flip(0))
+        return True, own, mirrored.flip(0)
     if backwards:  # it starts where this one has come back to
-        return Continuation(False, own, mirrored)
+        return False, own, mirrored
     held = HELD_WEIGHT * (1 - frame / HELD_FRAMES).clamp(min=0)
-    return Continuation(False, before[:, :, -1:].expand_as(before), held)
+    return False, before[:, -1:].expand_as(before), held

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -20,6 +22,21 @@ def frame_order(num_frames: int, seed: int, segment: int, shuffle: str = "frames
     if segment == 0 or shuffle == "none":
         return torch.arange(num_frames)
     return torch.randperm(num_frames, generator=keyed_generator(seed, "shuffle", segment))
+
+
+def order_in_previous(num_frames: int, seed: int, segment: int, shuffle: str = "frames") -> Tensor:
+    """Which frame of the segment before started from the same base noise as each frame of this one.
+
+    `(num_frames,)`; arguments as of `frame_order`, but `segment` is from 1.
+    """
+    undo = torch.argsort(frame_order(num_frames, seed, segment - 1, shuffle))
+    return undo[frame_order(num_frames, seed, segment, shuffle)]
+
+
+def in_order(latents: Tensor, orders: Sequence[Tensor]) -> Tensor:
+    """The frames of `(sample, channel, frame, height, width)`, each sample's in its own order."""
+    samples = zip(latents, orders, strict=True)
+    return torch.stack([sample[:, order] for sample, order in samples])
 
 
 def initial_noise(
