@@ -137,7 +137,9 @@ def test_not_a_number_names_the_expert_and_fails(folder, monkeypatch, role):
     def broken(*arguments):
         experts = load(*arguments)
         return experts | {
-            role: dataclasses.replace(experts[role], network=lambda x_t, t, conditioning: x_t * torch.nan)
+            role: dataclasses.replace(
+                experts[role], network=lambda x_t, t, conditioning: x_t * torch.nan
+            )
         }
 
     monkeypatch.setattr(production, "load_experts", broken)
