@@ -40,20 +40,24 @@ def device_of(name: str) -> torch.device:
 
 
 def dtype_of(name: str, device: torch.device) -> torch.dtype:
-    """The precision that `name` means; `auto` is float32 on a CPU, else bfloat16 where that is in hardware."""
+    """The precision that `name`, a key of `DTYPES` or `auto`, means.
+
+    `auto` is float32 on a CPU, bfloat16 on a GPU that has it in hardware, else float16.
+    """
     if name != "auto":
         return DTYPES[name]
     if device.type == "cpu":
         return torch.float32
-    return (
-        torch.bfloat16
-        if device.type == "cuda" and torch.cuda.is_bf16_supported(False)
-        else torch.float16
-    )
+    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.bfloat16
+    return torch.float16
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes that a GPU has for this process, those it holds already included; None where none have to be counted."""
+    """Bytes that a GPU has for this process, those it holds already included.
+
+    None where none have to be counted.
+    """
     if device.type != "cuda":
         return None
     return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)

@@ -1,4 +1,4 @@
-"""What a safetensors file holds, told without reading it; what is none, or not whole, is refused."""
+"""What a safetensors file holds, told without reading it; what is not a whole one is refused."""
 
 import pytest
 import torch
