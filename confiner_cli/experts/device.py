@@ -45,9 +45,9 @@ def device_of(name: str) -> torch.device:
 
 
 def dtype_of(name: str, device: torch.device) -> torch.dtype:
-    """The precision that `name` means.
+    """The precision that `name`, a key of `DTYPES` or `auto`, means.
 
-    `auto` is float32 on a CPU, else bfloat16 where the hardware has it.
+    `auto` is float32 on a CPU, bfloat16 on a GPU that has it in hardware, else float16.
     """
     import torch
 
@@ -56,15 +56,16 @@ def dtype_of(name: str, device: torch.device) -> torch.dtype:
         return dtype
     if device.type == "cpu":
         return torch.float32
-    return (
-        torch.bfloat16
-        if device.type == "cuda" and torch.cuda.is_bf16_supported(False)
-        else torch.float16
-    )
+    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.bfloat16
+    return torch.float16
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes that a GPU has for this process, those it holds already included; None where none have to be counted."""
+    """Bytes that a GPU has for this process, those it holds already included.
+
+    None where none have to be counted.
+    """
     import torch
 
     if device.type != "cuda":

@@ -23,19 +23,32 @@ _NO_IMAGES = {"feature_extractor": [None, None], "image_encoder": [None, None]}
 _NO_CHECKER = {"safety_checker": [None, None], "requires_safety_checker": False}
 PIPELINES: dict[str, dict[str, Any]] = {
     "animatediff": {
-        "_class_name": "AnimateDiffPipeline", "unet": ["diffusers", "UNet2DConditionModel"],
-        "motion_adapter": ["diffusers", "MotionAdapter"], "scheduler": ["diffusers", "EulerDiscreteScheduler"],
-        **_CLIP, **_VAE, **_NO_IMAGES,
+        "_class_name": "AnimateDiffPipeline",
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "motion_adapter": ["diffusers", "MotionAdapter"],
+        "scheduler": ["diffusers", "EulerDiscreteScheduler"],
+        **_CLIP,
+        **_VAE,
+        **_NO_IMAGES,
     },
     "stable_diffusion": {
-        "_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"],
-        "scheduler": ["diffusers", "DDIMScheduler"], **_CLIP, **_VAE, **_NO_IMAGES, **_NO_CHECKER,
+        "_class_name": "StableDiffusionPipeline",
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "scheduler": ["diffusers", "DDIMScheduler"],
+        **_CLIP,
+        **_VAE,
+        **_NO_IMAGES,
+        **_NO_CHECKER,
     },
     "modelscope": {
-        "_class_name": "TextToVideoSDPipeline", "unet": ["diffusers", "UNet3DConditionModel"],
-        "scheduler": ["diffusers", "DDIMScheduler"], **_CLIP, **_VAE,
+        "_class_name": "TextToVideoSDPipeline",
+        "unet": ["diffusers", "UNet3DConditionModel"],
+        "scheduler": ["diffusers", "DDIMScheduler"],
+        **_CLIP,
+        **_VAE,
     },
-}  # fmt: skip
+}
+"""diffusers' index of a pipeline folder, by the family of the expert in it."""
 
 
 def export(specs: Mapping[str, ExpertSpec], folder: Path) -> Iterator[Path]:
@@ -74,7 +87,7 @@ def _export_expert(role: str, spec: ExpertSpec, folder: Path) -> None:
 
 
 def _copied(index: Mapping[str, Any]) -> list[str]:
-    """The components of a pipeline whose folders are copied: those that it has, but its scheduler."""
+    """The components of a pipeline whose folders are copied: all but its scheduler."""
     present = [name for name, kind in index.items() if isinstance(kind, list) and kind[0]]
     return [name for name in present if name != "scheduler"]
 

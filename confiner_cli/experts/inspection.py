@@ -69,6 +69,6 @@ def _tensors(path: Path) -> str:
     if path.suffix != ".safetensors":
         return "a pickle, read with weights_only"
     header = read_header(path)
-    kinds = Counter(entry["dtype"] for entry in header.values())
+    kinds = Counter(tensor.dtype for tensor in header.values())
     counts = [f"{count} {kind}" for kind, count in kinds.most_common()]
     return f"{len(header)} tensors, {', '.join(counts)}"

@@ -1,4 +1,4 @@
-"""From specs to experts. Networks are loaded when they are first called, into their owner's cache."""
+"""From specs to experts. Networks are loaded when they are called, into their owner's cache."""
 
 from __future__ import annotations
 

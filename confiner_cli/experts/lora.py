@@ -1,4 +1,4 @@
-"""LoRA adapters (arXiv 2106.09685): read by diffusers, merged into a network's weights by peft."""
+"""LoRA adapters (arXiv 2106.09685): read, fused into a network's weights and left by diffusers."""
 
 from __future__ import annotations
 
@@ -9,21 +9,28 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers.loaders.lora_base import fuse_text_encoder_lora
 from diffusers.loaders.lora_pipeline import StableDiffusionLoraLoaderMixin
-from diffusers.utils.peft_utils import recurse_remove_peft_layers
-from peft.tuners.tuners_utils import BaseTunerLayer
+from diffusers.loaders.peft import PeftAdapterMixin
 from torch import Tensor, nn
 
 from confiner_cli.errors import ConfinerError, first_line
 from confiner_cli.weights.tensors import read_tensors
 
 NAME = "lora"
+UNET, TEXT = "unet", "text_encoder"
+"""What the names of an adapter's tensors begin with in diffusers' format."""
 _LAYER = re.compile(r"(\.processor)?[._]lora.*$")
 Loras = tuple[tuple[Path, float], ...]
+"""Adapters, each with its scale."""
 
 
 def adapt_unet(unet: Any, loras: Loras) -> nn.Module:
-    """Merge what the adapters have for the UNet into it, each by its scale.
+    """Fuse what the adapters have for the UNet into it, each by its scale.
+
+    Args:
+        unet: one of diffusers' networks, or another with its PeftAdapterMixin.
+        loras: files and scales.
 
     Raises:
         ConfinerError: an adapter cannot be read, or was made for another network.
@@ -31,27 +38,31 @@ def adapt_unet(unet: Any, loras: Loras) -> nn.Module:
     for path, scale in loras:
         with _readable(path):
             tensors, alphas = _read(path)
-            _check_layers(
-                unet, [key.removeprefix("unet.") for key in tensors if key.startswith("unet.")]
-            )
-            StableDiffusionLoraLoaderMixin.load_lora_into_unet(
-                tensors, alphas, unet, adapter_name=NAME
-            )
-            _merge(unet, scale)
-    return unet.eval().requires_grad_(False)  # type: ignore[no-any-return]
+            _check_layers(unet, _names(tensors, UNET))
+            unet.load_lora_adapter(tensors, prefix=UNET, network_alphas=alphas, adapter_name=NAME)
+            unet.fuse_lora(lora_scale=scale, safe_fusing=True, adapter_names=[NAME])
+            unet.unload_lora()
+    return _frozen(unet)
 
 
 def adapt_text(encoder: Any, loras: Loras) -> nn.Module:
-    """Merge what the adapters have for the text encoder into it; most have nothing. Raises as `adapt_unet`."""
+    """Fuse what the adapters have for the text encoder into it; most have nothing.
+
+    Raises:
+        ConfinerError: an adapter cannot be read, or was made for another network.
+    """
     for path, scale in loras:
         with _readable(path):
             tensors, alphas = _read(path)
-            if any(key.startswith("text_encoder.") for key in tensors):
-                StableDiffusionLoraLoaderMixin.load_lora_into_text_encoder(
-                    tensors, alphas, encoder, prefix="text_encoder", adapter_name=NAME
-                )
-                _merge(encoder, scale)
-    return encoder.eval().requires_grad_(False)  # type: ignore[no-any-return]
+            if not _names(tensors, TEXT):
+                continue
+            # transformers' networks have a loader of their own, for which diffusers has functions.
+            StableDiffusionLoraLoaderMixin.load_lora_into_text_encoder(
+                tensors, alphas, encoder, prefix=TEXT, adapter_name=NAME
+            )
+            fuse_text_encoder_lora(encoder, scale, safe_fusing=True, adapter_names=[NAME])
+            PeftAdapterMixin.unload_lora(encoder)
+    return _frozen(encoder)
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], Any]:
@@ -60,27 +71,25 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Any]:
     return tensors, alphas
 
 
-def _check_layers(unet: nn.Module, keys: list[str]) -> None:
-    """Hold an adapter's layers against those that there are: diffusers leaves out what it cannot place."""
-    if not keys:
+def _names(tensors: dict[str, Tensor], prefix: str) -> list[str]:
+    """The names of an adapter's tensors for one network, as it has them."""
+    begin = f"{prefix}."
+    return [name.removeprefix(begin) for name in tensors if name.startswith(begin)]
+
+
+def _check_layers(unet: nn.Module, names: list[str]) -> None:
+    """Hold an adapter's layers against those that there are: diffusers leaves out the others."""
+    if not names:
         raise ValueError("it has nothing for a UNet")
     known = {name for name, _ in unet.named_modules()}
-    strange = [layer for layer in (_LAYER.sub("", key) for key in keys) if layer not in known]
-    if strange:
-        raise ValueError(f"this network has no layer {strange[0]}")
+    for name in names:
+        layer = _LAYER.sub("", name)
+        if layer not in known:
+            raise ValueError(f"this network has no layer {layer}")
 
 
-def _merge(module: Any, scale: float) -> None:
-    """Add the adapter to the weights it is for and leave a network without adapters."""
-    layers: list[Any] = [layer for layer in module.modules() if isinstance(layer, BaseTunerLayer)]
-    if not layers:
-        raise ValueError("none of its layers is in this network")
-    for layer in layers:
-        layer.set_scale(NAME, scale)
-        layer.merge(safe_merge=True, adapter_names=[NAME])
-    recurse_remove_peft_layers(module)
-    del module.peft_config
-    module._hf_peft_config_loaded = False
+def _frozen(network: nn.Module) -> nn.Module:
+    return network.eval().requires_grad_(False)
 
 
 @contextmanager

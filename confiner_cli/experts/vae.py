@@ -42,7 +42,10 @@ class Coder:
     def _finite(
         self, direction: Callable[[AutoencoderKL, Tensor], Tensor], part: Tensor
     ) -> Tensor | None:
-        """The part coded, float32 on the CPU; None where that is not finite, in full precision too."""
+        """The part coded, float32 on the CPU.
+
+        None where that is not finite, in full precision too.
+        """
         vae = self.vae()
         assert isinstance(vae, AutoencoderKL)
         coded = direction(vae, part.to(vae.device, vae.dtype)).float().cpu()
@@ -57,7 +60,10 @@ class Decoder(Coder):
     """From latents to frames."""
 
     def __call__(self, latents: Tensor) -> Iterator[Tensor]:
-        """Decode `(1, channel, frame, height, width)` to uint8 frames `(height, width, 3)`, one after another.
+        """Decode `(1, channel, frame, height, width)`, one frame after another.
+
+        Yields:
+            Frames `(height * factor, width * factor, 3)`, uint8.
 
         Raises:
             FailedError: a decoded frame has NaN or infinity in it, in full precision too.
@@ -67,11 +73,11 @@ class Decoder(Coder):
             if pixels is None:
                 raise FailedError(
                     "the VAE decoded frames that are not finite (NaN or infinity), in float32",
-                    "the latents or the VAE's weights are damaged: try another seed, then `confiner experts check`",
+                    "the latents or the VAE's weights are damaged: try another seed, then "
+                    "`confiner experts check`",
                 )
-            yield from (
-                (pixels.permute(0, 2, 3, 1) / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
-            )
+            shares = (pixels.permute(0, 2, 3, 1) / 2 + 0.5).clamp(0, 1)
+            yield from shares.mul(255).round().to(torch.uint8)
 
 
 class Encoder(Coder):
@@ -81,7 +87,8 @@ class Encoder(Coder):
         """Encode uint8 frames `(frame, height, width, 3)`, whose sides are multiples of `factor`.
 
         Returns:
-            What the UNets see: `(1, channel, frame, height / factor, width / factor)`, float32 on the CPU.
+            What the UNets see, `(1, channel, frame, height / factor, width / factor)`, float32 on
+            the CPU.
 
         Raises:
             FailedError: the latents have NaN or infinity in them, in full precision too.
@@ -91,7 +98,8 @@ class Encoder(Coder):
             latents = self._finite(_encode, part / 127.5 - 1)
             if latents is None:
                 raise FailedError(
-                    "the VAE encoded frames to latents that are not finite (NaN or infinity), in float32",
+                    "the VAE encoded frames to latents that are not finite (NaN or infinity), in "
+                    "float32",
                     "the VAE's weights are damaged: `confiner experts check`",
                 )
             encoded.append(latents)

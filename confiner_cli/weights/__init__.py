@@ -1,1 +1,4 @@
-"""Weights: where models are, what is missing of them, and whether files are whole. No torch but in `tensors`."""
+"""Weights: where models are, what is missing of them, whether files are whole.
+
+No torch but in `tensors`.
+"""

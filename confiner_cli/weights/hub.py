@@ -24,7 +24,7 @@ from confiner_cli.weights.stream_download import stream_download
 
 @dataclass(frozen=True)
 class Listed:
-    """A file of a repository: its size in bytes, and its hash (SHA-256, or git's for small files)."""
+    """A file of a repository: its size in bytes and its hash, SHA-256 or git's."""
 
     size: int
     hash: str
@@ -171,8 +171,11 @@ def _in_cache(ref: ModelRef, name: str, revision: str | None = None) -> Path | N
 def _names(folder: Path, requirement: Requirement) -> set[str]:
     """Names relative to a snapshot's folder, of its own files and those of the components."""
     places = [folder, *(folder / component for component in requirement.components)]
-    inside = (path for place in places if place.is_dir() for path in place.iterdir())
-    return {path.relative_to(folder).as_posix() for path in inside if path.is_file()}
+    names = set()
+    for place in places:
+        inside = place.iterdir() if place.is_dir() else ()
+        names |= {path.relative_to(folder).as_posix() for path in inside if path.is_file()}
+    return names
 
 
 def _complete(folder: Path, requirement: Requirement) -> bool:

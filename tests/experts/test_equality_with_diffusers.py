@@ -1,4 +1,4 @@
-"""The public command makes the latents that diffusers' own pipelines make of the same weights, noise and steps."""
+"""The command's latents are those of diffusers' own pipelines: same weights, noise and steps."""
 
 from __future__ import annotations
 
@@ -64,7 +64,10 @@ def diffusers(
     loras: dict[Path, float] | None = None,
     **settings,
 ) -> Tensor:
-    """The latents of an unmodified pipeline that starts from the given noise, with LoRAs by their scales."""
+    """The latents of an unmodified pipeline that starts from the given noise.
+
+    `loras` are files with their scales.
+    """
     pipeline = kind.from_pretrained(folder, local_files_only=True)
     pipeline.set_progress_bar_config(disable=True)
     for path in loras or {}:
@@ -109,15 +112,19 @@ def test_the_spatial_expert_alone_is_stable_diffusion_with_ddim(exported_experts
         "experts.spatial.guidance_scale=2.0",
     )  # fmt: skip
     theirs = diffusers(
-        StableDiffusionPipeline, exported_experts / "spatial", ours["base_noise"][0].transpose(0, 1),
-        num_images_per_prompt=NUM_FRAMES, num_inference_steps=20, guidance_scale=2.0,
-    )  # fmt: skip
+        StableDiffusionPipeline,
+        exported_experts / "spatial",
+        ours["base_noise"][0].transpose(0, 1),
+        num_images_per_prompt=NUM_FRAMES,
+        num_inference_steps=20,
+        guidance_scale=2.0,
+    )
     assert_equal(ours["refined"], theirs.transpose(0, 1)[None])
     assert torch.equal(ours["refined"], ours["structure"])
 
 
 def write_lora(path: Path, folder: Path, seed: int) -> Path:
-    """A LoRA with random weights for the UNet and the text encoder of a pipeline folder, as its trainers save it."""
+    """A LoRA with random weights for a folder's UNet and text encoder, as trainers save it."""
     pipeline = StableDiffusionPipeline.from_pretrained(folder, local_files_only=True)
     torch.manual_seed(seed)
     layers = {}

@@ -23,9 +23,12 @@ from confiner_cli.experts.offload import POLICIES, NetworkCache
 from confiner_cli.experts.spec import ExpertSpec
 
 NETWORKS_OF = {
-    "animatediff": ("unet", "motion_adapter"), "stable_diffusion": ("unet",), "modelscope": ("unet",), "lavie": (),
-}  # fmt: skip
-"""Parts that are folders; LaVie's network is a file, see test_lavie_checkpoint.py."""
+    "animatediff": ("unet", "motion_adapter"),
+    "stable_diffusion": ("unet",),
+    "modelscope": ("unet",),
+    "lavie": (),
+}
+"""Components that are folders; LaVie's network is a file, see test_lavie_checkpoint.py."""
 WEIGHTS = [
     (family, part) for family, parts in NETWORKS_OF.items() for part in (*parts, "text_encoder")
 ]
@@ -120,7 +123,7 @@ def test_a_compiled_network_is_one_graph_for_all_timesteps(family, tiny_networks
 
 
 def test_frames_stay_in_their_order(family, expert):
-    """What the first frame shows is answered in the first frame: frames of a still video are answered alike."""
+    """What the first frame shows is answered in the first frame."""
     x_t = sample(3)
     changed = x_t.clone()
     changed[:, :, 0] += 1.0

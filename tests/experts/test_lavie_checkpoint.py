@@ -1,4 +1,4 @@
-"""LaVie's checkpoint file: read as published, converted without loss, refused where it is not what it should be."""
+"""LaVie's checkpoint file: read as published, converted without loss, or refused."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""LoRAs on every role: the answer that diffusers gives with them, and a clear word where one does not fit."""
+"""LoRAs on every role: diffusers' answer with them, a clear word where one does not fit."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def unet_of(family, networks):
 
 
 def write_lora(path, family, networks, seed=0):
-    """A LoRA with random weights, in diffusers' own format, made on the family's own small network."""
+    """A LoRA with random weights for the family's small network, in diffusers' own format."""
     unet = unet_of(family, networks)
     torch.manual_seed(seed)
     inject_adapter_in_model(

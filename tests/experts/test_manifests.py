@@ -1,4 +1,4 @@
-"""The full-size networks that we build have the keys and shapes of the published weights. Nothing takes memory.
+"""The full-size networks that we build have the published keys and shapes. Nothing takes memory.
 
 `data/manifests/` lists the published tensors, a line each: the key, then the shape.
 """
@@ -29,8 +29,11 @@ MANIFESTS = {
     "lavie": ("lavie", ("lavie_base",)),
 }
 PARAMETERS = {
-    "stable_diffusion": 859_520_964, "animatediff": 1_312_730_244, "modelscope": 1_411_233_860, "lavie": 909_124_116,
-}  # fmt: skip
+    "stable_diffusion": 859_520_964,
+    "animatediff": 1_312_730_244,
+    "modelscope": 1_411_233_860,
+    "lavie": 909_124_116,
+}
 LAVIE_FREQUENCIES = 16
 """The published model counts its one shared rotary table as a parameter; ours is a buffer."""
 

@@ -1,4 +1,4 @@
-"""Stable Diffusion in one file, in the original layout: the same networks as those of the folder it was made of."""
+"""Stable Diffusion in one file, in the original layout: the same networks as in its folder."""
 
 from __future__ import annotations
 
@@ -17,22 +17,35 @@ from confiner_cli.experts.loading import load_decoder
 from confiner_cli.experts.offload import POLICIES
 
 RESNET = {
-    "norm1": "in_layers.0", "conv1": "in_layers.2", "time_emb_proj": "emb_layers.1", "norm2": "out_layers.0",
-    "conv2": "out_layers.3", "conv_shortcut": "skip_connection",
-}  # fmt: skip
+    "norm1": "in_layers.0",
+    "conv1": "in_layers.2",
+    "time_emb_proj": "emb_layers.1",
+    "norm2": "out_layers.0",
+    "conv2": "out_layers.3",
+    "conv_shortcut": "skip_connection",
+}
 OUTER = {
-    "time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2",
-    "conv_in": "input_blocks.0.0", "conv_norm_out": "out.0", "conv_out": "out.2",
-    "mid_block.resnets.0": "middle_block.0", "mid_block.attentions.0": "middle_block.1",
+    "time_embedding.linear_1": "time_embed.0",
+    "time_embedding.linear_2": "time_embed.2",
+    "conv_in": "input_blocks.0.0",
+    "conv_norm_out": "out.0",
+    "conv_out": "out.2",
+    "mid_block.resnets.0": "middle_block.0",
+    "mid_block.attentions.0": "middle_block.1",
     "mid_block.resnets.1": "middle_block.2",
     # Two levels, one layer each, text in the first: what published.UNET_2D has.
-    "down_blocks.0.resnets.0": "input_blocks.1.0", "down_blocks.0.attentions.0": "input_blocks.1.1",
-    "down_blocks.0.downsamplers.0.conv": "input_blocks.2.0.op", "down_blocks.1.resnets.0": "input_blocks.3.0",
-    "up_blocks.0.resnets.0": "output_blocks.0.0", "up_blocks.0.resnets.1": "output_blocks.1.0",
+    "down_blocks.0.resnets.0": "input_blocks.1.0",
+    "down_blocks.0.attentions.0": "input_blocks.1.1",
+    "down_blocks.0.downsamplers.0.conv": "input_blocks.2.0.op",
+    "down_blocks.1.resnets.0": "input_blocks.3.0",
+    "up_blocks.0.resnets.0": "output_blocks.0.0",
+    "up_blocks.0.resnets.1": "output_blocks.1.0",
     "up_blocks.0.upsamplers.0.conv": "output_blocks.1.1.conv",
-    "up_blocks.1.resnets.0": "output_blocks.2.0", "up_blocks.1.attentions.0": "output_blocks.2.1",
-    "up_blocks.1.resnets.1": "output_blocks.3.0", "up_blocks.1.attentions.1": "output_blocks.3.1",
-}  # fmt: skip
+    "up_blocks.1.resnets.0": "output_blocks.2.0",
+    "up_blocks.1.attentions.0": "output_blocks.2.1",
+    "up_blocks.1.resnets.1": "output_blocks.3.0",
+    "up_blocks.1.attentions.1": "output_blocks.3.1",
+}
 
 
 def original_unet(key: str) -> str:
@@ -46,7 +59,7 @@ def original_unet(key: str) -> str:
 
 
 def original_vae(key: str) -> str:
-    """The name of a VAE's tensor in the original layout; `query` and the like are the published names."""
+    """The name of a VAE's tensor in the original layout, from its published name."""
     levels = len(published.VAE["block_out_channels"])
     key = re.sub(r"down_blocks\.(\d+)\.resnets\.(\d+)", r"down.\1.block.\2", key)
     key = re.sub(r"down_blocks\.(\d+)\.downsamplers\.0", r"down.\1.downsample", key)
@@ -60,11 +73,14 @@ def original_vae(key: str) -> str:
     )
     key = re.sub(r"mid_block\.resnets\.(\d)", lambda m: f"mid.block_{int(m[1]) + 1}", key)
     for ours, theirs in (
-        ("mid_block.attentions.0.group_norm", "mid.attn_1.norm"), ("mid_block.attentions.0.query", "mid.attn_1.q"),
-        ("mid_block.attentions.0.key", "mid.attn_1.k"), ("mid_block.attentions.0.value", "mid.attn_1.v"),
-        ("mid_block.attentions.0.proj_attn", "mid.attn_1.proj_out"), ("conv_shortcut", "nin_shortcut"),
+        ("mid_block.attentions.0.group_norm", "mid.attn_1.norm"),
+        ("mid_block.attentions.0.query", "mid.attn_1.q"),
+        ("mid_block.attentions.0.key", "mid.attn_1.k"),
+        ("mid_block.attentions.0.value", "mid.attn_1.v"),
+        ("mid_block.attentions.0.proj_attn", "mid.attn_1.proj_out"),
+        ("conv_shortcut", "nin_shortcut"),
         ("conv_norm_out", "norm_out"),
-    ):  # fmt: skip
+    ):
         key = key.replace(ours, theirs)
     return f"first_stage_model.{key}"
 

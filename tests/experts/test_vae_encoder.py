@@ -1,4 +1,4 @@
-"""Frames to latents: what the decoder makes frames of again, whatever the batch, and never with NaN in it."""
+"""Frames to latents: what the decoder makes frames of again, whatever the batch, never NaN."""
 
 import copy
 from dataclasses import replace

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
-from support.pipelines import SCHEDULES, latents, pipeline_of, plain
+from support.pipelines import SCHEDULES, latents, pipeline_of, structures
 from support.toy_experts import Networked, tanh_network
 from torch import Tensor
 
@@ -20,7 +20,6 @@ from confiner_cli.method.options import (
     RefinementOptions,
     StructureOptions,
 )
-from confiner_cli.method.pipeline import structures
 from confiner_cli.method.schedule import Schedule
 
 SEEDS = (3, 11, 7)
@@ -84,8 +83,8 @@ def test_each_sample_turns_where_its_own_motion_would_jump():
     control = Moving(SCHEDULES["control"])
     case = LONG | {"long_video": LongVideoOptions(turn=True), "control": control}
     seeds = tuple(range(8))
-    together = list(structures(pipeline_of(**case, seeds=seeds), plain))
-    alone = [list(structures(pipeline_of(**case, seeds=(seed,)), plain)) for seed in seeds]
+    together = list(structures(pipeline_of(**case, seeds=seeds)))
+    alone = [list(structures(pipeline_of(**case, seeds=(seed,)))) for seed in seeds]
     for number, made in enumerate(together):
         assert made.backwards == tuple(own[number].backwards[0] for own in alone)
     assert set(together[1].backwards) == {True, False}
@@ -119,6 +118,6 @@ def test_a_video_that_is_given_is_the_draft_of_every_sample():
         return torch.full((1, 4, len(span), 8, 8), float(span.start))
 
     batch = replace(pipeline_of(**LONG, seeds=SEEDS), source_latents=given)
-    for made in structures(batch, plain):
+    for made in structures(batch):
         assert made.latents.shape[0] == len(SEEDS) == len(made.backwards)
         assert torch.equal(made.latents[2], given(batch.timeline.structure(made.number))[0])

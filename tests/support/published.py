@@ -1,8 +1,9 @@
-"""Tiny random models in the layouts in which models are published, which differ from what is saved today.
+"""Tiny random models in the layouts in which models are published, unlike what is saved today.
 
-Stable Diffusion 1.5 and ModelScope as their repositories are: configs of old versions with few keys, fp16 variants
-beside plain weights and pickles, the old names of the VAE's attention, CLIP's `text_model.` and `position_ids`,
-a tokenizer in two files. What nobody should fetch holds `UNWANTED` instead of tensors.
+Stable Diffusion 1.5 and ModelScope as their repositories are: configs of old versions with few
+keys, fp16 variants beside plain weights and pickles, the old names of the VAE's attention, CLIP's
+`text_model.` and `position_ids`, a tokenizer in two files. What nobody should fetch holds
+`UNWANTED` instead of tensors.
 """
 
 from __future__ import annotations
@@ -205,7 +206,7 @@ def modelscope(folder: Path, fp16: bool = True) -> None:
 
 
 def animatediff_lightning(folder: Path) -> None:
-    """AnimateDiff-Lightning: bare state dicts in half precision, one for each count of steps, no config."""
+    """AnimateDiff-Lightning: state dicts in half precision, one a count of steps, no config."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         for steps in (1, 2, 4, 8):
@@ -229,7 +230,7 @@ def motion_adapter(folder: Path) -> None:
 
 
 def lavie(folder: Path) -> None:
-    """LaVie: pickles at the root. The published one needs no config; that this one is tiny is said in one."""
+    """LaVie: pickles at the root, and a config that says that this one is tiny."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
         tiny.write_lavie(folder)
@@ -282,10 +283,20 @@ def _write_text(folder: Path, width: int, fp16: bool) -> None:
     tensors = {f"text_model.{key}": value for key, value in encoder.state_dict().items()}
     tensors["text_model.embeddings.position_ids"] = torch.arange(tiny.TOKENS)[None]
     sizes = (
-        "attention_dropout", "hidden_act", "hidden_size", "initializer_factor", "initializer_range", "layer_norm_eps",
-        "intermediate_size", "max_position_embeddings", "model_type", "num_attention_heads", "num_hidden_layers",
-        "projection_dim", "vocab_size",
-    )  # fmt: skip
+        "attention_dropout",
+        "hidden_act",
+        "hidden_size",
+        "initializer_factor",
+        "initializer_range",
+        "layer_norm_eps",
+        "intermediate_size",
+        "max_position_embeddings",
+        "model_type",
+        "num_attention_heads",
+        "num_hidden_layers",
+        "projection_dim",
+        "vocab_size",
+    )
     config = {name: getattr(encoder.config, name) for name in sizes}
     # The published ids are no token's; nothing that we do reads them.
     config |= {

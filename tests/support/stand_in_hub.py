@@ -1,7 +1,7 @@
 """A stand-in for the Hugging Face hub on 127.0.0.1, with everything that can go wrong there.
 
-It answers what huggingface_hub asks for a download: a model's info, its tree, and HEAD and GET of a file, whole or from
-a byte on. Files are sent by the hub itself, without Xet and without a redirect.
+It answers what huggingface_hub asks for a download: a model's info, its tree, and HEAD and GET of a
+file, whole or from a byte on. Files are sent by the hub itself, without Xet and without a redirect.
 """
 
 from __future__ import annotations
@@ -46,11 +46,16 @@ OF_FILES = (*OF_BODIES, "gated", "html")
 class Fault:
     """What goes wrong with a file, or with all of a repository.
 
-    absent: there is no such repository (401 to strangers, 404 to those with a token, as the hub does);
-    gated: files are refused to requests without a token, listings are not; missing: the repository lacks the file;
-    busy: 503; cut: the connection is closed in the middle of the body; reset: the same, with a TCP reset;
-    stall: half of the body, then nothing for 10 s; short: HEAD tells the file's size, GET announces and sends half;
-    flipped: one bit of the body is wrong; html: a page of its own size, under the file's ETag.
+    absent: there is no such repository (401 to strangers, 404 to those with a token);
+    gated: files are refused to requests without a token, listings are not;
+    missing: the repository lacks the file;
+    busy: 503;
+    cut: the connection is closed in the middle of the body;
+    reset: the same, with a TCP reset;
+    stall: half of the body, then nothing for 10 s;
+    short: HEAD tells the file's size, GET announces and sends half;
+    flipped: one bit of the body is wrong;
+    html: a page of its own size, under the file's ETag.
 
     Attributes:
         kind: see above.
@@ -79,7 +84,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Answer:
-    """A response. `ending`: what becomes of the connection after half of the body; all of it arrives where empty."""
+    """A response.
+
+    `ending` is what becomes of the connection after half of the body; all of it arrives where that
+    is empty.
+    """
 
     status: int
     body: bytes
@@ -92,7 +101,8 @@ class StandInHub:
 
     Attributes:
         url: what HF_ENDPOINT should be.
-        faults: what goes wrong, by (repository, file), or by (repository, None) for all that is asked about it.
+        faults: what goes wrong, by (repository, file), or by (repository, None) for all that is
+            asked about it.
         requests: the (method, path) of everything asked so far.
         commits: commits of repositories that have to have a certain one.
     """
@@ -128,7 +138,7 @@ class StandInHub:
         }
 
     def commit(self, repo: str) -> str:
-        """The one commit of a repository: the one that `commits` gives it, else what its content decides."""
+        """The one commit of a repository: that of `commits`, else what its content decides."""
         if repo in self.commits:
             return self.commits[repo]
         listing = [(name, entry.etag) for name, entry in self.files(repo).items()]
@@ -191,7 +201,8 @@ def _entry(content: bytes, large: bool) -> Entry:
     if not large:
         return Entry(content, _blob_id(content), _listed(content, content))
     sha256 = hashlib.sha256(content).hexdigest()
-    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {len(content)}\n".encode()
+    lines = ("version https://git-lfs.github.com/spec/v1", f"oid sha256:{sha256}")
+    pointer = "\n".join((*lines, f"size {len(content)}", "")).encode()
     lfs = {"oid": sha256, "sha256": sha256, "size": len(content), "pointerSize": len(pointer)}
     return Entry(content, sha256, {**_listed(content, pointer), "lfs": lfs})
 
@@ -252,7 +263,10 @@ def _file(entry: Entry, commit: str, wanted: str, fault: Kind | None) -> Answer:
 
 
 class _Server(ThreadingTCPServer):
-    """Not http.server's own, which looks its name up, for seconds on some machines. No thread is left behind."""
+    """Not http.server's own, which looks its name up, for seconds on some machines.
+
+    No thread is left behind.
+    """
 
     request_queue_size = 64  # the client opens many connections at once
     hub: StandInHub
@@ -289,7 +303,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def environment(hub: StandInHub, home: Path) -> dict[str, str]:
-    """The environment of a process whose huggingface_hub asks `hub` and keeps all it keeps in `home`."""
+    """The environment of a process whose huggingface_hub asks `hub` and keeps all in `home`."""
     prefixes = ("HF_", "HUGGING", "TRANSFORMERS_", "DIFFUSERS_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
     ours = {
@@ -303,11 +317,12 @@ def environment(hub: StandInHub, home: Path) -> dict[str, str]:
 
 @contextmanager
 def in_process(hub: StandInHub, home: Path) -> Iterator[list[float]]:
-    """Turn this process's huggingface_hub to `hub` and `home`. It waits for nothing: the waits are in the list given.
+    """Turn this process's huggingface_hub to `hub` and `home`.
 
-    The client reads its environment once, when it is imported, into `constants`, and looks there at every call, except:
-    `hf_api.api` (and with it `huggingface_hub.model_info` and the like) holds the endpoint; the cache manager, the `hf`
-    command and git credentials hold copies of their own, which a download does not use.
+    It waits for nothing: the waits are in the list given. The client reads its environment once,
+    when it is imported, into `constants`, and looks there at every call, except: `hf_api.api` (and
+    with it `huggingface_hub.model_info` and the like) holds the endpoint; the cache manager, the
+    `hf` command and git credentials hold copies of their own, which a download does not use.
     """
     from huggingface_hub import constants, file_download, hf_api
     from huggingface_hub.utils import _http
@@ -315,10 +330,16 @@ def in_process(hub: StandInHub, home: Path) -> Iterator[list[float]]:
     naps: list[float] = []
     cache_folder, template = str(home / "hub"), hub.url + "/{repo_id}/resolve/{revision}/{filename}"
     values = {
-        "ENDPOINT": hub.url, "HUGGINGFACE_CO_URL_TEMPLATE": template, "HF_HUB_OFFLINE": False,
-        "HF_HOME": str(home), "HF_HUB_CACHE": cache_folder, "HF_TOKEN_PATH": str(home / "token"),
-        "HF_HUB_DISABLE_XET": True, "HF_HUB_DISABLE_TELEMETRY": True, "HF_HUB_DISABLE_SYMLINKS": False,
-    }  # fmt: skip
+        "ENDPOINT": hub.url,
+        "HUGGINGFACE_CO_URL_TEMPLATE": template,
+        "HF_HUB_OFFLINE": False,
+        "HF_HOME": str(home),
+        "HF_HUB_CACHE": cache_folder,
+        "HF_TOKEN_PATH": str(home / "token"),
+        "HF_HUB_DISABLE_XET": True,
+        "HF_HUB_DISABLE_TELEMETRY": True,
+        "HF_HUB_DISABLE_SYMLINKS": False,
+    }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in values.items():
             patch.setattr(constants, name, value)

@@ -77,7 +77,7 @@ LAVIE = {**_unet("3D"), "block_out_channels": (32, 64), "attention_head_dim": 1}
 
 
 def write_lavie(folder: Path) -> None:
-    """A checkpoint as it is published, a pickle with one rotary table under many names, and its config."""
+    """A checkpoint as it is published, a pickle with one table under many names, and its config."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = LaVieUNet(**LAVIE).state_dict()
     table = next(value for key, value in tensors.items() if key.endswith("rotary_emb.freqs"))

@@ -1,4 +1,4 @@
-"""Experts from the hub: found, fetched and checked, through a stand-in that serves small models as published."""
+"""Experts from the hub: found, fetched and checked, through a stand-in with small models."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 from support import published
 from support.command_line import confiner, ended, started
@@ -28,12 +29,12 @@ from confiner_cli.weights.stream_download import StoppedError, stream_download
 ZEROSCOPE = "cerspense/zeroscope_v2_576w"
 SMALL = ("height=16", "width=24", "num_frames=2")
 UNET = "unet/diffusion_pytorch_model.fp16.safetensors"
-PARTS = ("unet", "text_encoder", "tokenizer", "vae", "scheduler")
+COMPONENTS = ("unet", "text_encoder", "tokenizer", "vae", "scheduler")
 
 
 @pytest.fixture
 def hub(repositories, tmp_path, monkeypatch):
-    """The stand-in, to which this process's hub client is turned, with an empty cache in `tmp_path`."""
+    """The stand-in, to which this process's hub client is turned, its cache in `tmp_path`."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("confiner_cli.weights.hub_errors.PAUSES", (0.0, 0.0))
     monkeypatch.setattr("sys.argv", ["confiner"])
@@ -42,8 +43,8 @@ def hub(repositories, tmp_path, monkeypatch):
         yield running
 
 
-def requirement(model: str = SD15, parts=PARTS) -> Requirement:
-    return Requirement(model_ref(model), parts)
+def requirement(model: str = SD15, components=COMPONENTS) -> Requirement:
+    return Requirement(model_ref(model), components)
 
 
 def fetch(wanted: Requirement) -> Path:
@@ -100,11 +101,19 @@ def test_a_set_from_the_hub_makes_a_video_and_the_next_one_without_a_socket(
 def test_only_what_is_needed_is_fetched_and_that_in_16_bits(hub):
     folder = fetch(requirement())
     assert hub.fetched(SD15) == {
-        "model_index.json", "scheduler/scheduler_config.json", "unet/config.json", UNET, "vae/config.json",
-        "vae/diffusion_pytorch_model.fp16.safetensors", "text_encoder/config.json",
-        "text_encoder/model.fp16.safetensors", "tokenizer/vocab.json", "tokenizer/merges.txt",
-        "tokenizer/tokenizer_config.json", "tokenizer/special_tokens_map.json",
-    }  # fmt: skip
+        "model_index.json",
+        "scheduler/scheduler_config.json",
+        "unet/config.json",
+        UNET,
+        "vae/config.json",
+        "vae/diffusion_pytorch_model.fp16.safetensors",
+        "text_encoder/config.json",
+        "text_encoder/model.fp16.safetensors",
+        "tokenizer/vocab.json",
+        "tokenizer/merges.txt",
+        "tokenizer/tokenizer_config.json",
+        "tokenizer/special_tokens_map.json",
+    }
     assert folder.name == PINNED[SD15]
 
 
@@ -122,9 +131,9 @@ def test_what_is_in_the_cache_is_found_without_a_socket(hub, monkeypatch):
 
 
 def test_a_part_that_is_missing_in_the_cache_is_fetched_alone(hub):
-    fetch(requirement(parts=("unet",)))
+    fetch(requirement(components=("unet",)))
     before = hub.fetched(SD15)
-    fetch(requirement(parts=("unet", "vae")))
+    fetch(requirement(components=("unet", "vae")))
     assert hub.fetched(SD15) - before == {
         "vae/config.json",
         "vae/diffusion_pytorch_model.fp16.safetensors",
@@ -189,9 +198,10 @@ def test_a_repository_without_safetensors_or_with_a_missing_shard_is_refused_bef
 ):
     names = {"config.json", "diffusion_pytorch_model.bin"}
     shards = {
-        "config.json", "diffusion_pytorch_model.safetensors.index.json",
+        "config.json",
+        "diffusion_pytorch_model.safetensors.index.json",
         "diffusion_pytorch_model-00001-of-00002.safetensors",
-    }  # fmt: skip
+    }
     for listing in (names, shards):
         with pytest.raises(ConfinerError, match="no whole safetensors weights"):
             ours._chosen(Requirement(model_ref("a/b"), ()), listing)
@@ -304,8 +314,8 @@ def test_what_a_repository_should_not_hold_is_refused_and_not_run(
 
 
 def test_a_download_of_what_is_left_counts_what_is_left(hub):
-    fetch(requirement(parts=("unet",)))
-    download = ours.missing(requirement(parts=("unet", "vae")))
+    fetch(requirement(components=("unet",)))
+    download = ours.missing(requirement(components=("unet", "vae")))
     assert set(download.files) == {
         "vae/config.json",
         "vae/diffusion_pytorch_model.fp16.safetensors",
@@ -421,6 +431,21 @@ def test_a_download_that_nobody_waits_for_ends_with_the_next_piece():
     assert not ended.is_set()
     stream.close()
     assert ended.wait(timeout=10)
+
+
+@pytest.mark.parametrize("chosen", [True, False])
+def test_a_download_takes_no_xet_and_leaves_the_choice_as_it_was(chosen, hub, monkeypatch):
+    name, seen = "huggingface_hub.constants.HF_HUB_DISABLE_XET", []
+    real = ours.snapshot_download
+
+    def watched(*arguments, **options):
+        seen.append(constants.HF_HUB_DISABLE_XET)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(name, chosen)
+    monkeypatch.setattr(ours, "snapshot_download", watched)
+    fetch(requirement(components=("vae",)))
+    assert seen == [True] and constants.HF_HUB_DISABLE_XET is chosen
 
 
 def test_a_file_named_in_a_repository_is_fetched_with_its_config_and_nothing_else(hub):

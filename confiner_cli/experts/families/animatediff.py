@@ -1,4 +1,7 @@
-"""AnimateDiff experts (UNetMotionModel): a Stable Diffusion UNet with a motion adapter, which may be a single file."""
+"""AnimateDiff experts (UNetMotionModel): a Stable Diffusion UNet with a motion adapter.
+
+The adapter may be a single file.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ def text_width(components: Components) -> int:
 
 
 def load(components: Components) -> nn.Module:
-    """Load `unet/` and `motion_adapter/` and put the one into the other, without a second copy of either."""
+    """Load `unet/` and `motion_adapter/` and put the one into the other, with no second copy."""
     base = components.model("unet", UNet2DConditionModel)
     place = components.place("motion_adapter")
     adapter = (
@@ -62,7 +65,7 @@ def predict(unet: nn.Module, x_t: Tensor, t: Tensor, conditioning: Conditioning)
 
 
 def _bare(components: Components, path: Path, base: Mapping[str, Any]) -> MotionAdapter:
-    """An adapter published as a file without a config: what there is to know of it is in its tensors and its base."""
+    """An adapter published as a file without a config: its tensors and its base say what it is."""
     tensors = read_tensors(path, components.device)
     with torch.device("meta"):
         adapter = MotionAdapter(

@@ -1,4 +1,4 @@
-"""LaVie experts (our LaVieUNet): one file, `lavie_base.safetensors` or the published `lavie_base.pt`."""
+"""LaVie experts (our LaVieUNet): one file, `lavie_base.safetensors` or the published `.pt`."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ WIDTH = 768
 
 def build(configs: Configs) -> nn.Module:
     """The UNet of a diffusers UNet config's keys; the published one's where there are none."""
-    return LaVieUNet(
-        **{key: value for key, value in configs["unet"].items() if not key.startswith("_")}
-    )
+    config = configs["unet"]
+    return LaVieUNet(**{key: value for key, value in config.items() if not key.startswith("_")})
 
 
 def files(components: Components) -> tuple[Path, ...]:

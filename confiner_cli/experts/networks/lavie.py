@@ -1,8 +1,9 @@
-"""LaVie's UNet (arXiv 2309.15103): Stable Diffusion's, frame by frame, with attention over frames in every block.
+"""LaVie's UNet (arXiv 2309.15103): Stable Diffusion's, with attention over frames in every block.
 
-Two things differ from UNet2DConditionModel: each transformer block has a temporal self-attention between the text and
-the feed-forward, and the residual blocks' norms take their statistics over all frames together. Inside, frames are a
-batch, `(batch * frame, channel, height, width)`, the frame index fastest.
+Two things differ from UNet2DConditionModel: each transformer block has a temporal self-attention
+between the text and the feed-forward, and the residual blocks' norms take their statistics over all
+frames together. Inside, frames are a batch, `(batch * frame, channel, height, width)`, the frame
+index fastest.
 """
 
 from __future__ import annotations
@@ -28,10 +29,19 @@ from confiner_cli.experts.networks.lavie_blocks import (
 from confiner_cli.experts.networks.temporal_attention import relative_buckets
 
 FIXED = {
-    "act_fn": "silu", "downsample_padding": 1, "mid_block_scale_factor": 1, "conv_in_kernel": 3, "conv_out_kernel": 3,
-    "mid_block_type": "UNetMidBlock2DCrossAttn", "resnet_time_scale_shift": "default", "resnet_out_scale_factor": 1,
-    "time_embedding_type": "positional", "attention_type": "default", "transformer_layers_per_block": 1, "dropout": 0,
-}  # fmt: skip
+    "act_fn": "silu",
+    "downsample_padding": 1,
+    "mid_block_scale_factor": 1,
+    "conv_in_kernel": 3,
+    "conv_out_kernel": 3,
+    "mid_block_type": "UNetMidBlock2DCrossAttn",
+    "resnet_time_scale_shift": "default",
+    "resnet_out_scale_factor": 1,
+    "time_embedding_type": "positional",
+    "attention_type": "default",
+    "transformer_layers_per_block": 1,
+    "dropout": 0,
+}
 """What the architecture has instead of a choice: a config that says otherwise is not LaVie's."""
 UNREAD = ("sample_size", "use_first_frame")
 """Keys of a config that change nothing."""
@@ -45,7 +55,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _Widths:
     """The widths of everything; `heads` by level."""
 
     widths: tuple[int, ...]
@@ -68,25 +78,24 @@ class _Plan:
 
     def middle(self) -> Level:
         last = len(self.widths) - 1
-        return Level(
-            [self._resnet(self.widths[last], last) for _ in range(2)], [self._transformer(last)]
-        )
+        resnets = [self._resnet(self.widths[last], last) for _ in range(2)]
+        return Level(resnets, [self._transformer(last)])
 
     def up(self, level: int, kind: str) -> Level:
         """Its resnets also get what the way down left at the same resolution, the last first."""
         below = self.widths[min(level + 1, len(self.widths) - 1)]
         skips = [self.widths[level]] * self.layers + [self.widths[max(0, level - 1)]]
         befores = [below] + [self.widths[level]] * self.layers
-        block = self._level(
-            level, [sum(pair) for pair in zip(befores, skips, strict=True)], "CrossAttn" in kind
-        )
+        inputs = [before + skip for before, skip in zip(befores, skips, strict=True)]
+        block = self._level(level, inputs, "CrossAttn" in kind)
         if level > 0:
             block.upsamplers.append(Resampler(self.widths[level], stride=1))
         return block
 
     def _level(self, level: int, befores: list[int], attention: bool) -> Level:
         resnets = [self._resnet(before, level) for before in befores]
-        return Level(resnets, [self._transformer(level) for _ in befores] if attention else [])
+        transformers = [self._transformer(level) for _ in befores if attention]
+        return Level(resnets, transformers)
 
     def _resnet(self, before: int, level: int) -> Resnet:
         return Resnet(before, self.widths[level], self.time_width, self.groups, self.eps)
@@ -98,7 +107,8 @@ class _Plan:
 class LaVieUNet(nn.Module, PeftAdapterMixin):  # type: ignore[misc]
     """The denoiser of LaVie's base model.
 
-    Its state dict has the keys of `lavie_base.pt`; without those that hold `_temp` they are Stable Diffusion 1.x's.
+    Its state dict has the keys of `lavie_base.pt`; without those that hold `_temp` they are Stable
+    Diffusion 1.x's.
 
     Args:
         in_channels, out_channels: of the latents.
@@ -106,13 +116,15 @@ class LaVieUNet(nn.Module, PeftAdapterMixin):  # type: ignore[misc]
         down_block_types, up_block_types: a level has attention if its type's name says `CrossAttn`.
         layers_per_block: resnets of a level on the way down; on the way up there is one more.
         cross_attention_dim: channels of the text's hidden states.
-        attention_head_dim: the *number* of heads (Stable Diffusion 1.x's misnomer), of all levels or of each.
+        attention_head_dim: the *number* of heads (Stable Diffusion 1.x's misnomer), of all levels
+            or of each.
         norm_num_groups, norm_eps: of the resnets' norms.
         flip_sin_to_cos, freq_shift: of the timestep's embedding.
         others: more keys of a diffusers UNet config, which must say what this architecture has.
 
     Raises:
-        ValueError: a key that asks for another architecture, or widths that heads or groups do not divide.
+        ValueError: a key that asks for another architecture, or widths that heads or groups do not
+            divide.
     """
 
     def __init__(
@@ -136,25 +148,24 @@ class LaVieUNet(nn.Module, PeftAdapterMixin):  # type: ignore[misc]
         widths, levels = tuple(block_out_channels), len(block_out_channels)
         if not levels == len(down_block_types) == len(up_block_types):
             raise ValueError(
-                f"{levels} widths for {len(down_block_types)} down and {len(up_block_types)} up blocks"
+                f"{levels} widths for {len(down_block_types)} down and "
+                f"{len(up_block_types)} up blocks"
             )
-        heads = (
-            (attention_head_dim,) * levels
-            if isinstance(attention_head_dim, int)
-            else tuple(attention_head_dim)
-        )
-        plan = _Plan(
+        if isinstance(attention_head_dim, int):
+            attention_head_dim = (attention_head_dim,) * levels
+        heads = tuple(attention_head_dim)
+        build = _Widths(
             widths, heads, layers_per_block, cross_attention_dim, norm_num_groups, norm_eps
         )
         self.conv_in = nn.Conv2d(in_channels, widths[0], 3, padding=1)
         self.time_proj = Timesteps(widths[0], flip_sin_to_cos, freq_shift)
-        self.time_embedding = TimestepEmbedding(widths[0], plan.time_width)
+        self.time_embedding = TimestepEmbedding(widths[0], build.time_width)
         self.down_blocks = nn.ModuleList(
-            plan.down(level, kind) for level, kind in enumerate(down_block_types)
+            build.down(level, kind) for level, kind in enumerate(down_block_types)
         )
-        self.mid_block = plan.middle()
+        self.mid_block = build.middle()
         kinds = zip(reversed(range(levels)), up_block_types, strict=True)
-        self.up_blocks = nn.ModuleList(plan.up(level, kind) for level, kind in kinds)
+        self.up_blocks = nn.ModuleList(build.up(level, kind) for level, kind in kinds)
         self.conv_norm_out = JointGroupNorm(norm_num_groups, widths[0], norm_eps)
         self.conv_out = nn.Conv2d(widths[0], out_channels, 3, padding=1)
 
@@ -203,13 +214,7 @@ class LaVieUNet(nn.Module, PeftAdapterMixin):  # type: ignore[misc]
 
 def _check(others: dict[str, Any]) -> None:
     for key, value in others.items():
-        if (
-            key.startswith("_")
-            or key in UNREAD
-            or value in (None, False)
-            or FIXED.get(key) == value
-        ):
+        ours = FIXED.get(key, "nothing of the kind")
+        if key.startswith("_") or key in UNREAD or value in (None, False, ours):
             continue
-        raise ValueError(
-            f"{key}={value!r} is not what LaVie's UNet has: {FIXED.get(key, 'nothing of the kind')}"
-        )
+        raise ValueError(f"{key}={value!r} is not what LaVie's UNet has: {ours}")

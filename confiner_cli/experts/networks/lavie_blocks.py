@@ -1,4 +1,4 @@
-"""The blocks of LaVie's UNet (arXiv 2309.15103): inside, frames are a batch, the frame index fastest."""
+"""The blocks of LaVie's UNet (arXiv 2309.15103): frames are a batch, the frame index fastest."""
 
 from __future__ import annotations
 
@@ -66,7 +66,10 @@ class Resnet(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Attention to the frame, to the text and to the other frames, then a feed-forward; each on a normed input."""
+    """Attention to the frame, the text and the other frames, then a feed-forward.
+
+    Each is on a normed input.
+    """
 
     def __init__(self, width: int, heads: int, text_width: int) -> None:
         super().__init__()
@@ -92,7 +95,10 @@ class TransformerBlock(nn.Module):
 
 
 class Transformer(nn.Module):
-    """A transformer block between two 1 x 1 convolutions, plus the input. Its norm is each frame's own."""
+    """A transformer block between two 1 x 1 convolutions, plus the input.
+
+    Its norm is each frame's own.
+    """
 
     def __init__(self, width: int, heads: int, text_width: int, groups: int) -> None:
         super().__init__()
@@ -123,7 +129,7 @@ class Resampler(nn.Module):
 
 
 class Level(nn.Module):
-    """Resnets, each followed by a transformer while there are any, and what leads to the next resolution."""
+    """Resnets, each followed by a transformer if it has any, and the next level's resampler."""
 
     def __init__(self, resnets: list[Resnet], transformers: list[Transformer]) -> None:
         super().__init__()

@@ -12,17 +12,18 @@ from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.networks.lavie import LaVieUNet
 from confiner_cli.weights.tensors import fill, read_tensors, refuse_existing, write_tensors
 
-WHAT = "LaVie UNet"
+KIND = "LaVie UNet"
 
 
 def load_unet(path: Path) -> LaVieUNet:
     """The UNet of a checkpoint, on the CPU, in the file's own precision.
 
-    The architecture is the published one, unless a `config.json` beside the file (the keys of a diffusers UNet
-    config) says otherwise.
+    The architecture is the published one, unless a `config.json` beside the file (the keys of a
+    diffusers UNet config) says otherwise.
 
     Raises:
-        ConfinerError: the file cannot be read, or is no LaVie UNet: tensors are missing, unknown, or of other shapes.
+        ConfinerError: the file cannot be read, or is no LaVie UNet: tensors are missing, unknown,
+            or of other shapes.
     """
     tensors, config = read_tensors(path), config_beside(path)
     try:
@@ -33,12 +34,16 @@ def load_unet(path: Path) -> LaVieUNet:
         raise ConfinerError(
             f"{place} is no config of LaVie's UNet: {error}", f"mend or remove {place}"
         ) from error
-    fill(unet, tensors, path, WHAT)
+    fill(unet, tensors, path, KIND)
     return unet
 
 
 def config_beside(path: Path) -> dict[str, Any]:
-    """The config beside a checkpoint, where there is one of LaVie's UNet. Raises ConfinerError: it is no JSON."""
+    """The config beside a checkpoint, where there is one of LaVie's UNet, else an empty one.
+
+    Raises:
+        ConfinerError: it is no JSON.
+    """
     place = path.with_name("config.json")
     try:
         config = json.loads(place.read_text(encoding="utf-8")) if place.is_file() else {}
@@ -52,7 +57,9 @@ def config_beside(path: Path) -> dict[str, Any]:
 
 
 def convert(source: Path, target: Path) -> None:
-    """Write a checkpoint as safetensors, whole or not at all: read faster, and by anyone without fear.
+    """Write a checkpoint as safetensors, whole or not at all.
+
+    That is read faster, and by anyone without fear.
 
     Raises:
         ConfinerError: see `load_unet`; or there is a file at `target`.

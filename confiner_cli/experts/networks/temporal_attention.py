@@ -44,7 +44,7 @@ def relative_buckets(frames: int, device: torch.device | None = None) -> Tensor:
 
 
 class Rotary(nn.Module):
-    """Rotary position embedding on adjacent pairs of a head's first 32 channels (arXiv 2104.09864)."""
+    """Rotary position embedding on pairs of channels, a head's first 32 (arXiv 2104.09864)."""
 
     freqs: Tensor
 
@@ -94,7 +94,8 @@ class TemporalAttention(nn.Module):
         super().__init__()
         if width // heads < ROTATED:
             raise ValueError(
-                f"{heads} heads of {width // heads} channels: temporal attention needs {ROTATED} or more"
+                f"{heads} heads of {width // heads} channels: temporal attention needs {ROTATED} "
+                "or more"
             )
         self.heads = heads
         self.to_q, self.to_k, self.to_v = (nn.Linear(width, width, bias=False) for _ in range(3))
