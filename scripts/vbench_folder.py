@@ -37,8 +37,8 @@ LONGEST_NAME = 255
 """Bytes of a file's name, on all usual file systems."""
 FREE = ("prompt", "seed", "resume", "device", "memory", "frame_batch", "structure.sha256")
 """Settings in which the videos of one evaluation may differ; those of `output` may, too."""
-REMAINS = ".vbench-folder."
-"""How names begin of what a kill may leave behind here."""
+TEMPORARY_PREFIX = ".vbench-folder."
+"""Files of ours that a kill may leave in the folder begin with this."""
 NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
@@ -243,7 +243,7 @@ def stand_in(prompt: str, prompts: Collection[str]) -> str:
 
 def tells_capitals_apart(directory: Path) -> bool:
     """Whether files of a folder may have names that differ in capitals only; not on a Mac."""
-    with tempfile.NamedTemporaryFile(prefix=REMAINS, dir=directory) as file:
+    with tempfile.NamedTemporaryFile(prefix=TEMPORARY_PREFIX, dir=directory) as file:
         path = Path(file.name)
         return not path.with_name(path.name.swapcase()).exists()
 
@@ -263,7 +263,7 @@ def refuse_foreign(directory: Path, prompts: Path, runs: Sequence[Finished]) -> 
     if directory.exists() and not directory.is_dir():
         raise ConfinerError(f"{directory} is not a folder", cure)
     for path in directory.iterdir() if directory.exists() else ():
-        if not is_in(path, runs) and not path.name.startswith(REMAINS):
+        if not is_in(path, runs) and not path.name.startswith(TEMPORARY_PREFIX):
             raise ConfinerError(f"{path} is not a video of these runs", cure)
     if prompts.exists() and not is_made_here(prompts, {run.prompt for run in runs}):
         raise ConfinerError(
@@ -303,8 +303,8 @@ def linked(video: Path, path: Path) -> bool:
         except OSError as error:
             if error.errno not in NO_LINKS:
                 raise
-            # Not beside the name itself: with more letters it might be too long.
-            short = path.with_name(f"{REMAINS.strip('.')}.mp4")
+            # By a name of its own: the video's with more letters might be too long.
+            short = path.with_name(f"{TEMPORARY_PREFIX.strip('.')}.mp4")
             with temporary_beside(short) as temporary:
                 shutil.copyfile(video, temporary)
                 temporary.replace(path)
