@@ -35,7 +35,6 @@ BELOW = {
 OWNERS = {
     "diffusers": {"experts"},
     "transformers": {"experts"},
-    "peft": {"experts"},
     "huggingface_hub": {"weights"},
     "imageio_ffmpeg": {"media"},
     "PIL": {"media"},
