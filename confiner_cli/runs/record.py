@@ -22,7 +22,6 @@ from confiner_cli.runs.lock import NAME as LOCK
 from confiner_cli.runs.lock import in_use
 
 RECORD = "run.json"
-BLOCK = 512
 PROMPTING = ("prompt", "negative_prompt", "prompts", "seed")
 PACKAGES = (
     "confiner",
@@ -133,12 +132,9 @@ class Record:
             with temporary_beside(path) as temporary:
                 temporary.write_bytes(text)
         except OSError:
-            # A full disk has no room for a second file, but the blocks of the first are ours already.
-            if not path.exists() or path.stat().st_blocks * BLOCK < len(text):
+            # A full disk has no room for a second file, but may have for a few bytes more in this one.
+            if not path.exists() or not _rewritten(path, text):
                 raise
-            with path.open("r+b") as file:
-                file.write(text)
-                file.truncate()
 
     def end(self, status: str, **facts: Any) -> None:
         """The last update and event: how the run ended, what is known of it, and the files that are finished."""
@@ -270,6 +266,24 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return "not installed"
+
+
+def _rewritten(path: Path, content: bytes) -> bool:
+    """Write a file in its own place; where there is no room for that, it stays as it is."""
+    size = path.stat().st_size
+    with path.open("r+b", buffering=0) as file:
+        file.seek(size)
+        rest = content[size:]  # first what needs room: nothing is lost where it does not fit
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+        except OSError:
+            file.truncate(size)
+            return False
+        file.seek(0)
+        file.write(content[:size])
+        file.truncate(len(content))
+    return True
 
 
 def _now() -> str:
