@@ -1,10 +1,10 @@
-"""The walls between the package's layers, read from its imports."""
+"""The walls between the rooms of the package, read from its imports: a room is a folder, or a file at the top."""
 
 from __future__ import annotations
 
 import ast
-import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -18,21 +18,31 @@ FILES = {
 }
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
 
-GROUND = {"errors", "settings"}
-METHOD = {
-    "level", "schedule", "walk", "guidance", "noise", "timeline", "structure", "refinement", "initialization",
-    "coherence", "turning", "relay", "blending", "generate",
+FLOORS = (
+    {"__main__", "__init__", "cli", "api", "commands"},
+    {"runs", "costs", "gallery"},
+    {"config"},
+    {"experts", "media"},
+    {"weights", "method"},
+    {"files", "errors", "progress"},
+)
+"""From the top; a room imports from lower floors only, and from these rooms of its own."""
+BESIDE = {
+    ("__main__", "cli"), ("__init__", "api"), ("cli", "commands"), ("runs", "costs"), ("gallery", "runs"),
+    ("files", "errors"), ("progress", "errors"),
 }  # fmt: skip
-EXPERTS = {name for name in FILES if name.startswith("experts.")}
-LAVIE = {
-    f"experts.{name}"
-    for name in ("lavie", "lavie_blocks", "lavie_checkpoint", "temporal_attention")
-}
-DOOR = {"config", "hydra_app", "prompts"} | {name for name in FILES if name.startswith("commands.")}
-GALLERY = {name for name in FILES if name.partition(".")[0] == "gallery"} | {"commands.gallery"}
-COMMAND_LINE = {"__main__", "cli", "hydra_app"} | {
-    name for name in FILES if name.startswith("commands.")
-}
+OWNERS = {
+    "diffusers": {"experts"}, "transformers": {"experts"}, "peft": {"experts"},
+    "imageio_ffmpeg": {"media"}, "huggingface_hub": {"weights"}, "jinja2": {"gallery"},
+    "hydra": {"config"}, "omegaconf": {"config"}, "rich": {"progress", "commands"},
+}  # fmt: skip
+"""Which rooms alone know a foreign package."""
+WITHOUT_TORCH = {"config", "costs", "weights", "gallery", "files", "errors", "progress", "cli"}
+EXCEPT = {"weights.tensors"}
+
+
+def room(name: str) -> str:
+    return name.partition(".")[0]
 
 
 def imported(name: str) -> set[str]:
@@ -45,92 +55,80 @@ def imported(name: str) -> set[str]:
             assert node.level == 0, f"{name} imports relatively"
             # `from package import module` names a module too.
             inner = {f"{node.module}.{alias.name}" for alias in node.names}
-            found |= {node.module} | {
-                one for one in inner if one.removeprefix("confiner_cli.") in FILES
-            }
-    return {module.removeprefix("confiner_cli.") for module in found if module != "confiner_cli"}
+            found |= {node.module} | {one for one in inner if ours(one)}
+    return found
 
 
-def tops(name: str) -> set[str]:
-    """The packages that a file imports from."""
-    return {
-        "confiner_cli" if module in FILES else module.partition(".")[0] for module in imported(name)
-    }
+def ours(module: str) -> str | None:
+    """The file of our package that a module is, if it is one."""
+    inside = module.removeprefix("confiner_cli.")
+    found = {inside, f"{inside}.__init__"} & set(FILES) if inside != module else set()
+    return min(found, default=None)
 
 
-def ours(name: str) -> set[str]:
+def foreign(name: str) -> set[str]:
+    """The packages of others that a file imports from."""
+    return {module.partition(".")[0] for module in imported(name)} - {"confiner_cli"}
+
+
+def used(name: str) -> set[str]:
     """The package's own files that a file imports."""
-    return imported(name) & set(FILES)
+    return {file for module in imported(name) if (file := ours(module))} - {name}
 
 
-def users(*packages: str) -> set[str]:
-    """The files that import any of these packages."""
-    return {name for name in FILES if tops(name) & set(packages)}
+def floor(name: str) -> int:
+    (found,) = (number for number, rooms in enumerate(FLOORS) if room(name) in rooms)
+    return found
 
 
-def lines(names: set[str]) -> int:
-    return sum(len(FILES[name].read_text(encoding="utf-8").splitlines()) for name in names)
+def test_every_file_is_in_a_room():
+    rooms = set().union(*FLOORS)
+    assert {room(name) for name in FILES} - {"embedded"} == rooms
 
 
-@pytest.mark.parametrize("name", sorted(METHOD))
-def test_the_method_knows_torch_and_itself_only(name):
-    assert tops(name) <= {"confiner_cli", "torch"} | sys.stdlib_module_names
-    assert ours(name) <= METHOD | GROUND
+@pytest.mark.parametrize("name", FILES)
+def test_imports_go_down(name):
+    wrong = [
+        file
+        for file in used(name)
+        if room(file) != room(name)
+        and floor(file) <= floor(name)
+        and (room(name), room(file)) not in BESIDE
+    ]
+    assert not wrong, f"{name} imports {', '.join(sorted(wrong))}"
 
 
-@pytest.mark.parametrize("name", sorted(GROUND))
-def test_the_ground_knows_nothing(name):
-    assert tops(name) <= sys.stdlib_module_names
+def test_no_imports_go_in_a_circle():
+    TopologicalSorter({name: used(name) for name in FILES}).prepare()
 
 
-def test_imports_of_the_method_point_one_way():
-    def below(name, seen=()):
-        assert name not in seen, f"a circle: {' -> '.join((*seen, name))}"
-        return {name}.union(*(below(used, (*seen, name)) for used in ours(name)))
-
-    assert below("generate") >= METHOD - {"guidance"}
-    assert below("guidance") == {"guidance", "level", "schedule", "walk"}
+def test_the_method_knows_torch_and_itself_only():
+    known = set().union(*(foreign(name) for name in FILES if room(name) == "method"))
+    assert known - sys.stdlib_module_names == {"torch"}
 
 
-def test_experts_know_the_method_and_nothing_of_the_application():
-    assert EXPERTS
-    for name in EXPERTS:
-        assert ours(name) <= EXPERTS | METHOD | GROUND | {"experts"}, name
+@pytest.mark.parametrize("package", OWNERS)
+def test_a_foreign_package_is_known_where_it_belongs_and_nowhere_else(package):
+    users = {name for name in FILES if package in foreign(name)}
+    assert users
+    assert not {name for name in users if room(name) not in OWNERS[package]}
 
 
-def test_only_experts_know_diffusers_and_transformers():
-    assert users("diffusers", "transformers") <= EXPERTS
-    assert EXPERTS & users("diffusers")
+def test_what_a_plan_needs_knows_no_torch():
+    users = {
+        name for name in FILES if room(name) in WITHOUT_TORCH and "torch" in at_import_time(name)
+    }
+    assert users <= EXCEPT
 
 
-@pytest.mark.parametrize(
-    ("package", "owners"),
-    [
-        ("imageio_ffmpeg", {"video", "footage"}),
-        ("rich", {"progress", "hydra_app"}),
-        ("hydra", DOOR),
-        ("omegaconf", DOOR),
-        ("jinja2", {"gallery.page"}),
-    ],
-)
-def test_a_foreign_package_is_known_where_it_belongs_and_nowhere_else(package, owners):
-    assert users(package) and users(package) <= owners
-
-
-def test_nothing_below_the_command_line_imports_it():
-    for name in set(FILES) - COMMAND_LINE:
-        assert not ours(name) & COMMAND_LINE, name
-
-
-def test_below_the_door_no_file_meets_the_config():
-    """Settings are values: neither `run` nor anything that it uses, however far down, imports the door to Hydra."""
-    reached, waiting = set(), {"run"}
-    while waiting:
-        name = waiting.pop()
-        reached.add(name)
-        waiting |= ours(name) - reached
-    assert {"generate", "experts.loading"} <= reached
-    assert not reached & {"config", "hydra_app"}
+def at_import_time(name: str) -> set[str]:
+    """The packages that are imported as soon as a file is: not in functions, not for the type checker."""
+    found = [node for node in TREES[name].body if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = (
+        [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module]
+        for node in found
+    )
+    return {module.partition(".")[0] for modules in names for module in modules}
 
 
 def test_no_file_asks_which_expert_it_has():
@@ -150,27 +148,3 @@ def test_no_file_asks_which_expert_it_has():
             ):
                 asked = {part.id for part in ast.walk(node.args[1]) if isinstance(part, ast.Name)}
                 assert not asked & kinds, f"{name}, line {node.lineno}"
-
-
-@pytest.mark.parametrize(
-    "arguments", [[], ["--help"], ["generate", "--help"], ["--version"]], ids=" ".join
-)
-def test_help_imports_neither_torch_nor_hydra(arguments):
-    program = (
-        "import sys; from confiner_cli.cli import main; code = main(sys.argv[1:]);"
-        "sys.exit(code or ' '.join({'torch', 'hydra', 'omegaconf', 'diffusers', 'numpy'} & set(sys.modules)) or 0)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "confiner" in done.stdout
-
-
-def test_files_stay_small():
-    assert {name for name in FILES if lines({name}) > 300} == set()
-    assert lines(METHOD) < 1100
-    assert lines(LAVIE) < 600  # a whole network
-    assert lines(EXPERTS) < 2400
-    assert lines(GALLERY) < 600
-    assert lines(set(FILES) - EXPERTS - METHOD - GALLERY) < 4350
