@@ -11,11 +11,7 @@ from confiner_cli.experts import loading
 from confiner_cli.experts import offload as memory
 from confiner_cli.runs import execute as run
 
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def table(err: str) -> list[list[str]]:

@@ -8,6 +8,7 @@ from support.command_line import confiner
 from confiner_cli.config.hydra import compose, settings_of
 from confiner_cli.config.resolve import resolved
 from confiner_cli.costs.estimate import Levels, rows
+from confiner_cli.costs.table import costs
 from confiner_cli.method.pipeline import refined, structures
 from confiner_cli.method.schedule import BETA_SCHEDULES
 from confiner_cli.runs.loading import prepare
@@ -65,11 +66,11 @@ def test_levels_without_tensors_are_the_schedules(role):
         assert abs(plain.matching(exact.level(t)) - t) <= 1
 
 
-def test_the_papers_presets_cost_what_the_published_networks_cost():
+def test_a_preset_costs_its_passes_of_the_networks_that_it_names_at_the_size_of_the_video():
     by_role = {row.role: row.flops for row in rows(settings("experts=lavie_sd", "num_frames=16"))}
-    assert by_role["control"] == pytest.approx(4 * 10651.7e9, rel=0.01)
-    assert by_role["spatial"] == pytest.approx(20 * 7591.4e9, rel=0.01)
-    assert by_role["temporal"] == pytest.approx(10 * 8109.7e9, rel=0.01)
+    passes = {"control": (4, "animatediff"), "spatial": (20, "sd15"), "temporal": (10, "lavie")}
+    for role, (times, network) in passes.items():
+        assert by_role[role] == pytest.approx(times * costs()[network].flops(16, 320, 512))
 
 
 def test_the_command_prints_stages_memory_and_files_and_makes_nothing(tmp_path, monkeypatch):
