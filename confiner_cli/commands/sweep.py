@@ -57,7 +57,7 @@ def sweep(
         )
     _refuse(overrides)
     words = _batched(overrides).for_hydra()
-    with _root(overrides) as root, NetworkCache() as networks:
+    with sweep_root(_chosen_root(overrides)) as root, NetworkCache() as networks:
         place = f"hydra.sweep.dir={quoted(str(root))}"
         try:
             launch([*flags, *words, place], partial(sweep_job, networks), recorded)
@@ -130,12 +130,15 @@ def _write_down_refusal(place: RunFolder, prompt: str, error: ConfinerError) -> 
 
 
 @contextmanager
-def _root(overrides: Overrides) -> Iterator[Path]:
-    """The sweep's folder: `output.dir`, or a new one with the time for a name.
+def sweep_root(chosen: str | None) -> Iterator[Path]:
+    """The sweep's folder: the chosen one, or a new one with the time for a name.
 
     It goes if no job has begun in it.
+
+    Raises:
+        ConfinerError: it is not empty, or another sweep has claimed it.
     """
-    place = RunFolder.of("multirun", _chosen_root(overrides))
+    place = RunFolder.of("multirun", chosen)
     new = [folder for folder in (place.root, *place.root.parents) if not folder.exists()]
     root = place.create()
     claim = root / CLAIM

@@ -14,8 +14,6 @@ from confiner_cli.runs.folder import RECORD
 from confiner_cli.runs.lock import in_use
 from confiner_cli.runs.record import RunRecord
 
-BLOCK = 512
-"""Bytes of the unit that `st_blocks` counts in."""
 ARTEFACTS = (".mp4", ".png", ".safetensors")
 
 
@@ -57,12 +55,9 @@ class Logbook:
             with atomic_write(path) as temporary:
                 temporary.write_bytes(content)
         except OSError:
-            # A full disk has no room for a second file; the blocks of the first are ours already.
-            if not path.exists() or _room_of(path) < len(content):
+            # A full disk has no room for a second file, but may have for some more in this one.
+            if not path.exists() or not _rewritten(path, content):
                 raise
-            with path.open("r+b") as file:
-                file.write(content)
-                file.truncate()
 
     def end(self, status: str, **facts: Any) -> None:
         """The last update and event: how the run ended, and the files that are finished."""
@@ -91,10 +86,22 @@ class Logbook:
         return {path.name: sha256(path) for path in finished}
 
 
-def _room_of(path: Path) -> int:
-    """Bytes that a file may have without another block; some file systems count none for small ones."""
-    status = path.stat()
-    return max(status.st_size, status.st_blocks * BLOCK)
+def _rewritten(path: Path, content: bytes) -> bool:
+    """Write a file in its own place; where there is no room for that, it stays as it is."""
+    size = path.stat().st_size
+    with path.open("r+b", buffering=0) as file:
+        file.seek(size)
+        rest = content[size:]  # first what needs room: nothing is lost where it does not fit
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+        except OSError:
+            file.truncate(size)
+            return False
+        file.seek(0)
+        file.write(content[:size])
+        file.truncate(len(content))
+    return True
 
 
 def now() -> str:

@@ -13,13 +13,9 @@ from confiner_cli.api import load
 from confiner_cli.errors import ConfinerError
 from confiner_cli.media.video import read_video, write_video
 
+pytestmark = pytest.mark.usefixtures("folder")
+
 TEXT = PROMPT.partition("=")[2]
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,8 @@ from support.command_line import SMALLEST, confiner, facts_of, generate
 
 from confiner_cli.media.video import read_video, write_video
 
+pytestmark = pytest.mark.usefixtures("folder")
+
 WORDS = (
     "prompt=a ${red} heart, rising", "negative_prompt=grass", "seed=7", "num_frames=3", "height=32", "fps=5",
     "scheduler.structure.num_inference_steps=1", "scheduler.refinement.num_inference_steps=2",
@@ -20,12 +22,6 @@ WORDS = (
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     return generate(*WORDS, f"output.dir={tmp_path_factory.mktemp('made') / 'run'}").folder
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.mark.parametrize("name", ["", "video.mp4", "structure.mp4"])

@@ -5,16 +5,12 @@ import re
 import pytest
 from support.command_line import PROMPT, SMALLEST, facts_of, generate
 
-from confiner_cli.commands import sweep as hydra_app
+from confiner_cli.commands.sweep import sweep_root
 from confiner_cli.errors import ConfinerError, Terminated
 from confiner_cli.experts.components import Components
 from confiner_cli.runs import execute as run
 
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def table(err: str) -> list[list[str]]:
@@ -118,7 +114,7 @@ def test_of_two_sweeps_into_one_folder_the_second_is_refused_while_the_first_run
         monkeypatch.setattr(run, "write_contact_sheet", write)
         with (
             pytest.raises(ConfinerError, match=r"in use|not empty"),
-            hydra_app._sweep_root(["output.dir=all"]),
+            sweep_root("all"),
         ):
             seen.append("let in")
         seen.append("refused")

@@ -1,15 +1,19 @@
-"""LaVie's UNet is the published one: its keys, its numbers, outside and inside."""
+"""LaVie's UNet computes what the published one does, outside and inside.
 
-import json
+That the full-size one has the published keys and shapes: `test_manifests.py`.
+"""
 
 import pytest
 import torch
 from support.lavie_reference import (
     ABOUT,
     CASES,
-    DATA,
     TOLERANCE,
+    TOLERANCE_OF_ANGLES,
+    distance,
     error,
+    exact_inputs,
+    exact_unet,
     inputs,
     small_unet,
     tensors,
@@ -19,30 +23,20 @@ from confiner_cli.experts.networks.lavie import LaVieUNet
 from confiner_cli.experts.networks.temporal_attention import Rotary, relative_buckets
 
 BLOCK = "down_blocks.0.attentions.0.transformer_blocks.0"
-SD15 = {
-    "_class_name": "UNet2DConditionModel", "_diffusers_version": "0.6.0", "act_fn": "silu", "attention_head_dim": 8,
-    "block_out_channels": [320, 640, 1280, 1280], "center_input_sample": False, "cross_attention_dim": 768,
-    "down_block_types": ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"], "downsample_padding": 1,
-    "flip_sin_to_cos": True, "freq_shift": 0, "in_channels": 4, "layers_per_block": 2, "mid_block_scale_factor": 1,
-    "norm_eps": 1e-05,
-    "norm_num_groups": 32, "out_channels": 4, "sample_size": 64,
-    "up_block_types": ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3,
-}  # fmt: skip
-
-
-def test_the_full_model_has_the_checkpoints_keys_and_shapes():
-    with torch.device("meta"):
-        unet = LaVieUNet(**SD15)
-    wanted = json.loads((DATA / "lavie_base_manifest.json").read_text(encoding="utf-8"))
-    found = {key: list(value.shape) for key, value in unet.state_dict().items()}
-    assert found == {key: entry["shape"] for key, entry in wanted.items()}
-    frequencies = 16  # the published model counts its one shared table as a parameter
-    assert sum(parameter.numel() for parameter in unet.parameters()) + frequencies == 909_124_116
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_every_reference_case_is_reproduced(name):
     assert error(name) < TOLERANCE
+
+
+def test_the_bound_is_more_than_the_rounding_of_the_reference_and_of_this_machine():
+    """By a float64 run of the case with the most rounding: where a machine is to blame, this tells."""
+    with torch.no_grad():
+        exact = exact_unet("case5")(*exact_inputs("case5")).sample
+        ours = small_unet("case5")(*inputs("case5")).sample
+    of_the_reference = distance(tensors()["case5.output"], exact)
+    assert of_the_reference + distance(ours, exact) < TOLERANCE
 
 
 INSIDE = {
@@ -64,8 +58,8 @@ INSIDE = {
     "case2.up_blocks.2": "up_blocks.2.upsamplers.0", "case2.up_blocks.3": "up_blocks.3.attentions.2",
     "case2.conv_norm_out": "conv_norm_out",
 }  # fmt: skip
-ROUNDING = 1.5e-6
 ENTERING = {"case2.tb0.input": BLOCK}
+ANGLES = ("case2.time_proj", "case2.time_embedding")
 
 
 def test_what_happens_inside_is_the_references_too():
@@ -80,14 +74,12 @@ def test_what_happens_inside_is_the_references_too():
         unet(*inputs("case2"))
     frames = inputs("case2")[0].shape[2]
     for name, value in seen.items():
-        if (
-            wanted[name].ndim == 5
-        ):  # (batch, channel, frame, height, width) there, frames as a batch here
+        if wanted[name].ndim == 5:
+            # (batch, channel, frame, height, width) there, frames as a batch here
             value = value.unflatten(0, (-1, frames)).transpose(1, 2)
         assert value.shape == wanted[name].shape, name
-        # Some are as large as 50, where the reference's own float32 is no nearer to a float64 computation.
-        tolerance = max(TOLERANCE, ROUNDING * float(wanted[name].abs().max()))
-        assert float((value - wanted[name]).abs().max()) < tolerance, name
+        bound = TOLERANCE_OF_ANGLES if name in ANGLES else TOLERANCE
+        assert distance(value, wanted[name]) < bound, name
     assert len(seen) == len(INSIDE) + len(ENTERING)
 
 
@@ -102,7 +94,7 @@ def test_rotation_turns_adjacent_pairs_of_the_first_32_channels():
     rotary = Rotary()
     assert torch.allclose(rotary.freqs, aux["aux.rotary.freqs"], rtol=1e-6, atol=0)
     turned = rotary(aux["aux.rotary.input"])
-    assert float((turned - aux["aux.rotary.output"]).abs().max()) < 1e-6
+    assert distance(turned, aux["aux.rotary.output"]) < TOLERANCE
     assert torch.equal(turned[..., 32:], aux["aux.rotary.input"][..., 32:])
 
 
@@ -124,10 +116,7 @@ def test_half_precision_stays_finite_and_near_and_the_angles_stay_exact(dtype):
         output = unet(sample.to(dtype), t, text.to(dtype)).sample
     assert output.dtype == dtype and torch.isfinite(output).all()
     wanted = tensors()["case0.output"]
-    assert (
-        float((output.float() - wanted).std() / wanted.std())
-        < {torch.bfloat16: 0.05, torch.float16: 0.01}[dtype]
-    )
+    assert distance(output, wanted) < {torch.bfloat16: 0.05, torch.float16: 0.01}[dtype]
     tables = [value for key, value in unet.state_dict().items() if key.endswith("rotary_emb.freqs")]
     assert len(tables) == 16 and all(table.dtype == torch.float32 for table in tables)
     assert all(

@@ -225,9 +225,16 @@ MUTATIONS = {
 }
 
 
+NOTICED = 5 * TOLERANCE
+"""A broken fact must be well beyond what rounding, which is no more than the tolerance, could hide."""
+
+
 def errors(monkeypatch, mutate):
-    """By case, how far off the mutated model is; infinitely where it does not even run."""
-    for name in CASES:
+    """By case, how far off the mutated model is; infinitely where it does not even run.
+
+    The last case comes first: it is quick, and its small activations show most of what is wrong.
+    """
+    for name in reversed(CASES):
         unet = small_unet(name)
         with monkeypatch.context() as patches:
             mutate(patches, unet)
@@ -239,7 +246,7 @@ def errors(monkeypatch, mutate):
 
 @pytest.mark.parametrize("mutate", MUTATIONS.values(), ids=MUTATIONS)
 def test_a_broken_fact_is_noticed(monkeypatch, mutate):
-    assert any(value > 2 * TOLERANCE for _, value in errors(monkeypatch, mutate))
+    assert any(value > NOTICED for _, value in errors(monkeypatch, mutate))
 
 
 def test_the_harness_itself_breaks_nothing(monkeypatch):
@@ -251,5 +258,5 @@ if __name__ == "__main__":  # the table: which case notices what, and how far of
     for title, mutate in MUTATIONS.items():
         with pytest.MonkeyPatch.context() as patches:
             found = dict(errors(patches, mutate))
-        noticed = [name for name, value in found.items() if value > 2 * TOLERANCE]
+        noticed = [name for name, value in found.items() if value > NOTICED]
         print(f"| {title} | {', '.join(noticed) or 'none'} | {max(found.values()):.1e} |")

@@ -195,23 +195,23 @@ def test_a_kill_while_writing_leaves_no_file_under_the_name(tmp_path):
 
 
 def limited(folder):
-    """Files of 20 kB at most."""
+    """No file may have a byte in it."""
     return subprocess.run(
-        ["bash", "-c", 'ulimit -f 20; exec "$@"', "-", sys.executable, "-c", WRITER, "60"],
+        ["bash", "-c", 'ulimit -f 0; exec "$@"', "-", sys.executable, "-c", WRITER, "10"],
         cwd=folder, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
 
 def full(folder):
-    """A file system of 40 kB."""
+    """A file system of one page, for frames of noise, which hundreds of pages would not hold."""
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=40k", "none", str(folder)], check=False
+        ["mount", "-t", "tmpfs", "-o", "size=4k", "none", str(folder)], check=False
     )
     if mounted.returncode != 0:
         pytest.skip("mounting a tmpfs needs a privilege")
     try:
         result = subprocess.run(
-            [sys.executable, "-c", WRITER, "60"],
+            [sys.executable, "-c", WRITER, "200"],
             cwd=folder,
             capture_output=True,
             text=True,

@@ -1,48 +1,65 @@
 """A full disk stops a run with two lines and leaves nothing half written; with room again it goes on to the same."""
 
+import json
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict, replace
 
 import pytest
 from support.command_line import confiner, ended, facts_of, generate
-from support.killing import SHORT, Moment, assert_clean, events_of, made, started_to_die
-
-COMMAND = (sys.executable, "-m", "confiner_cli")
-FOUR_STEPS = tuple(
-    word.replace("structure.num_inference_steps=2", "structure.num_inference_steps=4")
-    for word in SHORT
+from support.killing import (
+    SHORT,
+    Moment,
+    assert_clean,
+    environment,
+    events_of,
+    made,
+    started_to_die,
 )
+
 POPEN = "subprocess:Popen"
+SAVE = "confiner_cli.runs.partial:save_file"
+A_PART = "a part of the video"
+MOMENTS = {
+    A_PART: Moment(POPEN, 1, ".video-000001."),
+    "a window's latents": Moment(SAVE, 1, "window-000001"),
+    "the joined video": Moment(POPEN, 1, ".video."),
+    "a part of the structure": Moment(POPEN, 1, ".structure-000000."),
+    "a structure's latents": Moment(SAVE, 1, "structure-000001"),
+    "the joined structure": Moment(POPEN, 1, ".structure."),
+}
+"""What there is no room for."""
 ON_A_DISK = """
-mount -t tmpfs -o size=$1k none disk || exit 77
-shift
+mount -t tmpfs -o size=16m none disk || exit 77
 "$@" output.dir=disk/run
 code=$?
 cp -r disk/run full
-mount -o remount,size=16m disk && "$1" "$2" "$3" resume disk/run >&2
+rm disk/filler
+"$1" -m confiner_cli resume disk/run >&2
 cp -r disk/run run
 exit $code
 """
 
 
+def quick(*names):
+    """All moments, those that are not named here as slow tests."""
+    return [
+        pytest.param(name, marks=[] if name in names else [pytest.mark.slow]) for name in MOMENTS
+    ]
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The same runs with room enough, by their words."""
-    folders = {
-        words: generate(*words, f"output.dir={tmp_path_factory.mktemp('whole') / 'run'}").folder
-        for words in (SHORT, FOUR_STEPS)
-    }
-    return {words: made(folder) for words, folder in folders.items()}
+    """The same run with room enough."""
+    return made(generate(*SHORT, f"output.dir={tmp_path_factory.mktemp('whole') / 'run'}").folder)
 
 
-def assert_told(code, out, err):
+def assert_told(code, err):
     """It ends as what the user can cure, in two lines and the way to go on."""
-    assert (code, out) == (2, ""), err
-    going_on, error, hint = err.splitlines()[-3:]
-    assert "to go on afterwards: confiner resume " in going_on
-    assert error.startswith("error: no room") and hint.startswith("hint: ") and "disk" in hint
-    assert "Traceback" not in err
+    assert code == 2, err
+    assert err.count("error: no room") == 1 and "Traceback" not in err
+    assert "to go on afterwards: confiner resume " in err
 
 
 def assert_failed_and_clean(run):
@@ -52,47 +69,21 @@ def assert_failed_and_clean(run):
     assert not (run / "video.mp4").exists()
 
 
-def assert_goes_on(run, reference):
+@pytest.mark.parametrize("name", quick("a window's latents", "the joined video"))
+def test_without_room_for_a_file_a_run_fails_in_order_and_goes_on(tmp_path, whole, name):
+    full = replace(MOMENTS[name], when="full")
+    ending = ended(started_to_die(full, "generate", *SHORT, "output.dir=run", folder=tmp_path))
+    assert_told(ending.code, ending.err)
+    assert ending.out == ""
+    error, hint = ending.err.splitlines()[-2:]
+    assert error.startswith("error: no room") and hint.startswith("hint: ") and "disk" in hint
+    run = tmp_path / "run"
+    assert_failed_and_clean(run)
+    assert (run / "parts" / "video-000003.mp4").exists() == (name == "the joined video")
     assert confiner("resume", str(run)).code == 0
-    assert made(run).files == reference.files
+    assert made(run).files == whole.files
     assert "error" not in facts_of(run) and "hint" not in facts_of(run)
     assert_clean(run)
-
-
-@pytest.mark.parametrize(
-    ("kilobytes", "words", "stage"),
-    [(6, FOUR_STEPS, "latents"), (7, SHORT, "joined")],
-    ids=["latents", "join"],
-)
-def test_without_room_for_a_file_of_its_own_a_run_fails_in_order(
-    tmp_path, whole, kilobytes, words, stage
-):
-    limited = (
-        "bash",
-        "-c",
-        f'ulimit -f {kilobytes}; exec "$@"',
-        "-",
-        *COMMAND,
-        "generate",
-        *words,
-        "output.dir=run",
-    )
-    result = subprocess.run(limited, cwd=tmp_path, capture_output=True, text=True, check=False)
-    run = tmp_path / "run"
-    assert_told(result.returncode, result.stdout, result.stderr)
-    assert_failed_and_clean(run)
-    assert (run / "parts" / "video-000003.mp4").exists() == (stage == "joined")
-    assert_goes_on(run, whole[words])
-
-
-@pytest.mark.parametrize("among", [".video-000001.", ".structure-000000.", ".structure."])
-def test_without_room_for_what_ffmpeg_writes_a_run_fails_in_order(tmp_path, whole, among):
-    full = Moment(POPEN, 1, among, "full")
-    process = started_to_die(full, "generate", *SHORT, "output.dir=run", folder=tmp_path)
-    ending = ended(process)
-    assert_told(ending.code, ending.out, ending.err)
-    assert_failed_and_clean(tmp_path / "run")
-    assert_goes_on(tmp_path / "run", whole[SHORT])
 
 
 def mounts():
@@ -104,34 +95,19 @@ def mounts():
 
 
 @pytest.mark.skipif(not mounts(), reason="no disk may be mounted here")
-@pytest.mark.parametrize(
-    "kilobytes",
-    [pytest.param(size, marks=[pytest.mark.slow] * (size != 96)) for size in (48, 64, 80, 96, 200)],
-)
-def test_on_a_disk_that_is_full_a_run_fails_in_order(tmp_path, whole, kilobytes):
+@pytest.mark.parametrize("name", quick(A_PART))
+def test_on_a_disk_that_is_full_for_all_files_a_run_fails_in_order_and_goes_on(
+    tmp_path, whole, name
+):
     (tmp_path / "disk").mkdir()
-    command = (
-        "unshare",
-        "-rm",
-        "bash",
-        "-c",
-        ON_A_DISK,
-        "-",
-        str(kilobytes),
-        *COMMAND,
-        "generate",
-        *SHORT,
-    )
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert result.returncode == 2, result.stderr
-    assert result.stderr.count("error: no room") == 1 and "Traceback" not in result.stderr
-    facts = facts_of(tmp_path / "full")
-    assert facts["status"] == "failed"
-    assert not [
-        path
-        for path in (tmp_path / "full").rglob("*")
-        if "writing" in path.name or path.name == ".lock"
-    ]
-    assert made(tmp_path / "run").files == whole[SHORT].files
+    filling = replace(MOMENTS[name], when="fill", file="disk/filler")
+    command = [sys.executable, "-m", "support.killing", json.dumps(asdict(filling)), "generate"]
+    result = subprocess.run(
+        ["unshare", "-rm", "bash", "-c", ON_A_DISK, "-", *command, *SHORT],
+        cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert_told(result.returncode, result.stderr)
+    assert_failed_and_clean(tmp_path / "full")
+    assert made(tmp_path / "run").files == whole.files
     assert all(event["event"] for event in events_of(tmp_path / "run"))
     assert_clean(tmp_path / "run")

@@ -24,29 +24,24 @@ QUICK = {
     ),
     "with half of a window's latents": Moment(SAVE, 1, "window-000001", "half"),
     "while ffmpeg reads a part's frames": Moment(
-        "confiner_cli.runs.render:encode_chunk", 1, "video-000002", "frames"
+        "confiner_cli.runs.open_run:encode_chunk", 1, "video-000002", "frames"
     ),
     "before video.mp4 has its name": Moment("pathlib:Path.replace", 1, " video.mp4"),
 }
 OTHERS = {
-    "before there is a record": Moment("confiner_cli.runs.execute:_record"),
+    "before there is a record": Moment("confiner_cli.runs.execute:open_run"),
     "with an empty record": Moment("pathlib:Path.open", 1, "run.", "after"),
     "inside a network's call of a structure": Moment(NETWORK, 3, "control"),
     "with half of a structure's latents": Moment(SAVE, 1, "structure-000001", "half"),
-    "with half of a structure's noises": Moment(SAVE, 1, "noises-000001", "half"),
-    "between a structure's noises and its line in the journal": Moment(ADD, 1, "noises-000001"),
     "with half of a structure's line in the journal": Moment(
-        ADD, 1, "noises-000001", "half", "journal.jsonl"
-    ),
-    "before the older noises are removed": Moment(
-        "pathlib:Path.unlink", 1, "noises-000000.safetensors"
+        ADD, 1, "structure-000001.safetensors", "half", "journal.jsonl"
     ),
     "between a window's latents and its line in the journal": Moment(ADD, 1, "window-000002"),
     "with half of a window's line in the journal": Moment(
         ADD, 1, "window-000002", "half", "journal.jsonl"
     ),
     "between a window's latents and its part": Moment(
-        "confiner_cli.runs.partial:Checkpoints.tidy", 2
+        "confiner_cli.runs.perform:Performer._chunk", 2
     ),
     "before latents that nobody needs are removed": Moment(
         "pathlib:Path.unlink", 1, "structure-000000.safetensors"
@@ -60,18 +55,18 @@ OTHERS = {
     ),
     "after the line of a part": Moment(ADD, 1, "video-000001.mp4", "after"),
     "before structure.mp4 is joined": Moment(
-        "confiner_cli.runs.render:join_chunks", 1, "structure.mp4"
+        "confiner_cli.runs.open_run:join_chunks", 1, "structure.mp4"
     ),
     "after structure.mp4 has its name": Moment(
         "pathlib:Path.replace", 1, " structure.mp4", "after"
     ),
-    "before video.mp4 is joined": Moment("confiner_cli.runs.render:join_chunks", 1, "video.mp4"),
+    "before video.mp4 is joined": Moment("confiner_cli.runs.open_run:join_chunks", 1, "video.mp4"),
     "after video.mp4 is joined": Moment("confiner_cli.media.video:verify", 1, ".video."),
     "after video.mp4 has its name": Moment("pathlib:Path.replace", 1, " video.mp4", "after"),
     "before the contact sheet": Moment("confiner_cli.runs.execute:write_contact_sheet"),
-    "before the record says done": Moment("confiner_cli.runs.record:Record.end", 1, "done"),
+    "before the record says done": Moment("confiner_cli.runs.logbook:Logbook.end", 1, "done"),
     "between done and the removal of the parts": Moment(
-        "confiner_cli.runs.partial:Checkpoints.remove"
+        "confiner_cli.runs.partial:remove"
     ),
     "while the parts are removed": Moment("os:rmdir", 1, "parts"),
 }

@@ -7,11 +7,13 @@ import hashlib
 import importlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import reduce, wraps
 from itertools import count
@@ -39,8 +41,9 @@ class Moment:
         number: which call, from 1.
         among: only calls count that are given something with this in its name.
         when: `before` it; `after` it; `half`, when half of what it adds to a file is there; `frames`, when it has read
-            two frames of the stream that it is given. `wait` waits there for somebody else to end the process; `full`
-            lets the process that the call starts write no file above a kilobyte, and goes on.
+            two frames of the stream that it is given. `wait` waits there for somebody else to end the process. Two
+            go on: `full` lets no file grow in the call, nor in the process that it starts; `fill` first leaves no room
+            on the disk that `file` is on, by writing that file.
         file: which file is half written: this one, beside the path that the function is given, or, empty, that path.
     """
 
@@ -102,11 +105,16 @@ def stages_of(folder: Path) -> Counter[tuple[str, int]]:
 def started_to_die(moment: Moment, *arguments: str, folder: Path) -> subprocess.Popen[str]:
     """Start the command in `folder`; it kills itself at the moment."""
     command = [sys.executable, "-m", "support.killing", json.dumps(asdict(moment)), *arguments]
-    path = os.pathsep.join(filter(None, (str(TESTS), os.environ.get("PYTHONPATH"))))
     return subprocess.Popen(
         command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": path},
+        env=environment(),
     )  # fmt: skip
+
+
+def environment() -> dict[str, str]:
+    """In which `python -m support.killing` is found."""
+    path = os.pathsep.join(filter(None, (str(TESTS), os.environ.get("PYTHONPATH"))))
+    return os.environ | {"PYTHONPATH": path}
 
 
 def killed_at(moment: Moment, *arguments: str, folder: Path) -> None:
@@ -220,10 +228,10 @@ def arm(moment: Moment) -> None:
         if moment.among not in " ".join(_names(arguments)) or next(calls) != moment.number:
             return original(*arguments, **options)
         if moment.when == "full":
-            command, *others = arguments
-            return original(
-                ["bash", "-c", 'ulimit -f 1; exec "$@"', "-", *command], *others, **options
-            )
+            return _without_room(original, *arguments, **options)
+        if moment.when == "fill":
+            _fill(Path(moment.file))
+            return original(*arguments, **options)
         if moment.when == "half":
             _half(moment, original, *arguments)
         elif moment.when == "frames":
@@ -244,6 +252,26 @@ def _half(moment, original, *arguments):
     before = path.stat().st_size if path.exists() else 0
     original(*arguments)
     os.truncate(path, (before + path.stat().st_size) // 2)
+
+
+def _without_room(original, *arguments, **options):
+    """Not a byte can be written: no size of any file decides what happens."""
+    if original is subprocess.Popen:
+        command, *others = arguments
+        limited = ["bash", "-c", 'ulimit -f 0; exec "$@"', "-", *command]
+        return original(limited, *others, **options)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        return original(*arguments, **options)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def _fill(path):
+    with suppress(OSError), path.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(2**16))
 
 
 def _two(frames):
