@@ -65,9 +65,7 @@ OTHERS = {
     "after video.mp4 has its name": Moment("pathlib:Path.replace", 1, " video.mp4", "after"),
     "before the contact sheet": Moment("confiner_cli.runs.execute:write_contact_sheet"),
     "before the record says done": Moment("confiner_cli.runs.logbook:Logbook.end", 1, "done"),
-    "between done and the removal of the parts": Moment(
-        "confiner_cli.runs.partial:remove"
-    ),
+    "between done and the removal of the parts": Moment("confiner_cli.runs.partial:remove"),
     "while the parts are removed": Moment("os:rmdir", 1, "parts"),
 }
 

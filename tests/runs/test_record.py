@@ -19,8 +19,8 @@ from confiner_cli.config.hydra import settings_with
 from confiner_cli.errors import ConfinerError
 from confiner_cli.media.video import read_video
 from confiner_cli.runs import logbook
-from confiner_cli.runs.lock import locked
 from confiner_cli.runs.folder import RunFolder
+from confiner_cli.runs.lock import locked
 from confiner_cli.runs.logbook import Logbook
 from confiner_cli.runs.provenance import begun, differences, plain
 

@@ -11,7 +11,6 @@ from unittest import mock
 
 import pytest
 import torch
-from confiner_cli.runs.loading import prepare
 from safetensors.torch import load_file
 from support import killing
 from support.command_line import PROMPT, SMALLEST, confiner, ended, facts_of, generate, started
@@ -200,7 +199,7 @@ def test_a_run_in_use_is_refused(copied, command):
 
 
 def test_a_second_process_is_refused_while_one_runs_and_its_lock_dies_with_it(tmp_path, whole):
-    waiting = Moment("confiner_cli.runs.render:write_video", 1, "structure-000001.mp4", "wait")
+    waiting = Moment("confiner_cli.runs.open_run:encode_chunk", 1, "structure-000001.mp4", "wait")
     folder = tmp_path / "run"
     with started_to_die(waiting, "generate", *SHORT, "output.dir=run", folder=tmp_path) as process:
         killing.wait_for(folder, "structure", 1)
@@ -252,7 +251,7 @@ def test_a_signal_says_how_to_go_on_and_what_is_finished_is_not_made_again(
 
 def test_a_second_interrupt_leaves_at_once_and_the_run_goes_on_all_the_same(tmp_path, whole):
     folder = tmp_path / "run"
-    waiting = Moment("confiner_cli.runs.render:write_video", 1, "video-000000.mp4", "wait")
+    waiting = Moment("confiner_cli.runs.open_run:encode_chunk", 1, "video-000000.mp4", "wait")
     process = started_to_die(waiting, "generate", *SHORT, "output.dir=run", folder=tmp_path)
     killing.wait_for(folder, "refinement", 1)
     process.send_signal(signal.SIGINT)
