@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from torch import Tensor
+from torch import Tensor, nn
 
 from confiner_cli.errors import FailedError
 from confiner_cli.experts.components import Components
@@ -51,8 +51,10 @@ class Coder:
         coded = direction(vae, part.to(vae.device, vae.dtype)).float().cpu()
         if not torch.isfinite(coded).all() and vae.dtype != torch.float32:
             narrow = vae.dtype  # in which it overflows
-            coded = direction(vae.to(torch.float32), part.to(vae.device)).float().cpu()
-            vae.to(narrow)
+            # torch's own `to`: diffusers' warns of every change of precision.
+            nn.Module.to(vae, torch.float32)
+            coded = direction(vae, part.to(vae.device)).float().cpu()
+            nn.Module.to(vae, narrow)
         return coded if torch.isfinite(coded).all() else None
 
 
