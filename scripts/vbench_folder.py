@@ -27,12 +27,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from confiner_cli.config.flatten import flatten
 from confiner_cli.config.prompts import slug
 from confiner_cli.errors import ConfinerError, named_error
 from confiner_cli.files import atomic_write, sha256, temporary_beside
-from confiner_cli.runs.record import RECORD, read_run
+from confiner_cli.runs.folder import RECORD, VIDEO
+from confiner_cli.runs.record import read_run
 
-VIDEO = "video.mp4"
 LONGEST_NAME = 255
 """Bytes of a file's name, on all usual file systems."""
 FREE = ("prompt", "seed", "resume", "device", "memory", "frame_batch", "structure.sha256")
@@ -143,20 +144,19 @@ def records(root: Path) -> list[Path]:
 
 def opened(folder: Path) -> Finished:
     """A run to evaluate. Raises LeftOutError or ConfinerError where it is none."""
-    known = read_run(folder)
-    if known.get("status") != "done":
-        raise LeftOutError(f"its status is {known.get('status')}, not done")
-    expected = {"prompt": str, "seed": int, "config": dict, "files": dict}
-    if not all(isinstance(known.get(key), kind) for key, kind in expected.items()):
-        raise LeftOutError(f"its {RECORD} does not say {', '.join(expected)}")
-    if known["config"].get("prompts"):
+    record = read_run(folder)
+    if record.status != "done":
+        raise LeftOutError(f"its status is {record.status or 'unknown'}, not done")
+    if not isinstance(record.seed, int) or not (record.prompt and record.config and record.files):
+        raise LeftOutError(f"its {RECORD} does not say prompt, seed, config, files")
+    if record.prompts or record.config.get("prompts"):
         raise LeftOutError("its prompt changes on the way, and to VBench a video has one")
     if not (folder / VIDEO).is_file():
         raise LeftOutError(f"its {VIDEO} is gone")
     digest = sha256(folder / VIDEO)
-    if digest != known["files"].get(VIDEO):
+    if digest != record.files.get(VIDEO):
         raise LeftOutError(f"its {VIDEO} is not the one that it made")
-    return Finished(known["prompt"], known["seed"], known["config"], folder, digest)
+    return Finished(record.prompt, record.seed, record.config, folder, digest)
 
 
 def one_setting(runs: Sequence[Finished]) -> None:
@@ -184,7 +184,7 @@ def one_setting(runs: Sequence[Finished]) -> None:
 
 def settings(run: Finished) -> dict[str, Any]:
     """What all videos of an evaluation must share, by dotted key."""
-    flat = dict(leaves(run.config))
+    flat = flatten(run.config)
     # Each prompt may have a video of its own to refine, if all have one.
     flat["structure.video"] = flat.get("structure.video") is not None
     return {
@@ -192,15 +192,6 @@ def settings(run: Finished) -> dict[str, Any]:
         for key, value in flat.items()
         if key not in FREE and not key.startswith("output.")
     }
-
-
-def leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """A tree's values, by dotted key."""
-    for key, value in node.items():
-        if isinstance(value, dict) and value:
-            yield from leaves(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
 
 
 def names(runs: Sequence[Finished], same: Callable[[str], str] = str) -> dict[str, Finished]:
