@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
 
 
 def write(path: Path) -> None:
-    """Write the figure as an SVG that appears whole or not at all; the same figure, the same bytes."""
+    """Write the figure as an SVG: whole or not at all, the same figure as the same bytes."""
     job = resolve(settings_with(OVERRIDES))
     draft, refinement = draft_stops(job), refinement_stops(job)
     drawn = figure(TIMELINE, draft, refinement)
