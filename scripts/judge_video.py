@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from confiner_cli.media import ffmpeg
+from evaluation.clips import clip_of
 from evaluation.judge import judge
 from evaluation.run import qualities
 from world.render import SIZE
@@ -59,7 +60,7 @@ def frames(path: Path) -> Tensor:
         raise ValueError(str(error)) from error
     if len(pixels) < 2:
         raise ValueError("it has fewer than two frames")
-    return torch.stack(pixels).permute(0, 3, 1, 2).float() / 255
+    return clip_of(torch.stack(pixels))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.utils import logging
 from torch import Tensor
 
+from evaluation.clips import levels
+
 VAE = Path(__file__).resolve().parents[2] / "confiner_cli" / "embedded" / "shared" / "vae"
 
 
@@ -30,8 +32,3 @@ def reconstructor(folder: Path = VAE) -> Callable[[Tensor], Tensor]:
         return levels(decoded / 2 + 0.5)[index]
 
     return through
-
-
-def levels(clip: Tensor) -> Tensor:
-    """Rounded to the 256 levels that a video has."""
-    return (clip.clamp(0, 1) * 255).round() / 255

@@ -8,10 +8,10 @@ from pathlib import Path
 from confiner_cli.files import atomic_write
 from evaluation.prompts import Prompt
 from evaluation.report import report
-from evaluation.run import Maker
 from evaluation.sample import Samples
 from evaluation.sections import HELD_OUT_SECTIONS, SECTIONS
 from evaluation.summary import LEGEND, summary
+from evaluation.tasks import Maker
 
 
 def write_pages(folder: Path, samples: Samples, held_out: Samples, circumstances: str) -> None:

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import torch
 from PIL import Image
 from torch import Tensor
 
 from confiner_cli.files import atomic_write
 from confiner_cli.media.contact_sheet import columns, write_contact_sheet
+from evaluation.clips import frames_of
 from evaluation.prompts import Prompt
-from evaluation.run import Maker, seed_of
+from evaluation.tasks import Maker, seed_of
 
 SHOWN = (
     "renders", "control_4", "spatial_100", "temporal_100", "spatial_only", "temporal_only", "naive",
@@ -37,12 +37,8 @@ def write_rows(path: Path, makers: Mapping[str, Callable[[], Maker]], prompt: Pr
 
 def change(clip: Tensor) -> Tensor:
     """The mean change of every pixel, amplified: of `(frame, 3, size, size)`, `(size, size, 3)`."""
-    return _levels(AMPLIFIED * clip.diff(dim=0).abs().mean(dim=0))
+    return frames_of(AMPLIFIED * clip.diff(dim=0).abs().mean(dim=0, keepdim=True))[0]
 
 
-def _frames(clip: Tensor) -> list[Tensor]:
-    return [_levels(clip[number]) for number in columns(len(clip))[:-1]]
-
-
-def _levels(picture: Tensor) -> Tensor:
-    return (255 * picture.clamp(0, 1)).round().to(torch.uint8).permute(1, 2, 0).contiguous()
+def _frames(clip: Tensor) -> Tensor:
+    return frames_of(clip[columns(len(clip))[:-1]])

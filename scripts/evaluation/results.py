@@ -15,12 +15,15 @@ from evaluation.lines import Key, Lines
 
 ROLES = ("control", "spatial", "temporal")
 KEY = ("row", "prompt", "seed", "made_with")
+COSTS = (
+    *(f"evaluations_{role}" for role in ROLES),
+    *(f"passes_{role}" for role in ROLES),
+)
 COLUMNS = (
     "row", "prompt", "seed", "shape", "colour", "background", "motion", "all", "flicker", "jitter",
-    "contrast", "sharpness", *(f"evaluations_{role}" for role in ROLES),
-    *(f"passes_{role}" for role in ROLES), "seconds", "shape_frames", "colour_frames",
-    "background_frames", "travel_x", "travel_y", "amplitude", "subject_consistency", "colour_shift",
-    "held_out", "made_with",
+    "contrast", "sharpness", *COSTS, "seconds", "shape_frames", "colour_frames", "background_frames",
+    "travel_x", "travel_y", "amplitude", "subject_consistency", "colour_shift", "held_out",
+    "made_with",
 )  # fmt: skip
 
 

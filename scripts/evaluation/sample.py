@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from confiner_cli.costs.table import costs
-from evaluation.floor import levels
+from evaluation.clips import levels
 from evaluation.judge import judge
 from evaluation.prompts import Prompt
 from evaluation.results import COLUMNS, KEY, ROLES, Results
-from evaluation.run import Task
 from evaluation.statistics import Frechet, Moments, draws
+from evaluation.tasks import Task
 from world.render import FRAMES, SIZE, render
 from world.scene import placed
 

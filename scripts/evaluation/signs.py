@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from evaluation.prompts import Prompt
 from evaluation.results import Results
-from evaluation.run import Task, seed_of
 from evaluation.summary import table
+from evaluation.tasks import Task, seed_of
 from world.captions import canonical
 from world.render import TRAVEL
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from time import monotonic
-from typing import Any
 
 from torch import Tensor
 
 from evaluation.lines import Lines
 from evaluation.prompts import Prompt
-from evaluation.results import KEY, ROLES
-from evaluation.run import Task, seed_of
+from evaluation.results import COSTS
+from evaluation.tasks import Task, make_missing, tasks
 from long.makers import Source
 from long.metrics import (
     drift,
@@ -35,55 +32,43 @@ FEATURE_FLOOR = 0.4
 """What the judge's features change by between frames of a generated video that stands still."""
 SPACES = ("pixels", "features")
 
+CHANGES = ("change", "structure_seam", "seam_near", "window_seam", "window_seam_largest")
 METRICS = (
-    *(f"{name}_{space}" for space in SPACES
-      for name in ("change", "structure_seam", "seam_near", "window_seam", "window_seam_largest")),
+    *(f"{name}_{space}" for space in SPACES for name in CHANGES),
     "shape_frames", "colour_frames", "background_frames", "looks_frames", "subject_consistency",
     "motion_segments", "drift_brightness", "drift_contrast", "drift_sharpness", "drift_hue",
     "repetition", "repetition_mean", "movement", "resizing",
 )  # fmt: skip
-COSTS = (
-    "seconds_per_frame", "passes_per_segment",
-    *(f"{kind}_{role}" for kind in ("evaluations", "passes") for role in ROLES),
-)  # fmt: skip
-COLUMNS = ("row", "made_with", "prompt", "seed", "motion", *METRICS, *COSTS)
+RATES = ("seconds_per_frame", "passes_per_segment")
+COLUMNS = ("row", "made_with", "prompt", "seed", "motion", *METRICS, *RATES, *COSTS)
 
 
-def tasks(rows: Iterable[tuple[str, str]], prompts: Sequence[Prompt], seeds: int) -> list[Task]:
+def row_by_row(rows: Mapping[str, str], prompts: Sequence[Prompt], seeds: int) -> list[Task]:
     """All that is to be made, row by row; rows are names with `makers.made_with`."""
-    return [
-        Task(row, made_with, prompt, seed_of(prompt, repetition))
-        for row, made_with in rows
-        for repetition in range(seeds)
-        for prompt in prompts
-    ]
+    return [task for row in rows for task in tasks({row: rows[row]}, prompts, seeds)]
 
 
 def evaluate(
     sources: Callable[[str], Source], todo: Sequence[Task], results: Lines, folder: Path
 ) -> None:
-    """Make, measure and keep what is not in the results yet; the frames at seams go into `folder`.
+    """Make, measure and keep what is not in the results yet.
 
-    `sources` gets a row ready, when its turn comes.
+    Args:
+        sources: a row, ready; called for every video, so that it decides what it keeps.
+        todo: all that is wanted.
+        results: where the columns go.
+        folder: where the frames at seams go.
     """
-    missing = [task for task in todo if task.key not in results.lines]
-    ready: tuple[str, Source] | None = None
-    for number, task in enumerate(missing, start=len(todo) - len(missing) + 1):
-        if ready is None or ready[0] != task.row:
-            ready = (task.row, sources(task.row))
-        started = monotonic()
-        made = ready[1].make(task.prompt, task.seed)
-        seconds, length = monotonic() - started, len(made.clip)
-        costs: dict[str, Any] = {
+    for task, made, seconds in make_missing(todo, results.lines, lambda row: sources(row).make):
+        length = len(made.clip)
+        told = task.named | {
+            "motion": task.prompt.scene.motion,
             "seconds_per_frame": seconds / length,
             "passes_per_segment": sum(made.passes.values()) * FRAMES / length,
         }
-        costs |= {f"evaluations_{role}": made.evaluations.get(role, 0) for role in ROLES}
-        costs |= {f"passes_{role}": made.passes.get(role, 0) for role in ROLES}
         keep(folder, task.row, task.prompt, task.seed, made.clip)
-        named = dict(zip(KEY, task.key, strict=True)) | {"motion": task.prompt.scene.motion}
-        results.add(named | costs | measured(made.clip, task.prompt, ready[1].seams))
-        print(f"{number}/{len(todo)} {task.row} · {seconds:.0f} s", file=sys.stderr, flush=True)
+        seen = measured(made.clip, task.prompt, sources(task.row).seams)
+        results.add(told | made.costs | seen)
 
 
 def measured(clip: Tensor, prompt: Prompt, seams: Seams) -> dict[str, float]:

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from confiner_cli.files import atomic_write
 from confiner_cli.media.contact_sheet import write_contact_sheet
+from evaluation.clips import frames_of
 from evaluation.prompts import Prompt
-from evaluation.run import seed_of
+from evaluation.tasks import seed_of
 from world.render import FRAMES
 
 SHOWN = range(FRAMES - 4, FRAMES + 5)
@@ -35,9 +36,10 @@ def keep(folder: Path, row: str, prompt: Prompt, seed: int, clip: Tensor) -> Non
         return
     path = _strip(folder, row, prompt)
     path.parent.mkdir(parents=True, exist_ok=True)
-    frames = (255 * clip[SHOWN.start : SHOWN.stop]).round().to(torch.uint8)
+    frames = frames_of(clip[SHOWN.start : SHOWN.stop])
+    strip = frames.transpose(0, 1).flatten(1, 2)
     with atomic_write(path) as temporary:
-        Image.fromarray(frames.permute(2, 0, 3, 1).flatten(1, 2).numpy()).save(temporary)
+        Image.fromarray(strip.numpy()).save(temporary)
 
 
 def write_sheets(folder: Path, rows: Iterable[str], prompts: Iterable[Prompt]) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean, median
 
 from evaluation.lines import Lines
-from evaluation.run import Task
 from evaluation.summary import table
+from evaluation.tasks import Task
 from long.rows import KINDS, kind_of
 from world.scene import MOTIONS
 

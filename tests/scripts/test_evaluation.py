@@ -11,18 +11,21 @@ import pytest
 import torch
 
 import evaluate_embedded
-from confiner_cli.config.hydra import compose, settings_of
-from confiner_cli.config.resolve import resolved
+from confiner_cli.config.hydra import settings_with
+from confiner_cli.config.resolve import resolve
 from evaluation.build_judge import accuracy, unseen_scenes
-from evaluation.floor import levels, reconstructor
+from evaluation.clips import levels
+from evaluation.floor import reconstructor
 from evaluation.judge import judge
 from evaluation.lines import OtherResultsError
+from evaluation.makers import rendered
 from evaluation.metrics import frechet
 from evaluation.prompts import draw, draw_held_out
 from evaluation.results import COLUMNS, Results
 from evaluation.rows import ROWS
-from evaluation.run import Made, evaluate, rendered, tasks
+from evaluation.run import evaluate
 from evaluation.signs import signs, swapped
+from evaluation.tasks import Made, tasks
 from evaluation.tracking import backdrop
 from world.render import path, render, render_frame
 from world.scene import ATTRIBUTES, BACKGROUNDS, COLOURS, MOTIONS, SHAPES, held_out, placed
@@ -172,8 +175,7 @@ def test_what_a_row_is_made_with_follows_its_settings_and_nothing_else(override)
 
 @pytest.mark.parametrize("row", ROWS)
 def test_every_row_is_something_that_confiner_can_make(row):
-    made = resolved(replace(settings_of(compose(ROWS[row])), prompt="a red heart"))
-    assert made.length == 16
+    assert resolve(settings_with(ROWS[row])).num_frames == 16
 
 
 def test_no_two_rows_are_made_alike():

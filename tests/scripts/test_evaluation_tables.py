@@ -20,11 +20,12 @@ from evaluation.prompts import draw
 from evaluation.report import NotMeasuredError, report
 from evaluation.results import ROLES, Results
 from evaluation.rows import FLOOR, HELD_OUT, ROWS, STEADY, TE, TES, te_row
-from evaluation.run import Made, evaluate, tasks
+from evaluation.run import evaluate
 from evaluation.sample import NUMBERS, Bootstrap, Sample, Samples, operations_a_pass
 from evaluation.sections import HELD_OUT_SECTIONS, SECTIONS, Section
 from evaluation.statistics import Moments, draws
 from evaluation.summary import summary
+from evaluation.tasks import Made, tasks
 from world.render import render
 
 PROMPTS = tuple(islice(draw(0), 12))

@@ -7,7 +7,7 @@ import pytest
 
 import judge_video
 from confiner_cli.media.video import write_video
-from evaluation.floor import levels
+from evaluation.clips import levels
 from world.render import render
 from world.scene import placed
 

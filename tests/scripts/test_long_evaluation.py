@@ -14,7 +14,7 @@ from confiner_cli.method.long.timeline import Timeline
 from evaluation.lines import Lines, OtherResultsError
 from evaluation.prompts import draw
 from long import lengths
-from long.makers import made_with, source
+from long.makers import made_with, sources
 from long.metrics import (
     drift,
     judged,
@@ -26,7 +26,7 @@ from long.metrics import (
 )
 from long.plot import write_plot
 from long.rows import CONFINER, FOLLOWS_ITSELF, FREE_NOISE, KINDS, PEERS, ROWS, kind_of
-from long.run import METRICS, PIXEL_FLOOR, measured, tasks
+from long.run import METRICS, PIXEL_FLOOR, measured, row_by_row
 from long.seams import Seams, pixel_changes, ratios
 from world.render import FRAMES, TRAVEL, render
 from world.scene import MOTIONS, placed
@@ -151,7 +151,7 @@ def test_all_columns_of_a_video_are_measured():
 def test_eight_prompts_have_all_motions():
     prompts = list(islice(draw(0), 8))
     assert {prompt.scene.motion for prompt in prompts} == set(MOTIONS)
-    keys = [task.key for task in tasks([("a", "x"), ("b", "y")], prompts, 3)]
+    keys = [task.key for task in row_by_row({"a": "x", "b": "y"}, prompts, 3)]
     assert len(set(keys)) == len(keys) == 48
 
 
@@ -208,7 +208,7 @@ def test_results_of_other_settings_are_not_a_rows_own(row):
 
 def test_free_noise_makes_as_many_frames_as_are_asked_for(monkeypatch):
     monkeypatch.setitem(FREE_NOISE, "free_noise_1", 1)
-    peer = source("free_noise_1", 20, [])
+    peer = sources(20, [])("free_noise_1")
     made = [peer.make(next(draw(0)), seed) for seed in (1, 1, 2)]
     assert (
         made[0].clip.shape == (20, 3, 64, 64) and 0 <= made[0].clip.min() < made[0].clip.max() <= 1

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
-from evaluation.floor import levels
+from evaluation.clips import levels
 from evaluation.judge import judge
 from evaluation.metrics import frechet
 from evaluation.prompts import Prompt, draw
