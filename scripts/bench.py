@@ -15,7 +15,6 @@ import platform
 import statistics
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -28,13 +27,14 @@ from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
 from diffusers.models.unets.unet_motion_model import UNetMotionModel
 from transformers.models.clip.modeling_clip import CLIPTextModel
 
+import animatediff_pipeline
 from confiner_cli.api import load
-from confiner_cli.config.hydra import compose, settings_of
-from confiner_cli.config.resolve import resolved
-from confiner_cli.experts.export import export
+from confiner_cli.config.hydra import settings_with
+from confiner_cli.config.resolve import resolve
 from confiner_cli.experts.offload import NetworkCache
-from confiner_cli.runs.execute import run
-from confiner_cli.runs.record import Place, versions
+from confiner_cli.runs.execute import execute_jobs
+from confiner_cli.runs.folder import RunFolder
+from confiner_cli.runs.provenance import versions
 
 PROMPT = "a red heart rising over the sea"
 NETWORKS = (UNet2DConditionModel, UNet3DConditionModel, UNetMotionModel, Decoder, CLIPTextModel)
@@ -95,12 +95,11 @@ def whole_run(scheduler: str, cache: NetworkCache) -> tuple[float, float]:
 
     The experts are cached after the first.
     """
-    settings = resolved(
-        replace(settings_of(compose([f"scheduler={scheduler}"])), prompt=PROMPT, seed=1)
-    )
+    settings = settings_with([f"scheduler={scheduler}"])
+    job = resolve(replace(settings, prompt=PROMPT, seed=1))
     with tempfile.TemporaryDirectory() as folder, timed_networks() as seconds:
         started = time.perf_counter()
-        run(settings, Place(Path(folder)), {}, cache)
+        execute_jobs([job], RunFolder(Path(folder)), {}, cache)
         return time.perf_counter() - started, sum(seconds)
 
 
@@ -109,25 +108,15 @@ def against_diffusers(pairs: int) -> tuple[list[float], list[float]]:
 
     In turns, after one warm-up each.
     """
-    warnings.simplefilter("ignore")
-    from diffusers.pipelines.animatediff.pipeline_animatediff import AnimateDiffPipeline
-
+    control = settings_with(["experts=tiny"]).experts.control
+    pipeline = animatediff_pipeline.from_export(control, torch.device("cpu"))
     confiner = load("tiny", "scheduler.refinement.num_inference_steps=0")
-    with tempfile.TemporaryDirectory() as folder:
-        spec = confiner.settings.experts.control
-        (control,) = export({"control": spec}, Path(folder) / "tiny")
-        pipeline = AnimateDiffPipeline.from_pretrained(control)
-    pipeline.set_progress_bar_config(disable=True)
 
     def ours() -> object:
         return confiner.generate(PROMPT, seed=1).frames
 
     def theirs() -> object:
-        generator = torch.Generator().manual_seed(1)
-        return pipeline(
-            PROMPT, num_frames=16, height=64, width=64, num_inference_steps=4, guidance_scale=1.0,
-            generator=generator, output_type="np",
-        ).frames  # fmt: skip
+        return animatediff_pipeline.sample(pipeline, PROMPT, 16, (64, 64), steps=4, seed=1)
 
     rows = [(stopwatch(ours), stopwatch(theirs)) for _ in range(pairs + 1)][1:]
     return [row[0] for row in rows], [row[1] for row in rows]

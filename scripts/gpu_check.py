@@ -27,11 +27,11 @@ from typing import Any
 
 import torch
 
-from confiner_cli.config.hydra import compose, settings_of
+from confiner_cli.config.hydra import settings_with
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.device import device_of, dtype_of
 from confiner_cli.experts.offload import POLICIES
-from confiner_cli.runs.record import versions
+from confiner_cli.runs.provenance import versions
 from gpu.measure import RUNS, Case, Row, Setup, make_networks, measured, temporal_alone
 from gpu.networks import Models, random_weights
 from gpu.tables import GIB, report
@@ -126,7 +126,7 @@ def sizes(options: argparse.Namespace, experts: str) -> list[tuple[int, int]]:
     """Those that are wanted of a set, height and width."""
     if options.sizes or options.small:
         return options.sizes or [(64, 64)]
-    native = settings_of(compose([f"experts={experts}"])).experts
+    native = settings_with([f"experts={experts}"]).experts
     return SIZES.get(experts, [(native.height, native.width)])
 
 

@@ -9,7 +9,6 @@ import io
 import statistics
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,21 +16,22 @@ from typing import Any
 
 import torch
 
-from confiner_cli.config.hydra import compose, settings_of
-from confiner_cli.config.resolve import resolved
-from confiner_cli.config.schema import Settings
-from confiner_cli.costs.memory import memory_of, needed
+import animatediff_pipeline
+from confiner_cli.config.hydra import settings_with
+from confiner_cli.config.job import Job
+from confiner_cli.config.resolve import resolve
+from confiner_cli.costs.memory import peak_bytes, policy_of
 from confiner_cli.costs.table import costs
 from confiner_cli.errors import ConfinerError, FailedError
 from confiner_cli.experts.device import device_of, dtype_of, free_memory
-from confiner_cli.experts.loading import load_decoder, load_expert
 from confiner_cli.experts.offload import POLICIES, NetworkCache
 from confiner_cli.media.video import verify, write_video
-from confiner_cli.runs.execute import run
-from confiner_cli.runs.record import Place, read_run
+from confiner_cli.runs.execute import execute_jobs
+from confiner_cli.runs.folder import RunFolder
+from confiner_cli.runs.record import read_run
+from evaluation.clips import frames_of
 from gpu.networks import DECODED, Models
 
-ROLES = ("control", "spatial", "temporal")
 PROMPT = "a red fox running over snow"
 DIFFUSERS = "animatediff_4"
 UNGUIDED = "scheduler.guidance_interval=[0.35,1.0]"
@@ -87,21 +87,20 @@ class Case:
     overrides: tuple[str, ...]
     memory: str = "auto"
 
-    def settings(self, setup: Setup) -> Settings:
-        """As the command line would have them, checked; but for the models."""
-        words = {
-            "height": self.height, "width": self.width, "num_frames": self.num_frames,
-            "device": setup.device, "dtype": setup.dtype, "memory": self.memory,
-        }  # fmt: skip
-        overrides = (
-            f"experts={self.experts}",
-            *self.overrides,
-            *(f"{key}={value}" for key, value in words.items()),
-        )
-        settings = settings_of(compose(overrides))
-        return resolved(
-            replace(settings, prompt=PROMPT, seed=1, experts=setup.models.of(settings.experts))
-        )
+    def job(self, setup: Setup) -> Job:
+        """As the command line would have it, decided; but for the models."""
+        chosen = {
+            "height": self.height,
+            "width": self.width,
+            "num_frames": self.num_frames,
+            "device": setup.device,
+            "dtype": setup.dtype,
+            "memory": self.memory,
+        }
+        words = [f"{key}={value}" for key, value in chosen.items()]
+        settings = settings_with([f"experts={self.experts}", *self.overrides, *words])
+        experts = setup.models.of(settings.experts)
+        return resolve(replace(settings, prompt=PROMPT, seed=1, experts=experts))
 
 
 @dataclass(frozen=True)
@@ -155,31 +154,27 @@ def measured(case: Case, setup: Setup) -> Row:
     Before the first time the networks are in the host's memory, as after reading them.
     """
     rest(setup.cache)
-    settings, where = case.settings(setup), device_of(setup.device)
-    precision = dtype_of(setup.dtype, where)
-    memory = "none" if case.run == DIFFUSERS else memory_name(settings, where, precision)
+    job, device = case.job(setup), device_of(setup.device)
+    dtype = dtype_of(setup.dtype, device)
+    memory = policy_of(job, free_memory(device), dtype.itemsize).name
+    make: Callable[[], Made] = functools.partial(with_confiner, job, memory, setup.cache)
+    if case.run == DIFFUSERS:
+        memory, make = "none", with_diffusers(job, setup.cache)
     row = Row(case.experts, case.height, case.width, case.num_frames, case.run, memory)
-    if where.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(where)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     DECODED.clear()
     try:
-        make = (
-            with_diffusers(settings, setup.cache)
-            if case.run == DIFFUSERS
-            else functools.partial(with_confiner, settings, memory, setup.cache)
-        )
         made = [make() for _ in range(1 + setup.repeats)]
-        if set(DECODED) != {precision}:
+        if set(DECODED) != {dtype}:
             raise FailedError(
-                f"frames were decoded in {', '.join(map(str, DECODED))}", f"dtype is {precision}"
+                f"frames were decoded in {', '.join(map(str, DECODED))}", f"dtype is {dtype}"
             )
     except (torch.OutOfMemoryError, ConfinerError) as error:
         return replace(row, failure="out of memory" if _out_of_memory(error) else str(error))
-    decoded = DECODED[precision] // len(made)
-    known = (
-        {} if setup.models.small else costs_of(settings, memory, precision, made[0].passes, decoded)
-    )
-    return replace(row, **_times(made), **_memory(where), decoded_frames=decoded, **known)
+    decoded = DECODED[dtype] // len(made)
+    known = {} if setup.models.small else costs_of(job, memory, dtype, made[0].passes, decoded)
+    return replace(row, **_times(made), **_memory(device), decoded_frames=decoded, **known)
 
 
 def rest(cache: NetworkCache) -> None:
@@ -201,90 +196,57 @@ def make_networks(case: Case, setup: Setup) -> None:
     smallest = replace(
         case, height=64, width=64, num_frames=1, overrides=("scheduler=confiner_9", *steps)
     )
-    with_confiner(smallest.settings(setup), "low", setup.cache)
+    with_confiner(smallest.job(setup), "low", setup.cache)
 
 
-def memory_name(settings: Settings, device: torch.device, dtype: torch.dtype) -> str:
-    """The memory setting that `auto` means, or the one that was chosen."""
-    memory = memory_of(settings, free_memory(device), dtype.itemsize)
-    return next(name for name, setting in POLICIES.items() if setting == memory)
-
-
-def with_confiner(settings: Settings, memory: str, cache: NetworkCache) -> Made:
+def with_confiner(job: Job, memory: str, cache: NetworkCache) -> Made:
     """One run of the product, whole: a folder with both videos, the contact sheet and the record."""
+    job = replace(job, settings=replace(job.settings, memory=memory))
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
         started = time.perf_counter()
-        video = run(replace(settings, memory=memory), Place(Path(folder)), {}, cache)
+        (video,) = execute_jobs([job], RunFolder(Path(folder)), {}, cache)
         seconds = time.perf_counter() - started
-        facts = read_run(video.parent)
-        file_size = _verified(video, settings)
-    stages = {stage: value for stage, value in facts["seconds"].items() if stage != "total"}
-    stages["files"] = max(0.0, facts["seconds"]["total"] - sum(stages.values()))
-    return Made(seconds, stages, facts["evaluations"], facts["passes"], file_size)
+        record = read_run(video.parent)
+        file_size = _verified(video, job)
+    stages = {stage: value for stage, value in record.seconds.items() if stage != "total"}
+    stages["files"] = max(0.0, record.seconds["total"] - sum(stages.values()))
+    return Made(seconds, stages, record.evaluations, record.passes, file_size)
 
 
-def with_diffusers(settings: Settings, cache: NetworkCache) -> Callable[[], Made]:
-    """AnimateDiffPipeline on the control expert's networks, four Euler steps, its frames written by our encoder."""
-    pipeline: Any = None
+def with_diffusers(job: Job, cache: NetworkCache) -> Callable[[], Made]:
+    """AnimateDiffPipeline on the control expert's networks, in four Euler steps.
+
+    Its frames are written by our encoder. The pipeline is made with the first video.
+    """
+    pipeline = functools.cache(functools.partial(animatediff_pipeline.on_networks, job, cache))
+    count = int(job.num_frames)
 
     def make() -> Made:
-        nonlocal pipeline
-        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "video.mp4"
             started = time.perf_counter()
-            pipeline = pipeline or animatediff(settings, cache)
-            frames = pipeline(
-                PROMPT, num_frames=settings.num_frames, height=settings.height,
-                width=settings.width, num_inference_steps=4, guidance_scale=1.0,
-                generator=torch.Generator().manual_seed(1), output_type="np",
-            ).frames[0]  # fmt: skip
-            pixels, path = torch.from_numpy(frames), Path(folder) / "video.mp4"
-            size = (pixels.shape[1], pixels.shape[2])
-            write_video(path, pixels.mul(255).round().to(torch.uint8), size, settings.fps or 8)
+            clip = animatediff_pipeline.sample(pipeline(), PROMPT, count, job.size, steps=4, seed=1)
+            write_video(path, frames_of(clip), job.size, job.fps)
             seconds = time.perf_counter() - started
-            file_size = _verified(path, settings)
+            file_size = _verified(path, job)
         counts = {"control": 4, "spatial": 0, "temporal": 0}
         return Made(seconds, {}, counts, counts, file_size)
 
     return make
 
 
-def animatediff(settings: Settings, cache: NetworkCache) -> Any:
-    """Diffusers' pipeline around the networks that the control expert and the decoder have."""
-    from diffusers.pipelines.animatediff.pipeline_animatediff import AnimateDiffPipeline
-    from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
-
-    device, control = device_of(settings.device), settings.expert("control")
-    dtype, policy = dtype_of(settings.dtype, device), POLICIES["high"]
-    expert: Any = load_expert("control", control, device, dtype, policy, cache)
-    decoder = load_decoder(settings.expert("spatial"), device, dtype, policy, cache)
-    scheduler = EulerDiscreteScheduler(
-        beta_schedule=control.beta_schedule, beta_start=control.beta_start,
-        beta_end=control.beta_end, timestep_spacing="trailing",
-    )  # fmt: skip
-    pipeline = AnimateDiffPipeline(
-        vae=decoder.vae(),
-        text_encoder=expert.text.encoder(),
-        tokenizer=expert.text.tokenizer,
-        unet=expert.network.unet(),
-        motion_adapter=None,
-        scheduler=scheduler,
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
-
-
-def _verified(video: Path, settings: Settings) -> int:
+def _verified(video: Path, job: Job) -> int:
     """Bytes of a file that decodes to the frames that it should have."""
-    verify(video, int(settings.length), settings.size)
+    verify(video, int(job.num_frames), job.size)
     return video.stat().st_size
 
 
 def _times(made: Iterable[Made]) -> dict[str, Any]:
     first, *others = made
     others = others or [first]
-    stages = {
-        name: statistics.median(each.stages[name] for each in others) for name in first.stages
-    }
+    stages = {}
+    for name in first.stages:
+        stages[name] = statistics.median(each.stages[name] for each in others)
     return {
         "first_seconds": first.seconds,
         "seconds": statistics.median(each.seconds for each in others), "stages": stages,
@@ -303,22 +265,19 @@ def _memory(device: torch.device) -> dict[str, Any]:
 
 
 def costs_of(
-    settings: Settings, memory: str, dtype: torch.dtype, passes: Mapping[str, int], decoded: int
+    job: Job, memory: str, dtype: torch.dtype, passes: Mapping[str, int], decoded: int
 ) -> dict[str, Any]:
     """Operations of so many passes and decoded frames, and the product's estimate of memory.
 
     The networks are published ones, whose costs are in the table.
     """
-    size, table = (int(settings.length), *settings.size), costs()
-    asked = {role: count for role, count in passes.items() if count}
-    unets = [
-        count * table[settings.expert(role).architecture or ""].flops(*size)
-        for role, count in asked.items()
-    ]
+    table, count = costs(), int(job.num_frames)
+    asked = [role for role in passes if passes[role]]
+    unets = {role: table[job.experts[role].architecture or ""] for role in asked}
     return {
-        "unet_flops": sum(unets),
-        "vae_flops": decoded * table["sd15_vae"].flops(1, *size[1:]),
-        "needed_bytes": needed(settings, memory, dtype.itemsize) if memory in POLICIES else None,
+        "unet_flops": sum(passes[role] * unets[role].flops(count, *job.size) for role in asked),
+        "vae_flops": decoded * table["sd15_vae"].flops(1, *job.size),
+        "needed_bytes": peak_bytes(job, memory, dtype.itemsize) if memory in POLICIES else None,
     }
 
 

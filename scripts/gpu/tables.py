@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from gpu.measure import ROLES, Row
+from confiner_cli.config.schema import ROLES
+from gpu.measure import Row
 
 GIB = 2**30
 DASH = "–"

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from confiner_cli.runs.loading import prepare
 
 import gpu_check
+from confiner_cli.config.schema import ROLES
 from confiner_cli.costs.table import costs
 from confiner_cli.errors import named_error
+from confiner_cli.runs.loaded_pipeline import load_pipeline
 from gpu import measure
 from gpu.measure import (
     RUNS,
@@ -96,8 +97,7 @@ def test_every_run_is_a_row_and_the_first_is_one_with_each_memory_setting(rows):
 def test_rows_count_the_evaluations_and_passes_that_the_methods_plan_has(rows):
     for row in rows:
         found = tuple(
-            tuple(row[kind].get(role, 0) for role in measure.ROLES)
-            for kind in ("evaluations", "passes")
+            tuple(row[kind].get(role, 0) for role in ROLES) for kind in ("evaluations", "passes")
         )
         assert found == COUNTS[row["run"]], row
 
@@ -147,7 +147,7 @@ def test_networks_are_shared_and_rest_as_the_product_has_it(experts, texts, setu
     networks = len(cache.modules)
     assert networks == 3 + 1 + texts  # UNets, the VAE, text encoders; LaVie has Stable Diffusion's
     assert len(cache.on_device) == 1
-    with_confiner(case(experts).settings(setup), "high", cache)
+    with_confiner(case(experts).job(setup), "high", cache)
     assert set(cache.on_device.values()) == {"control", "spatial", "temporal", "vae", "text"}
     measure.rest(cache)
     assert (len(cache.on_device), len(cache.modules)) == (0, networks)
@@ -156,22 +156,23 @@ def test_networks_are_shared_and_rest_as_the_product_has_it(experts, texts, setu
 def test_random_networks_are_the_same_each_time(setup):
     def latents() -> torch.Tensor:
         setup.cache.close()
-        plan = prepare(case("lavie_sd").settings(setup), setup.cache).plan
-        return plan.denoisers["temporal"][0](plan.initial_noise(0), 500).clean
+        pipeline = load_pipeline([case("lavie_sd").job(setup)], setup.cache).pipeline
+        return pipeline.denoisers["temporal"][0](pipeline.initial_noise(0), 500).clean
 
     assert torch.equal(latents(), latents())
 
 
 def test_a_row_that_does_not_fit_says_so_and_the_next_is_made(monkeypatch, capsys):
-    real = measure.run
+    real = measure.execute_jobs
 
-    def crowded(settings, *others):
-        if settings.memory == "low" or settings.num_frames == 1:
-            return real(settings, *others)
+    def crowded(jobs, *others):
+        (job,) = jobs
+        if job.settings.memory == "low" or job.num_frames == 1:
+            return real(jobs, *others)
         cause = torch.OutOfMemoryError("CUDA out of memory")
         raise named_error(cause) from cause
 
-    monkeypatch.setattr(measure, "run", crowded)
+    monkeypatch.setattr(measure, "execute_jobs", crowded)
     arguments = ["--sets", "lavie_sd", "--runs", "control_4", "--memories", "high", "low"]
     assert gpu_check.main([*SMALL, *arguments]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| lavie_sd")]
@@ -180,15 +181,13 @@ def test_a_row_that_does_not_fit_says_so_and_the_next_is_made(monkeypatch, capsy
 
 
 def test_operations_are_those_of_the_passes_that_were_counted(setup):
-    settings = case("lavie_sd", height=320, width=512, num_frames=16).settings(setup)
-    known = costs_of(
-        settings, "high", torch.bfloat16, {"control": 4, "spatial": 20, "temporal": 10}, 32
-    )
+    job = case("lavie_sd", height=320, width=512, num_frames=16).job(setup)
+    known = costs_of(job, "high", torch.bfloat16, {"control": 4, "spatial": 20, "temporal": 10}, 32)
     passes = {"animatediff": 4, "sd15": 20, "lavie": 10}
     counted = sum(times * costs()[name].flops(16, 320, 512) for name, times in passes.items())
     assert known["unet_flops"] == pytest.approx(counted)
     assert 2**33 < known["needed_bytes"] < 2**35
-    half = costs_of(settings, "high", torch.bfloat16, {"control": 4}, 16)
+    half = costs_of(job, "high", torch.bfloat16, {"control": 4}, 16)
     assert known["vae_flops"] == 2 * half["vae_flops"] > 0
 
 
