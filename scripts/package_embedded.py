@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from world import captions
-from world.scene import ATTRIBUTES, combinations, held_out, placed
+from world.scene import ATTRIBUTES, placed, seen_in_training
 
 TARGET = Path(__file__).resolve().parents[1] / "confiner_cli" / "embedded"
 NETWORKS = {
@@ -58,13 +58,11 @@ def copy(source: Path, target: Path) -> None:
     """Copy one part; its weights become float16."""
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(source, target)
-    config = (
-        json.loads((target / "config.json").read_text())
-        if (target / "config.json").is_file()
-        else None
-    )
-    if config and config.pop("_name_or_path", None):  # says where it was trained
-        (target / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    path = target / "config.json"
+    if path.is_file():
+        config = json.loads(path.read_text(encoding="utf-8"))
+        if config.pop("_name_or_path", None):  # says where it was trained
+            path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     for path in target.glob("*.safetensors"):
         tensors = {key: half(value) for key, value in load_file(path).items()}
         save_file(tensors, path, metadata={"format": "pt"})
@@ -78,13 +76,10 @@ def half(tensor: torch.Tensor) -> torch.Tensor:
 def words() -> list[str]:
     """Every word of the captions' grammar, and of the attributes' own names."""
     rng = random.Random(0)
-    known = [
-        placed(combination, rng) for combination in combinations() if combination not in held_out()
-    ]
+    known = [placed(combination, rng) for combination in seen_in_training()]
     texts = [captions.caption(rng.choice(known), rng) for _ in range(20_000)]
-    texts += [captions.canonical(scene) for scene in known] + [
-        " ".join(values) for values in ATTRIBUTES.values()
-    ]
+    texts += [captions.canonical(scene) for scene in known]
+    texts += [" ".join(values) for values in ATTRIBUTES.values()]
     return sorted({word for text in texts for word in re.findall(r"[^\W_]+", text.lower())})
 
 

@@ -25,16 +25,15 @@ from unittest.mock import patch
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from safetensors.torch import save_file
-from tokenizers.pre_tokenizers import ByteLevel
 from torch import Tensor, nn
 from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel
-from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
 from confiner_cli.config.schema import ROLES, ExpertSetSettings
 from confiner_cli.experts.components import COMMON, Components, architecture
 from confiner_cli.experts.families import lavie
 from confiner_cli.experts.spec import ExpertSpec
+from training.tokenizer import byte_level
 
 SMALL: dict[str, dict[str, Any]] = {
     "unet": {"block_out_channels": (32, 64), "layers_per_block": 1, "cross_attention_dim": 32},
@@ -82,7 +81,7 @@ class Models:
         if role == "spatial":
             self._part(text / "vae", published, "vae")
         if not (text / "tokenizer").is_dir():
-            spelling_tokenizer(77).save_pretrained(text / "tokenizer")
+            byte_level(77).save_pretrained(text / "tokenizer")
         places: dict[str, Any] = {
             "model": str(model),
             "shared": str(text) if expert.shared else None,
@@ -116,15 +115,6 @@ def _smaller(name: str, published: dict[str, Any]) -> dict[str, Any]:
         for key in ("down_block_types", "up_block_types")
     }
     return {**SMALL[name], **ends, "attention_head_dim": published["attention_head_dim"] // 8}
-
-
-def spelling_tokenizer(length: int) -> CLIPTokenizer:
-    """CLIP's tokenizer without merges: every byte is a token."""
-    letters = sorted(ByteLevel.alphabet())
-    words = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
-    return CLIPTokenizer(
-        {word: index for index, word in enumerate(words)}, [], model_max_length=length
-    )
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from confiner_cli.method.schedule import Schedule, scaled_linear
@@ -48,12 +48,33 @@ def train_spatial(recipe: Recipe, unet: UNet2DConditionModel, clips: Clips, fold
     def loss(generator: torch.Generator) -> Tensor:
         clean, text = clips.draw(generator, BATCH, frames=True)
         t = stratified(BATCH, generator)
-        x_t, v = noised(schedule, clean, t, generator)
-        x_t, v, t, text = on_device(x_t, v, t, text)
-        return mse_loss(unet(x_t, t, text).sample, v)
+        return velocity_loss(unet, schedule, clean, t, text, generator)
 
     train(recipe, unet, loss, folder)
     unet.save_pretrained(folder / "spatial" / "unet")
+
+
+def velocity_loss(
+    unet: nn.Module,
+    schedule: Schedule,
+    clean: Tensor,
+    t: Tensor,
+    text: Tensor,
+    generator: torch.Generator,
+) -> Tensor:
+    """Mean squared error of the predicted velocities of a batch that is noised for it.
+
+    Args:
+        unet: on the device of training.
+        schedule: of the noise.
+        clean: latents, `(batch, channel, height, width)` or with frames before the height.
+        t: `(batch,)`, timesteps of the schedule.
+        text: hidden states, as the network takes them.
+        generator: draws the noise.
+    """
+    x_t, v = noised(schedule, clean, t, generator)
+    x_t, v, t, text = on_device(x_t, v, t, text)
+    return mse_loss(unet(x_t, t, text).sample, v)
 
 
 def stratified(count: int, generator: torch.Generator, low: int = 0, high: int = 1000) -> Tensor:
@@ -65,7 +86,10 @@ def stratified(count: int, generator: torch.Generator, low: int = 0, high: int =
 def noised(
     schedule: Schedule, clean: Tensor, t: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """`x_t` and the velocity `v = signal * eps - noise * clean` that the networks predict, for a batch of timesteps."""
+    """`x_t` and the velocity that the networks predict, for a batch of timesteps.
+
+    The velocity is `v = signal * eps - noise * clean` (Salimans and Ho, 2022).
+    """
     levels = torch.tensor([schedule.level(each) for each in t.tolist()])
     signal, noise = levels.view(-1, 2, *(1,) * (clean.ndim - 1)).unbind(dim=1)
     eps = torch.randn(clean.shape, generator=generator)

@@ -21,8 +21,9 @@ from transformers.models.clip.modeling_clip import CLIPTextModel
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
 from training.loop import DEVICE, Recipe, train
+from training.tokenizer import byte_level
 from world.captions import caption
-from world.scene import ATTRIBUTES, Scene, combinations, held_out
+from world.scene import ATTRIBUTES, Scene, indices, seen_in_training
 
 RECIPE = Recipe("text", steps=800, learning_rate=1e-3, ema=0.99, seed=2)
 BATCH = 64
@@ -34,8 +35,7 @@ def random_captions(
     rng: random.Random, count: int, partial: float
 ) -> tuple[list[Scene], list[str]]:
     """Scenes that are not held out and a wording of each."""
-    known = [combination for combination in combinations() if combination not in held_out()]
-    scenes = [Scene(*rng.choice(known)) for _ in range(count)]
+    scenes = [Scene(*rng.choice(seen_in_training())) for _ in range(count)]
     return scenes, [caption(scene, rng, partial) for scene in scenes]
 
 
@@ -51,16 +51,8 @@ def build_tokenizer() -> CLIPTokenizer:
             vocab_size=900, end_of_word_suffix="</w>", initial_alphabet=ByteLevel.alphabet()
         ),
     )
-    merges = [tuple(pair) for pair in json.loads(learner.to_str())["model"]["merges"]]
-    letters = sorted(ByteLevel.alphabet())
-    words = [
-        *letters,
-        *(letter + "</w>" for letter in letters),
-        *dict.fromkeys("".join(pair) for pair in merges),
-    ]
-    words += ["<|startoftext|>", "<|endoftext|>"]
-    vocabulary = {word: index for index, word in enumerate(dict.fromkeys(words))}
-    return CLIPTokenizer(vocabulary, merges, model_max_length=MAX_TOKENS)
+    learnt = json.loads(learner.to_str())["model"]["merges"]
+    return byte_level(MAX_TOKENS, [(first, second) for first, second in learnt])
 
 
 def build_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
@@ -110,10 +102,7 @@ class Reader(nn.Module):
 
 def labels(scenes: list[Scene]) -> dict[str, Tensor]:
     """Indices of the attributes' values, `(scene,)` each."""
-    return {
-        name: torch.tensor([values.index(getattr(scene, name)) for scene in scenes])
-        for name, values in ATTRIBUTES.items()
-    }
+    return {name: torch.tensor(indices(scenes, name)) for name in ATTRIBUTES}
 
 
 def train_text(folder: Path) -> tuple[CLIPTokenizer, CLIPTextModel]:
@@ -141,6 +130,5 @@ def accuracy(reader: Reader, tokenizer: CLIPTokenizer) -> dict[str, float]:
     """Share of right attributes on captions of known combinations in fresh wordings."""
     scenes, texts = random_captions(random.Random(77), 500, 0.0)
     logits, wanted = reader(tokens(tokenizer, texts)), labels(scenes)
-    return {
-        name: float((logits[name].argmax(1) == wanted[name]).float().mean()) for name in ATTRIBUTES
-    }
+    right = {name: logits[name].argmax(1) == wanted[name] for name in ATTRIBUTES}
+    return {name: float(marks.float().mean()) for name, marks in right.items()}

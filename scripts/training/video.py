@@ -18,13 +18,12 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
 from diffusers.models.unets.unet_motion_model import MotionAdapter, UNetMotionModel
 from torch import Tensor, nn
-from torch.nn.functional import mse_loss
 
 from confiner_cli.method.schedule import linear
 from training import spatial
 from training.latents import Clips
-from training.loop import Recipe, on_device, train
-from training.spatial import CHANNELS, GROUPS, HEAD, noised
+from training.loop import Recipe, train
+from training.spatial import CHANNELS, GROUPS, HEAD, velocity_loss
 from training.text import WIDTH
 
 BATCH = 4
@@ -121,10 +120,8 @@ def train_control(recipe: Recipe, unet: UNetMotionModel, clips: Clips, folder: P
     def loss(generator: torch.Generator) -> Tensor:
         clean, text = clips.draw(generator, BATCH)
         t = control_timesteps(BATCH, generator)
-        x_t, v = noised(schedule, clean, t, generator)
-        x_t, v, t, text = on_device(x_t, v, t, text)
         per_frame = text.repeat_interleave(clean.shape[2], dim=0)
-        return mse_loss(unet(x_t, t, per_frame).sample, v)
+        return velocity_loss(unet, schedule, clean, t, per_frame, generator)
 
     train(recipe, unet, loss, folder)
     unet.save_motion_modules(folder / "control" / "motion_adapter")
@@ -141,9 +138,7 @@ def train_temporal(recipe: Recipe, unet: UNet3DConditionModel, clips: Clips, fol
     def loss(generator: torch.Generator) -> Tensor:
         clean, text = clips.draw(generator, BATCH)
         t = temporal_timesteps(BATCH, generator)
-        x_t, v = noised(schedule, clean, t, generator)
-        x_t, v, t, text = on_device(x_t, v, t, text)
-        return mse_loss(unet(x_t, t, text).sample, v)
+        return velocity_loss(unet, schedule, clean, t, text, generator)
 
     train(recipe, unet, loss, folder)
     unet.save_pretrained(folder / "temporal" / "unet")

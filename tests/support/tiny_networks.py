@@ -12,12 +12,12 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
 from diffusers.models.unets.unet_motion_model import MotionAdapter
-from tokenizers.pre_tokenizers import ByteLevel
 from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
 from confiner_cli.experts.networks.lavie import LaVieUNet
+from training.tokenizer import byte_level
 
 CHANNELS = (8, 16)
 GROUPS = 4
@@ -104,18 +104,7 @@ def vae() -> AutoencoderKL:
 
 def spelling_tokenizer(merges: Sequence[tuple[str, str]] = ()) -> CLIPTokenizer:
     """CLIP's tokenizer with few merges, or none: every character is a token."""
-    letters = sorted(ByteLevel.alphabet())
-    merged = [one + other for one, other in merges]
-    words = [
-        *letters,
-        *(letter + "</w>" for letter in letters),
-        *merged,
-        "<|startoftext|>",
-        "<|endoftext|>",
-    ]
-    return CLIPTokenizer(
-        {word: index for index, word in enumerate(words)}, [*merges], model_max_length=TOKENS
-    )
+    return byte_level(TOKENS, merges)
 
 
 def text_encoder(tokenizer: CLIPTokenizer, width: int = WIDTH) -> CLIPTextModel:
