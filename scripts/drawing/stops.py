@@ -1,4 +1,4 @@
-"""What the figure shows of a walk: every visit with its noise level, from the method's own lists."""
+"""What the figure shows of a walk: each visit with its noise level, from the method's own lists."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from evaluation.floor import reconstructor
 from evaluation.judge import LOOKS, WEIGHTS, Judge, crops, judge
 from evaluation.tracking import mask_place
 from world.render import FRAMES, path, render, render_frame
-from world.scene import ATTRIBUTES, Scene, combinations, held_out, placed
+from world.scene import Scene, held_out, indices, placed, seen_in_training
 
 SEED = 11
 SAMPLES = 6000
@@ -65,10 +65,7 @@ def train() -> Judge:
     torch.manual_seed(SEED)
     generator, network = torch.Generator().manual_seed(SEED), Judge()
     frames, scenes, places = renders(SAMPLES)
-    wanted = {
-        name: torch.tensor([ATTRIBUTES[name].index(getattr(s, name)) for s in scenes])
-        for name in LOOKS
-    }
+    wanted = {name: torch.tensor(indices(scenes, name)) for name in LOOKS}
     optimiser = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=STEPS)
     for step in range(1, STEPS + 1):
@@ -77,9 +74,8 @@ def train() -> Judge:
             injured(frames[chosen].float() / 255, generator), shaken(places[chosen], generator)
         )
         _, logits = network(batch)
-        loss = torch.stack(
-            [cross_entropy(logits[name], wanted[name][chosen]) for name in LOOKS]
-        ).sum()
+        losses = [cross_entropy(logits[name], wanted[name][chosen]) for name in LOOKS]
+        loss = torch.stack(losses).sum()
         optimiser.zero_grad()
         torch.autograd.backward(loss)
         optimiser.step()
@@ -92,8 +88,7 @@ def train() -> Judge:
 def renders(count: int) -> tuple[Tensor, list[Scene], Tensor]:
     """Frames of known combinations, `(count, 3, 64, 64)` in uint8, their scenes and masks."""
     rng = random.Random(SEED)
-    known = [combination for combination in combinations() if combination not in held_out()]
-    scenes = [placed(rng.choice(known), rng) for _ in range(count)]
+    scenes = [placed(rng.choice(seen_in_training()), rng) for _ in range(count)]
     numbers = [rng.randrange(FRAMES) for _ in scenes]
     pairs = list(zip(scenes, numbers, strict=True))
     frames = torch.stack(
@@ -135,13 +130,12 @@ def unseen_scenes(placements: int) -> list[Scene]:
 
 def accuracy(scenes: list[Scene], change: Callable[[Tensor], Tensor]) -> dict[str, float]:
     """The share of clips and frames (`..._frames`) judged right after `change`, by attribute."""
-    verdicts = [(judge(change(render(scene))), scene) for scene in scenes]
-    marks = [
-        verdict.right(scene)
-        | {f"{name}_frames": share for name, share in verdict.right_frames(scene).items()}
-        for verdict, scene in verdicts
-    ]
-    return {name: sum(mark[name] for mark in marks) / len(marks) for name in marks[0]}
+    right: dict[str, float] = {}
+    for scene in scenes:
+        verdict = judge(change(render(scene)))
+        for name, share in (verdict.right(scene) | verdict.right_frames(scene)).items():
+            right[name] = right.get(name, 0) + share
+    return {name: total / len(scenes) for name, total in right.items()}
 
 
 if __name__ == "__main__":

@@ -79,11 +79,9 @@ class Verdict:
         return marks | {"all": int(all(marks.values()))}
 
     def right_frames(self, scene: Scene) -> dict[str, float]:
-        """The share of single frames that show the scene's shape, colour and background."""
-        return {
-            name: sum(seen == getattr(scene, name) for seen in names) / len(names)
-            for name, names in self.frames.items()
-        }
+        """The share of single frames that show the scene's `LOOKS`, as `shape_frames` and so on."""
+        counts = {name: seen.count(getattr(scene, name)) for name, seen in self.frames.items()}
+        return {f"{name}_frames": count / len(self.features) for name, count in counts.items()}
 
 
 @torch.no_grad()
@@ -93,14 +91,11 @@ def judge(clip: Tensor) -> Verdict:
     features, logits = load_judge()(
         crops(clip, torch.cat((seen.centre, seen.radius[:, None]), dim=1))
     )
-    frames = {
-        name: [ATTRIBUTES[name][i] for i in values.argmax(dim=1).tolist()]
-        for name, values in logits.items()
-    }
-    clipwise = {
-        name: ATTRIBUTES[name][int(values.log_softmax(dim=1).mean(dim=0).argmax())]
-        for name, values in logits.items()
-    }
+    frames, clipwise = {}, {}
+    for name, values in logits.items():
+        frames[name] = [ATTRIBUTES[name][place] for place in values.argmax(dim=1).tolist()]
+        mean = values.log_softmax(dim=1).mean(dim=0)
+        clipwise[name] = ATTRIBUTES[name][int(mean.argmax())]
     fitted = fit(seen, clipwise["shape"], clipwise["colour"])
     return Verdict(fitted.scene(**clipwise), frames, features, seen, fitted)
 

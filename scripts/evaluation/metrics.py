@@ -117,19 +117,3 @@ def _twin(clip: Tensor, scene: Scene) -> Tensor:
 
 def _roughness(clip: Tensor) -> float:
     return float(sum(clip.diff(dim=axis).square().mean() for axis in (2, 3)))
-
-
-def frechet(features: Tensor, reference: Tensor) -> float:
-    """Frechet distance of two sets of features `(sample, feature)`, as normal distributions."""
-    first, second = features.double(), reference.double()
-    covariances = first.T.cov(), second.T.cov()
-    root = _square_root(covariances[0])
-    common = torch.linalg.eigvalsh(root @ covariances[1] @ root).clamp(min=0).sqrt().sum()
-    means = (first.mean(dim=0) - second.mean(dim=0)).square().sum()
-    return float(means + covariances[0].trace() + covariances[1].trace() - 2 * common)
-
-
-def _square_root(matrix: Tensor) -> Tensor:
-    values, vectors = torch.linalg.eigh(matrix)
-    root: Tensor = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
-    return root

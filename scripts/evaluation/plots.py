@@ -93,12 +93,13 @@ _FLAT: Mapping[str, Any] = {"xytext": (8, -2)}
 
 def front(points: Mapping[str, tuple[float, float]]) -> list[str]:
     """The names that no other one beats in both numbers (less is better), by the first number."""
-    kept = [
-        name
-        for name, (x, y) in points.items()
-        if not any(a <= x and b <= y and (a, b) != (x, y) for a, b in points.values())
-    ]
+    kept = [name for name, place in points.items() if not _is_beaten(place, points.values())]
     return sorted(kept, key=lambda name: points[name])
+
+
+def _is_beaten(place: tuple[float, float], others: Iterable[tuple[float, float]]) -> bool:
+    x, y = place
+    return any(a <= x and b <= y and (a, b) != place for a, b in others)
 
 
 def write_operations(path: Path, samples: Samples) -> None:
@@ -122,20 +123,12 @@ def write_te(path: Path, samples: Samples) -> None:
     for axes, measure in zip(panels, (FLICKER, DISTANCE, CONTRAST, AMPLITUDE), strict=True):
         for title, row, control_steps, colour in TE_LINES:
             rows = {te: te_row(row, te, control_steps) for te in TES}
-            found = {
-                te: compared(measure, name, samples)
-                for te, name in rows.items()
-                if name in samples.rows
-            }
-            axes.plot(
-                list(found),
-                [each.estimate for each in found.values()],
-                "o-",
-                color=colour,
-                label=title,
-            )
-            low, high = ([getattr(each, end) for each in found.values()] for end in ("low", "high"))
-            axes.fill_between(list(found), low, high, color=colour, alpha=0.15, linewidth=0)
+            there = [te for te, name in rows.items() if name in samples.rows]
+            found = [compared(measure, rows[te], samples) for te in there]
+            estimates = [each.estimate for each in found]
+            axes.plot(there, estimates, "o-", color=colour, label=title)
+            low, high = [each.low for each in found], [each.high for each in found]
+            axes.fill_between(there, low, high, color=colour, alpha=0.15, linewidth=0)
         axes.set(xlabel="Te", title=measure.title)
         plain(axes)
     _finish(figure, panels[0], path)
@@ -159,45 +152,53 @@ def compared(measure: Measure, row: str, samples: Samples) -> Interval:
 def _fronted(axes: Axes, measure: Measure, samples: Samples) -> None:
     points: dict[str, tuple[float, float]] = {}
     for family in FAMILIES:
-        found = {row: compared(measure, row, samples) for row in family.rows if row in samples.rows}
-        places = {
-            row: (samples.rows[row].operations / 1e9, each.estimate) for row, each in found.items()
-        }
-        points |= places
-        if places:
-            x, y = zip(*places.values(), strict=True)
-            ends = [
-                [each.estimate - each.low for each in found.values()],
-                [each.high - each.estimate for each in found.values()],
-            ]
-            axes.errorbar(
-                x, y, ends, fmt=family.marker, color=family.colour, label=family.title,
-                markersize=11 if family.marker == "*" else 6, elinewidth=0.7, alpha=0.85,
-            )  # fmt: skip
+        points |= _scattered(axes, family, measure, samples)
     best = front(points)
     x, y = zip(*(points[row] for row in best), strict=True)
     axes.step(x, y, where="post", color="#111111", linewidth=1, label="Pareto front", zorder=0)
     for row in best:  # presets flat: the ways to refine that they are made of lie close by
-        where = _FLAT if row in PRESETS else _SLANTED
-        axes.annotate(
-            row, points[row], textcoords="offset points", va="top", weight="bold", **where, **_TEXT
-        )
-    for row in dict.fromkeys(
-        row for family in FAMILIES for row in family.named if row in points and row not in best
-    ):
-        axes.annotate(
-            row, points[row], (3, 6), textcoords="offset points", rotation=35, va="bottom", **_TEXT
-        )
+        place: Mapping[str, Any] = _FLAT if row in PRESETS else _SLANTED
+        _named(axes, row, points, va="top", weight="bold", **place)
+    for row in (row for family in FAMILIES for row in family.named):
+        if row in points and row not in best:
+            _named(axes, row, points, xytext=(3, 6), rotation=35, va="bottom")
     axes.set(xscale="log", yscale="log")
-    for axis, ticks in (
-        (axes.xaxis, (20, 50, 100, 200, 500)),
-        (axes.yaxis, (0.15, 0.2, 0.3, 0.5, 1, 2, 3, 5, 8)),
-    ):
-        ticked(axis, ticks)
+    ticked(axes.xaxis, (20, 50, 100, 200, 500))
+    ticked(axes.yaxis, (0.15, 0.2, 0.3, 0.5, 1, 2, 3, 5, 8))
     axes.margins(0.1, 0.25)
     low, high = axes.get_ylim()
     axes.set_ylim(low * 0.85, high * 0.85)  # the long names on the front hang down
     plain(axes)
+
+
+def _scattered(
+    axes: Axes, family: Family, measure: Measure, samples: Samples
+) -> dict[str, tuple[float, float]]:
+    """Draw a family's rows as points with bars; where they are, as far as they are there."""
+    rows = [row for row in family.rows if row in samples.rows]
+    if not rows:
+        return {}
+    found = [compared(measure, row, samples) for row in rows]
+    x = [samples.rows[row].operations / 1e9 for row in rows]
+    y = [each.estimate for each in found]
+    below = [each.estimate - each.low for each in found]
+    above = [each.high - each.estimate for each in found]
+    axes.errorbar(
+        x,
+        y,
+        [below, above],
+        fmt=family.marker,
+        color=family.colour,
+        label=family.title,
+        markersize=11 if family.marker == "*" else 6,
+        elinewidth=0.7,
+        alpha=0.85,
+    )
+    return dict(zip(rows, zip(x, y, strict=True), strict=True))
+
+
+def _named(axes: Axes, row: str, points: Mapping[str, tuple[float, float]], **style: Any) -> None:
+    axes.annotate(row, points[row], textcoords="offset points", **style, **_TEXT)
 
 
 def _finish(figure: Figure, legend_of: Axes, path: Path) -> None:

@@ -10,7 +10,6 @@ import jinja2
 
 from evaluation import measures
 from evaluation.measures import Measure
-from evaluation.results import ROLES
 from evaluation.sample import Sample, Samples
 from evaluation.summary import table
 
@@ -72,7 +71,7 @@ class Words:
         """The first minus the second, bold where they are different."""
         chosen = _MEASURES[measure]
         found = chosen.difference(self._row(row), self._row(other), self.samples.bootstrap)
-        return f"**{found.text(chosen.digits)}**" if found.apart else found.text(chosen.digits)
+        return found.marked(chosen.digits)
 
     def compared(self, row: str, other: str) -> str:
         """All differences of the comparisons' tables, as cells."""
@@ -80,35 +79,28 @@ class Words:
 
     def ratio(self, row: str, other: str, measure: str) -> str:
         """The first over the second."""
-        return (
-            _MEASURES[measure]
-            .ratio(self._row(row), self._row(other), self.samples.bootstrap)
-            .text(2)
-        )
+        found = _MEASURES[measure].ratio(self._row(row), self._row(other), self.samples.bootstrap)
+        return found.text(2)
 
     def operations(self, row: str, other: str) -> str:
         """The first's as a share of the second's: `45 %`."""
-        return f"{100 * self._row(row).operations / self._row(other).operations:.0f} %"
+        share = self._row(row).operations / self._row(other).operations
+        return f"{100 * share:.0f} %"
 
     def refining(self, row: str) -> str:
         """Passes of the spatial and the temporal expert."""
-        return f"{sum(self._passes(row, role) for role in ('spatial', 'temporal')):g}"
+        sample = self._row(row)
+        return f"{sample.mean('passes_spatial') + sample.mean('passes_temporal'):g}"
 
     def rows(self, names: Sequence[str], shown: Sequence[str]) -> str:
         """A table of rows: passes, operations and the named measures."""
         header = ("row", "passes", "operations, G", *(_MEASURES[name].title for name in shown))
-        lines = (
-            [f"`{name}`", *self._costs(name), *(self.number(name, each) for each in shown)]
-            for name in names
-        )
+        lines = []
+        for name in names:
+            sample = self._row(name)
+            costs = (sample.by_role("passes"), f"{sample.operations / 1e9:.0f}")
+            lines.append([f"`{name}`", *costs, *(self.number(name, each) for each in shown)])
         return table(header, lines).rstrip("\n")
-
-    def _costs(self, row: str) -> tuple[str, str]:
-        passes = " + ".join(f"{self._passes(row, role):g}" for role in ROLES)
-        return passes, f"{self._row(row).operations / 1e9:.0f}"
-
-    def _passes(self, row: str, role: str) -> float:
-        return float(self._row(row).columns[f"passes_{role}"].mean())
 
     def _row(self, name: str) -> Sample:
         if name not in self.samples.rows:

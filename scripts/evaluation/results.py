@@ -21,9 +21,9 @@ COSTS = (
 )
 COLUMNS = (
     "row", "prompt", "seed", "shape", "colour", "background", "motion", "all", "flicker", "jitter",
-    "contrast", "sharpness", *COSTS, "seconds", "shape_frames", "colour_frames", "background_frames",
-    "travel_x", "travel_y", "amplitude", "subject_consistency", "colour_shift", "held_out",
-    "made_with",
+    "contrast", "sharpness", *COSTS, "seconds", "shape_frames", "colour_frames",
+    "background_frames", "travel_x", "travel_y", "amplitude", "subject_consistency", "colour_shift",
+    "held_out", "made_with",
 )  # fmt: skip
 
 

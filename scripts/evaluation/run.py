@@ -34,8 +34,8 @@ def evaluate(
 
 def measured(clip: Tensor, verdict: Verdict, prompt: Prompt) -> dict[str, Any]:
     """The columns that come from the clip: what it shows of what was asked for, and how well."""
-    shares = {f"{name}_frames": share for name, share in verdict.right_frames(prompt.scene).items()}
-    return {**verdict.right(prompt.scene), **shares, **qualities(clip, verdict)}
+    right = verdict.right(prompt.scene) | verdict.right_frames(prompt.scene)
+    return right | qualities(clip, verdict)
 
 
 def qualities(clip: Tensor, verdict: Verdict) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from torch import Tensor
 from confiner_cli.costs.table import costs
 from evaluation.clips import levels
 from evaluation.judge import judge
+from evaluation.lines import Key
 from evaluation.prompts import Prompt
 from evaluation.results import COLUMNS, KEY, ROLES, Results
 from evaluation.statistics import Frechet, Moments, draws
@@ -40,23 +42,28 @@ class Sample:
     @property
     def operations(self) -> float:
         """A clip's counted operations."""
-        return sum(
-            float(self.columns[f"passes_{role}"].mean()) * operations_a_pass(role) for role in ROLES
-        )
+        return sum(self.mean(f"passes_{role}") * operations_a_pass(role) for role in ROLES)
+
+    def by_role(self, kind: str) -> str:
+        """A clip's `evaluations` or `passes`, of control, spatial and temporal: `4 + 10 + 5`."""
+        return " + ".join(f"{self.mean(f'{kind}_{role}'):g}" for role in ROLES)
+
+    def mean(self, column: str) -> float:
+        """Of a column, over all prompts."""
+        return float(self.columns[column].mean())
 
     @classmethod
     def of(cls, results: Results, tasks: Iterable[Task]) -> Sample:
         """Of results that have all of these."""
-        by_prompt: dict[str, list[Task]] = {}
+        by_prompt: dict[str, list[Key]] = {}
         for task in tasks:
-            by_prompt.setdefault(task.prompt.text, []).append(task)
-        lines = [[results.lines[task.key] for task in group] for group in by_prompt.values()]
-        columns = {name: torch.stack([_mean(group, name) for group in lines]) for name in NUMBERS}
-        features = [
-            torch.cat([results.features_of(task.key) for task in group])
-            for group in by_prompt.values()
-        ]
-        return cls(sum(map(len, lines)), columns, Moments.of(features))
+            by_prompt.setdefault(task.prompt.text, []).append(task.key)
+        means, features = [], []
+        for keys in by_prompt.values():
+            means.append(_means([results.lines[key] for key in keys]))
+            features.append(torch.cat([results.features_of(key) for key in keys]))
+        columns = dict(zip(NUMBERS, torch.stack(means, dim=1), strict=True))
+        return cls(sum(map(len, by_prompt.values())), columns, Moments.of(features))
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,16 +100,15 @@ class Samples:
     def of(cls, results: Results, tasks: Iterable[Task]) -> Samples:
         """Of results; the tasks are of all possible rows, each of the same prompts and seeds."""
         by_row: dict[str, list[Task]] = {}
+        prompts: dict[str, Prompt] = {}
+        there: Counter[str] = Counter()
         for task in tasks:
             by_row.setdefault(task.row, []).append(task)
-        there = {row: sum(task.key in results for task in group) for row, group in by_row.items()}
-        whole = {
-            row: Sample.of(results, by_row[row])
-            for row, clips in there.items()
-            if clips == len(by_row[row])
-        }
-        prompts = {task.prompt.text: task.prompt for group in by_row.values() for task in group}
-        unfinished = {row: clips for row, clips in there.items() if clips and row not in whole}
+            prompts[task.prompt.text] = task.prompt
+            there[task.row] += task.key in results
+        finished = [row for row, group in by_row.items() if there[row] == len(group)]
+        unfinished = {row: there[row] for row in by_row if there[row] and row not in finished}
+        whole = {row: Sample.of(results, by_row[row]) for row in finished}
         return cls(whole, unfinished, Bootstrap.to(reference_features(prompts.values())))
 
 
@@ -114,14 +120,18 @@ def operations_a_pass(role: str) -> float:
 def reference_features(prompts: Iterable[Prompt]) -> Moments:
     """The judge's features of renders with the prompts' attributes in other placements."""
     rng = random.Random("reference")
-    scenes = [
-        [placed(prompt.scene.combination, rng) for _ in range(PLACEMENTS)] for prompt in prompts
-    ]
-    return Moments.of(
-        [torch.cat([judge(levels(render(scene))).features for scene in group]) for group in scenes]
-    )
+    features = []
+    for prompt in prompts:
+        scenes = [placed(prompt.scene.combination, rng) for _ in range(PLACEMENTS)]
+        verdicts = [judge(levels(render(scene))) for scene in scenes]
+        features.append(torch.cat([verdict.features for verdict in verdicts]))
+    return Moments.of(features)
 
 
-def _mean(lines: Sequence[Mapping[str, str]], column: str) -> Tensor:
-    """Of the clips in which it could be measured; NaN where there is none."""
-    return torch.tensor([float(line[column]) for line in lines], dtype=torch.float64).nanmean()
+def _means(lines: Sequence[Mapping[str, str]]) -> Tensor:
+    """`NUMBERS` of the clips in which they could be measured; NaN where there is none."""
+    return torch.stack([_numbers(line) for line in lines]).nanmean(dim=0)
+
+
+def _numbers(line: Mapping[str, str]) -> Tensor:
+    return torch.tensor([float(line[name]) for name in NUMBERS], dtype=torch.float64)

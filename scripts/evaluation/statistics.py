@@ -37,6 +37,10 @@ class Interval:
         """`0.209 (0.203 to 0.215)`."""
         return f"{self.estimate:z.{digits}f} ({self.low:z.{digits}f} to {self.high:z.{digits}f})"
 
+    def marked(self, digits: int) -> str:
+        """The text of a difference: bold where there is one."""
+        return f"**{self.text(digits)}**" if self.apart else self.text(digits)
+
 
 def draws(prompts: int, replicates: int = REPLICATES, seed: int = 0) -> Tensor:
     """How often each prompt is drawn, `(1 + replicate, prompt)`; at first each once."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from evaluation.measures import COMPARED, MAIN, REST, SEEN, Measure
-from evaluation.results import ROLES
 from evaluation.sample import Bootstrap, Sample, Samples
 from evaluation.sections import Section
 from evaluation.statistics import LEVEL, REPLICATES
@@ -30,18 +29,12 @@ Seconds: median over prompts.
 """
 
 
-def _by_role(kind: str) -> Callable[[Sample], str]:
-    return lambda sample: " + ".join(
-        f"{float(sample.columns[f'{kind}_{role}'].mean()):g}" for role in ROLES
-    )
-
-
 Fact = tuple[str, Callable[[Sample], str]]
 """A column's header, and what it says of a row; it is the same for all clips."""
 COSTS: tuple[Fact, ...] = (
     ("clips", lambda sample: str(sample.clips)),
-    ("evaluations", _by_role("evaluations")),
-    ("passes", _by_role("passes")),
+    ("evaluations", lambda sample: sample.by_role("evaluations")),
+    ("passes", lambda sample: sample.by_role("passes")),
     ("operations, G", lambda sample: f"{sample.operations / 1e9:.1f}"),
 )
 
@@ -81,14 +74,11 @@ def _numbers(
     facts: Sequence[Fact] = (),
 ) -> str:
     header = ("row", *(title for title, _ in facts), *(measure.title for measure in measures))
-    lines = (
-        [
-            row,
-            *(said(sample) for _, said in facts),
-            *(each.of(sample, bootstrap).text(each.digits) for each in measures),
-        ]
-        for row, sample in samples.items()
-    )
+    lines = []
+    for row, sample in samples.items():
+        told = [said(sample) for _, said in facts]
+        told += [each.of(sample, bootstrap).text(each.digits) for each in measures]
+        lines.append([row, *told])
     return table(header, lines)
 
 
@@ -97,13 +87,9 @@ def _differences(samples: Mapping[str, Sample], reference: str, bootstrap: Boots
     lines = []
     for row, sample in samples.items():
         if row != reference:
+            share = f"{sample.operations / other.operations:.2f}"
             found = [
-                (measure.digits, measure.difference(sample, other, bootstrap))
-                for measure in COMPARED
+                each.difference(sample, other, bootstrap).marked(each.digits) for each in COMPARED
             ]
-            marked = [
-                f"**{each.text(digits)}**" if each.apart else each.text(digits)
-                for digits, each in found
-            ]
-            lines.append([row, f"{sample.operations / other.operations:.2f}", *marked])
+            lines.append([row, share, *found])
     return table(("row", "operations", *(measure.title for measure in COMPARED)), lines)

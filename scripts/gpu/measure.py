@@ -200,7 +200,7 @@ def make_networks(case: Case, setup: Setup) -> None:
 
 
 def with_confiner(job: Job, memory: str, cache: NetworkCache) -> Made:
-    """One run of the product, whole: a folder with both videos, the contact sheet and the record."""
+    """One whole run of the product: a folder with both videos, a contact sheet and a record."""
     job = replace(job, settings=replace(job.settings, memory=memory))
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
         started = time.perf_counter()

@@ -46,13 +46,10 @@ def runs(rows: Iterable[Row]) -> Iterator[str]:
         if row.failure:
             yield _line(*_names(row), row.memory, row.failure, *[""] * 6)
             continue
-        counts = (
-            "+".join(str(kind.get(role, 0)) for role in ROLES)
-            for kind in (row.evaluations, row.passes)
-        )
         yield _line(
             *_names(row), row.memory, _number(row.first_seconds, 2), _number(row.seconds, 2),
-            _number(_over(row.num_frames, row.seconds), 2), *counts,
+            _number(_over(row.num_frames, row.seconds), 2),
+            _counts(row.evaluations), _counts(row.passes),
             _number(_over(row.peak_bytes, GIB), 2), _number(_over(row.reserved_bytes, GIB), 2),
         )  # fmt: skip
 
@@ -149,6 +146,10 @@ def _place(row: Row) -> tuple[str, int, int, int]:
 
 def _names(row: Row) -> tuple[str, ...]:
     return row.experts, f"{row.num_frames}x{row.height}x{row.width}", row.run
+
+
+def _counts(of_role: Mapping[str, int]) -> str:
+    return "+".join(str(of_role.get(role, 0)) for role in ROLES)
 
 
 def _over(value: float | None, by: float | None) -> float | None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
 
+from confiner_cli.runs.record import RunRecord, read_run
 from evaluation.lines import Lines
 from evaluation.summary import table
 from long.rows import CONFINER
@@ -25,8 +24,8 @@ def measure(lengths: Sequence[int], repeats: int, overrides: Sequence[str], resu
     for repeat in range(repeats):
         for length in lengths:
             if (str(length), str(repeat)) not in results.lines:
-                facts = run(length, overrides)
-                seconds, memory = float(facts["seconds"]["total"]), int(facts["peak_memory_bytes"])
+                record = run(length, overrides)
+                seconds, memory = float(record.seconds["total"]), record.peak_memory_bytes
                 results.add(dict(zip(COLUMNS, (length, repeat, seconds, memory), strict=True)))
                 print(
                     f"{length} frames · {seconds:.0f} s · {memory / 2**20:.0f} MiB",
@@ -35,33 +34,19 @@ def measure(lengths: Sequence[int], repeats: int, overrides: Sequence[str], resu
                 )
 
 
-def run(num_frames: int, overrides: Sequence[str]) -> dict[str, Any]:
-    """The run.json of a video of so many frames; its files are removed.
+def run(num_frames: int, overrides: Sequence[str]) -> RunRecord:
+    """The record of a video of so many frames; its files are removed.
 
     Raises:
         subprocess.CalledProcessError: the command failed; its stderr has said why.
     """
     with tempfile.TemporaryDirectory() as folder:
-        chosen = (
-            f"prompt={PROMPT}",
-            "seed=1",
-            f"num_frames={num_frames}",
-            f"output.dir={folder}/run",
-        )
-        command = [
-            sys.executable,
-            "-m",
-            "confiner_cli",
-            "generate",
-            *CONFINER["confiner_long"],
-            *chosen,
-            *overrides,
-        ]
+        out = Path(folder) / "run"
+        chosen = [f"prompt={PROMPT}", "seed=1", f"num_frames={num_frames}", f"output.dir={out}"]
+        words = [*CONFINER["confiner_long"], *chosen, *overrides]
+        command = [sys.executable, "-m", "confiner_cli", "generate", *words]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        facts: dict[str, Any] = json.loads(
-            (Path(folder) / "run" / "run.json").read_text(encoding="utf-8")
-        )
-    return facts
+        return read_run(out)
 
 
 def lengths_table(results: Lines) -> str:
@@ -69,7 +54,8 @@ def lengths_table(results: Lines) -> str:
     lines, before = [], (0, 0.0)
     for length in sorted({int(line["num_frames"]) for line in results.lines.values()}):
         of_length = [line for line in results.lines.values() if int(line["num_frames"]) == length]
-        seconds, memory = (median(float(line[name]) for line in of_length) for name in COLUMNS[2:])
+        seconds = median(float(line["seconds"]) for line in of_length)
+        memory = median(float(line["peak_memory_bytes"]) for line in of_length)
         further = f"{(seconds - before[1]) / (length - before[0]):.3f}" if before[0] else "-"
         cells = (str(length), str(len(of_length)), f"{seconds:.1f}", f"{seconds / length:.3f}")
         lines.append((*cells, f"{memory / 2**20:.0f}", further))

@@ -40,11 +40,11 @@ def features_of(verdicts: Sequence[Verdict]) -> Tensor:
 def right_frames(verdicts: Sequence[Verdict], scene: Scene) -> dict[str, float]:
     """The share of frames with the scene's shape, colour, background, and all three (`looks`)."""
     seen, wanted = _looks(verdicts), tuple(getattr(scene, name) for name in LOOKS)
-    shares = {
-        name: [frame[place] == wanted[place] for frame in seen] for place, name in enumerate(LOOKS)
-    }
-    shares["looks"] = [frame == wanted for frame in seen]
-    return {f"{name}_frames": sum(marks) / len(marks) for name, marks in shares.items()}
+    shares = {"looks_frames": seen.count(wanted) / len(seen)}
+    for place, name in enumerate(LOOKS):
+        names = [frame[place] for frame in seen]
+        shares[f"{name}_frames"] = names.count(wanted[place]) / len(names)
+    return shares
 
 
 def subject_consistency(verdicts: Sequence[Verdict]) -> float:
@@ -131,11 +131,11 @@ def _alike(first: Tensor, second: Tensor) -> float:
 
 def _looks(verdicts: Sequence[Verdict]) -> list[tuple[str, ...]]:
     """The names of `LOOKS` that every single frame gets."""
-    return [
-        frame
-        for verdict in verdicts
-        for frame in zip(*(verdict.frames[name] for name in LOOKS), strict=True)
-    ]
+    seen: list[tuple[str, ...]] = []
+    for verdict in verdicts:
+        looks = [verdict.frames[name] for name in LOOKS]
+        seen += zip(*looks, strict=True)
+    return seen
 
 
 def _appearance(clip: Tensor) -> dict[str, float]:

@@ -86,10 +86,9 @@ def summary(results: Lines, todo: Iterable[Task]) -> str:
     parts = []
     for title, columns in TABLES.items():
         header = ("row", "n", *(name for name, *_ in columns))
-        lines = [
-            [row, _counts(found), *(_cell(found, column) for column in columns)]
-            for row, found in present.items()
-        ]
+        lines = []
+        for row, found in present.items():
+            lines.append([row, _counts(found), *(_cell(found, column) for column in columns)])
         parts.append(f"### {title}\n\n{table(header, lines)}")
     parts += [f"### By motion: {column[0]}\n\n{by_motion(present, column)}" for column in BY_MOTION]
     return "\n".join((*parts, LEGEND))
@@ -97,16 +96,13 @@ def summary(results: Lines, todo: Iterable[Task]) -> str:
 
 def by_motion(present: Mapping[str, Sequence[Line]], column: Column) -> str:
     """One column as a table of its own: a line for each row, a cell for each motion."""
-    _, name, average, form = column
-    lines = []
+    name, lines = column[1], []
     for row, found in present.items():
-        values = {
-            motion: numbers([line for line in found if line["motion"] == motion], name)
-            for motion in MOTIONS
-        }
-        lines.append(
-            [row, *(format(average(each), form) if each else "-" for each in values.values())]
-        )
+        cells = []
+        for motion in MOTIONS:
+            values = numbers([line for line in found if line["motion"] == motion], name)
+            cells.append(_average(values, column))
+        lines.append([row, *cells])
     return table(("row", *MOTIONS), lines)
 
 
@@ -135,10 +131,11 @@ def _counts(lines: Sequence[Line]) -> str:
 
 
 def _cell(lines: Sequence[Line], column: Column) -> str:
-    _, name, average, form = column
     groups = (lines, *(of_kind(lines, kind) for kind in KINDS))
-    texts = [
-        format(average(values), form) if (values := numbers(group, name)) else "-"
-        for group in groups
-    ]
-    return f"{texts[0]} ({texts[1]} / {texts[2]})"
+    every, itself, direction = (_average(numbers(group, column[1]), column) for group in groups)
+    return f"{every} ({itself} / {direction})"
+
+
+def _average(values: Sequence[float], column: Column) -> str:
+    _, _, average, form = column
+    return format(average(values), form) if values else "-"

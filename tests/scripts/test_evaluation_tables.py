@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from confiner_cli.config.hydra import compose, settings_of
+from confiner_cli.config.hydra import settings_with
 from evaluation import pictures, plots
 from evaluation.measures import DISTANCE, FLICKER, MAIN, MOTION
 from evaluation.pages import write_pages, write_pictures
@@ -141,7 +141,7 @@ def test_every_row_is_in_a_table_with_its_reference_and_only_rows_are():
 
 
 def test_the_preset_steady_is_the_row_that_it_is_told_by_but_for_guidance_and_its_name():
-    preset, row = (settings_of(compose(ROWS[name])).scheduler for name in ("steady", STEADY))
+    preset, row = (settings_with(ROWS[name]).scheduler for name in ("steady", STEADY))
     guided = replace(
         preset, name=row.name, description=row.description, guidance_interval=row.guidance_interval
     )

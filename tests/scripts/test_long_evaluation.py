@@ -11,6 +11,7 @@ from torch.nn.functional import avg_pool2d
 
 import ablate_long
 from confiner_cli.method.long.timeline import Timeline
+from confiner_cli.runs.record import RunRecord
 from evaluation.lines import Lines, OtherResultsError
 from evaluation.prompts import draw
 from long import lengths
@@ -280,7 +281,8 @@ def test_lengths_are_measured_once_each_and_the_table_has_what_a_further_frame_c
 
     def pretended(num_frames, overrides):
         made.append(num_frames)
-        return {"seconds": {"total": 10 + 0.5 * num_frames}, "peak_memory_bytes": 3 * 2**20}
+        seconds = {"total": 10 + 0.5 * num_frames}
+        return RunRecord(seconds=seconds, peak_memory_bytes=3 * 2**20)
 
     monkeypatch.setattr(lengths, "run", pretended)
     for chosen in (["16"], ["16", "64"]):
@@ -291,5 +293,5 @@ def test_lengths_are_measured_once_each_and_the_table_has_what_a_further_frame_c
 
 @pytest.mark.slow
 def test_a_length_is_measured_by_the_command_itself():
-    facts = lengths.run(2, ["scheduler.refinement.num_inference_steps=0"])
-    assert facts["seconds"]["total"] > 0 and facts["peak_memory_bytes"] > 2**20
+    record = lengths.run(2, ["scheduler.refinement.num_inference_steps=0"])
+    assert record.seconds["total"] > 0 and record.peak_memory_bytes > 2**20

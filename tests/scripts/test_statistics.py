@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from evaluation.metrics import frechet
 from evaluation.statistics import (
     Frechet,
     Interval,
@@ -24,6 +23,16 @@ def of_mean(values, drawn):
 
 def distances(features, reference, drawn):
     return Frechet(Moments.of(reference), drawn).distances(Moments.of(features))
+
+
+def frechet(features, reference):
+    """The distance of all features, from the square root of one covariance matrix."""
+    first, second = features.T.cov(), reference.T.cov()
+    values, vectors = torch.linalg.eigh(first)
+    root = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+    common = torch.linalg.eigvalsh(root @ second @ root).clamp(min=0).sqrt().sum()
+    means = (features.mean(dim=0) - reference.mean(dim=0)).square().sum()
+    return float(means + first.trace() + second.trace() - 2 * common)
 
 
 def normal(seed, *shape):
@@ -76,6 +85,15 @@ def test_a_prompt_without_a_value_has_no_say():
     drawn = draws(9, replicates=20)
     for line, found in zip(drawn.int(), mean(values, drawn), strict=True):
         assert float(found) == pytest.approx(float(values.repeat_interleave(line).nanmean()))
+
+
+def test_a_distance_is_that_of_normal_distributions():
+    features, once = normal(1, 500, 6), draws(1, replicates=1)
+    moved = distances([features + 0.5], [features], once)
+    assert float(moved[0]) == pytest.approx(6 * 0.25, rel=1e-6)
+    spread = distances([3 * features], [features], once)
+    wanted = 4 * features.T.cov().trace() + 4 * features.mean(dim=0).square().sum()
+    assert float(spread[0]) == pytest.approx(float(wanted), rel=1e-6)
 
 
 def test_the_distance_of_all_prompts_once_is_the_plain_one():
