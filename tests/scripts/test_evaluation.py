@@ -186,7 +186,13 @@ def test_no_two_rows_are_made_alike(monkeypatch):
     assert marks.most_common(1)[0][1] == 1
 
 
-def test_two_shards_make_all_clips_once_and_in_one_file(tmp_path):
+@pytest.fixture
+def few_rows(monkeypatch):
+    """The command tells of all rows: of these, as to compose the settings of all takes a while."""
+    monkeypatch.setattr(evaluate_embedded, "ALL_ROWS", ("renders", "control_4"))
+
+
+def test_two_shards_make_all_clips_once_and_in_one_file(tmp_path, few_rows):
     for part in ("1/2", "2/2"):
         assert (
             evaluate_embedded.main(
@@ -205,7 +211,7 @@ def test_results_of_other_weights_are_not_mixed(tmp_path):
         Results(tmp_path, "weights 2")
 
 
-def test_the_command_measures_an_expert_beside_renders(tmp_path, tiny_networks, capsys):
+def test_the_command_measures_an_expert_beside_renders(tmp_path, few_rows, tiny_networks, capsys):
     overrides = [
         f"--override=experts.{role}.model={tiny_networks / role}" for role in ("control", "spatial")
     ]
