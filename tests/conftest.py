@@ -1,8 +1,13 @@
 """Shared fixtures, and which tests are `unit`. Heavy imports stay inside them: tests without networks start at once."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+# Before torch is imported, here and in what tests start. Threads that wait for each other spin by default: beside busy
+# neighbours two of them take ten times as long for networks this small as one does.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 TESTS = Path(__file__).parent
 UNIT = (
