@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PROMPT ?= a red heart rising over the sea
 
 .DEFAULT_GOAL := help
-.PHONY: help demo gallery test test-slow lint check results train clean
+.PHONY: help demo gallery unit test test-slow lint check results train clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -21,6 +21,9 @@ gallery: $(VENV)/.installed  ## a small sweep (18 videos, about a minute) and it
 	  scheduler.refinement.pattern=coordinated,two_visits,spatial_only \
 	  seed=1,2 output.dir=$(SWEEP)
 	$(BIN)/confiner gallery $(SWEEP)
+
+unit: $(VENV)/.development  ## the tests of the method and of configs, in less than 20 seconds (in one process)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m unit
 
 test: $(VENV)/.development  ## all tests that take seconds (sets itself up)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not gpu"

@@ -1,8 +1,40 @@
-"""Shared fixtures. Heavy imports stay inside them, so that tests without networks start at once."""
+"""Shared fixtures, and which tests are `unit`. Heavy imports stay inside them: tests without networks start at once."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+# Before torch is imported, here and in what tests start. Threads that wait for each other spin by default: beside busy
+# neighbours two of them take ten times as long for networks this small as one does.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+TESTS = Path(__file__).parent
+UNIT = (
+    "config",
+    "house/test_layers.py",
+    "media/test_beside.py",
+    "method",
+    "scripts/test_statistics.py",
+)
+"""Folders and files whose tests start no process and load no network: less than 20 seconds in all."""
+
+
+def is_unit(path: Path) -> bool:
+    inside = path.relative_to(TESTS)
+    return any(inside.is_relative_to(part) for part in UNIT)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """`pytest -m unit` does not import the other tests, which takes longer than to run these."""
+    only = config.option.markexpr == "unit" and collection_path.suffix == ".py"
+    return True if only and not is_unit(collection_path) else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if is_unit(item.path):
+            item.add_marker(pytest.mark.unit)
 
 
 @pytest.fixture

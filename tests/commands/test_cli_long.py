@@ -17,6 +17,7 @@ LONG = (
     "long_video=confiner_long", "long_video.segment_frames=4", "long_video.window_overlap=2", "seed=3",
     "scheduler.structure.num_inference_steps=1", "scheduler.refinement.num_inference_steps=1",
 )  # fmt: skip
+SMALL = ("height=16", "width=16")
 LATER = "a blue star, rising: over the 'sand' = ${x} {1}"
 
 MIXING = "scheduler=confiner_9"  # its temporal expert sees what the spatial one made of both prompts, in one step, too
@@ -142,7 +143,7 @@ def test_any_video_is_refined_in_the_place_of_a_structure_at_its_own_rate(phone,
 def test_a_given_video_is_cut_where_the_length_says_and_refused_where_it_is_too_short(
     phone, tmp_path
 ):
-    words = (PROMPT, f"structure.video={phone}", *LONG)
+    words = (PROMPT, f"structure.video={phone}", *LONG, *SMALL)
     folder = generate(*words, "num_frames=5", "fps=10", f"output.dir={tmp_path / 'run'}").folder
     assert len(read_video(folder / "video.mp4")) == 5 and probe(folder / "video.mp4").fps == 10
     ending = generate(*words, "num_frames=22", f"output.dir={tmp_path / 'other'}")
@@ -150,13 +151,18 @@ def test_a_given_video_is_cut_where_the_length_says_and_refused_where_it_is_too_
 
 
 def test_a_given_video_that_has_changed_or_that_nothing_would_refine_is_refused(phone, tmp_path):
-    words = (PROMPT, f"structure.video={phone}")
-    alone = generate(*words[:2], "scheduler=spatial_alone", f"output.dir={tmp_path / 'alone'}")
+    words = (PROMPT, f"structure.video={phone}", *SMALL)
+    alone = generate(*words, "scheduler=spatial_alone", f"output.dir={tmp_path / 'alone'}")
     assert alone.code == 2 and "has no refinement" in alone.err
     own = tmp_path / "own.mp4"
     own.write_bytes(phone.read_bytes())
     run = generate(
-        PROMPT, f"structure.video={own}", *LONG, "num_frames=5", f"output.dir={tmp_path / 'run'}"
+        PROMPT,
+        f"structure.video={own}",
+        *LONG,
+        *SMALL,
+        "num_frames=5",
+        f"output.dir={tmp_path / 'run'}",
     ).folder
     write_video(own, read_video(phone)[:9], (48, 96), 30)
     again = generate(f"from={run}", f"output.dir={tmp_path / 'again'}")
@@ -167,7 +173,7 @@ def test_a_given_video_that_has_changed_or_that_nothing_would_refine_is_refused(
 
 def test_without_an_end_the_first_ctrl_c_finishes_the_file(tmp_path):
     process = started(
-        "generate", PROMPT, "num_frames=inf", "output.dir=run", *LONG, folder=tmp_path
+        "generate", PROMPT, "num_frames=inf", "output.dir=run", *LONG, *SMALL, folder=tmp_path
     )
     folder, deadline = tmp_path / "run", time.monotonic() + 240
     while len(list((folder / "parts").glob("video-*.mp4"))) < 3 and time.monotonic() < deadline:
@@ -199,7 +205,7 @@ def test_latents_on_disk_stay_a_few_whatever_the_length(tmp_path, monkeypatch):
 
     monkeypatch.setattr(executor, "discard_unneeded", discard)
     words = ("num_frames=60", "long_video.coherence=0.1", f"output.dir={tmp_path / 'run'}")
-    folder = generate(PROMPT, *words, *LONG).folder
+    folder = generate(PROMPT, *words, *LONG, *SMALL).folder
     # Encoders may be two chunks behind.
     assert 1 <= most["structure"] <= 5 and 1 <= most["window"] <= 5
     assert len(read_video(folder / "video.mp4")) == 60
@@ -221,6 +227,7 @@ def test_latents_on_disk_stay_a_few_whatever_the_length(tmp_path, monkeypatch):
 
 def test_a_short_videos_recipe_is_no_bound_for_a_longer_one(tmp_path):
     words = [word for word in LONG if not word.startswith(("long_video.seg", "long_video.win"))]
+    words += SMALL
     short = generate(PROMPT, "num_frames=5", f"output.dir={tmp_path / 'short'}", *words)
     assert facts_of(short.folder)["config"]["long_video"]["segment_frames"] == 5
     longer = generate(f"from={short.folder}", "num_frames=20", f"output.dir={tmp_path / 'longer'}")

@@ -27,26 +27,28 @@ def for_hydra(words, multirun):
     return parse_overrides(words, multirun).for_hydra()
 
 
+def any_character(draw: random.Random) -> str:
+    """One of all planes of unicode; no control characters, and no halves of others."""
+    while unicodedata.category(drawn := chr(draw.randint(32, sys.maxunicode))) in ("Cc", "Cs"):
+        pass
+    return drawn
+
+
 def random_texts(count: int, seed: int) -> list[str]:
     """Text of all planes of unicode, dense in what Hydra, OmegaConf and YAML read as syntax."""
     draw = random.Random(seed)
-    characters = [chr(code) for code in range(32, sys.maxunicode + 1)]
-    plain = [
-        character for character in characters if unicodedata.category(character) not in ("Cc", "Cs")
-    ]
     pieces = [*NASTY, *",'\"()=[]{}\\$:~ #&", "${", "\\${", "\n", "a heart"]
     texts = []
     while len(texts) < count:
-        parts = draw.choices(pieces, k=draw.randint(0, 6)) + draw.choices(
-            plain, k=draw.randint(0, 6)
-        )
+        parts = draw.choices(pieces, k=draw.randint(0, 6))
+        parts += [any_character(draw) for _ in range(draw.randint(0, 6))]
         draw.shuffle(parts)
         text = "".join(parts).strip()
         texts += [text] if text else []
     return texts
 
 
-TEXTS = NASTY + random_texts(2_000, seed=0)
+TEXTS = NASTY + random_texts(100, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +88,8 @@ def test_any_texts_of_one_sweep_become_its_jobs_unchanged():
 
 
 def test_nasty_texts_pass_a_whole_composition_and_yaml():
-    for first, second in zip(NASTY[0::2], reversed(NASTY[1::2]), strict=True):
+    some = NASTY[::6]  # a composition takes as long as a hundred of the readings above
+    for first, second in zip(some, reversed(some), strict=True):
         config = compose(
             for_hydra([f"prompt={first}", f"negative_prompt={second}"], multirun=False)
         )

@@ -5,10 +5,14 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 from support.command_line import PROMPT, QUICK
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -67,6 +71,22 @@ def test_the_wheel_has_every_module_config_and_weight(wheel):
         assert b"confiner = confiner_cli.cli:entry" in archive.read(entry_points)
     assert names == expected
     assert {"confiner_cli/configs/generate.yaml", "confiner_cli/embedded/knows.json"} <= names
+
+
+def minor(version: str) -> tuple[int, int]:
+    """The first two numbers of a version: patches are allowed to differ."""
+    return Version(version).major, Version(version).minor
+
+
+def test_the_oldest_versions_that_are_allowed_are_the_tested_ones():
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    stated = project["dependencies"] + project["optional-dependencies"]["dev"]
+    lines = (CHECKOUT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [line.partition("==") for line in lines if "==" in line]
+    tested = {canonicalize_name(name): minor(version) for name, _, version in pins}
+    for requirement in map(Requirement, stated):
+        (oldest,) = (one.version for one in requirement.specifier if one.operator == ">=")
+        assert minor(oldest) == tested[canonicalize_name(requirement.name)], requirement.name
 
 
 def output_of(*command, folder, path="") -> str:

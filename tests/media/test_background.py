@@ -110,7 +110,10 @@ def test_a_slow_consumer_holds_the_maker_back():
             target=lambda: [added.append(stream.add(n)) for n in range(2 * WAITING)]
         )
         maker.start()
-        time.sleep(0.5)
+        ends = time.monotonic() + SECONDS
+        while len(added) < WAITING and time.monotonic() < ends:
+            time.sleep(0.01)
+        time.sleep(0.3)  # in which no more may come
         assert len(added) == WAITING
         go.set()
         maker.join(SECONDS)

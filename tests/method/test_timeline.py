@@ -6,10 +6,11 @@ import pytest
 from confiner_cli.method.long.timeline import Span, Timeline
 
 SEGMENTS = [1, 2, 3, 8, 15, 16]
-TIMELINES = [Timeline(num_frames, segment) for num_frames in range(1, 201) for segment in SEGMENTS]
+LENGTHS = [*range(1, 68), 119, 120, 121, 200]
+TIMELINES = [Timeline(num_frames, segment) for num_frames in LENGTHS for segment in SEGMENTS]
 OVERLAPPING = [
     Timeline(num_frames, segment, overlap, staggered)
-    for num_frames in (1, 7, 15, 16, 17, 22, 23, 24, 25, 26, 31, 33, 90, 601)
+    for num_frames in (1, 7, 15, 16, 17, 22, 23, 24, 25, 26, 31, 33, 90, 201)
     for segment in (2, 8, 15, 16)
     for overlap in range(segment // 2 + 1)
     for staggered in (True, False)

@@ -5,6 +5,7 @@ import io
 import random
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 from itertools import islice
 
 import pytest
@@ -164,17 +165,27 @@ def test_what_a_row_is_made_with_follows_its_settings_and_nothing_else(override)
     assert evaluate_embedded.made_with("confiner_18", ()) != mark
 
 
+composed = cache(settings_with)
+
+
 @pytest.mark.parametrize("row", ROWS)
 def test_every_row_is_something_that_confiner_can_make(row):
-    assert resolve(settings_with(ROWS[row])).num_frames == 16
+    assert resolve(composed(ROWS[row])).num_frames == 16
 
 
-def test_no_two_rows_are_made_alike():
+def test_no_two_rows_are_made_alike(monkeypatch):
+    monkeypatch.setattr(evaluate_embedded, "settings_with", composed)
     marks = Counter(evaluate_embedded.made_with(row, ()) for row in ROWS)
     assert marks.most_common(1)[0][1] == 1
 
 
-def test_two_shards_make_all_clips_once_and_in_one_file(tmp_path):
+@pytest.fixture
+def few_rows(monkeypatch):
+    """The command tells of all rows: of these, as to compose the settings of all takes a while."""
+    monkeypatch.setattr(evaluate_embedded, "ALL_ROWS", ("renders", "control_4"))
+
+
+def test_two_shards_make_all_clips_once_and_in_one_file(tmp_path, few_rows):
     for part in ("1/2", "2/2"):
         assert (
             evaluate_embedded.main(
@@ -193,7 +204,7 @@ def test_results_of_other_weights_are_not_mixed(tmp_path):
         Results(tmp_path, "weights 2")
 
 
-def test_the_command_measures_an_expert_beside_renders(tmp_path, tiny_networks, capsys):
+def test_the_command_measures_an_expert_beside_renders(tmp_path, few_rows, tiny_networks, capsys):
     overrides = [
         f"--override=experts.{role}.model={tiny_networks / role}" for role in ("control", "spatial")
     ]

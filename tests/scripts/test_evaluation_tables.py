@@ -3,6 +3,7 @@
 import random
 import re
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -55,6 +56,14 @@ def results(tmp_path_factory):
     evaluate(makers, tasks(dict.fromkeys(ROWS_MADE, "1"), PROMPTS, 1), found)
     evaluate({"naive": shaken("naive", 0.1)}, tasks({"naive": "1"}, PROMPTS[:1], 1), found)
     return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_draws():
+    """Intervals from 300 draws instead of 2,000 say the same of what is known here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("evaluation.sample.draws", partial(draws, replicates=300))
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,9 @@ FLAGS = (
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 
+PATIENCE = 120
+"""Seconds. Conditions are waited for; this is for a page that will never meet them, not for a slow machine."""
+
 
 @dataclass
 class Visit:
@@ -49,6 +52,7 @@ def visit(
 ) -> Iterator[Visit]:
     """Open a gallery; afterwards nothing may have gone wrong in it, and nothing been fetched from elsewhere."""
     context = chromium.new_context(viewport={"width": width, "height": height}, **options)
+    context.set_default_timeout(1000 * PATIENCE)
     page = context.new_page()
     seen = Visit(page)
     page.on(
@@ -65,7 +69,7 @@ def visit(
     assert [url for url in seen.asked if not url.startswith(("file:", "data:"))] == []
 
 
-def until(page, condition: str, seconds: float = 30) -> None:
+def until(page, condition: str, seconds: float = PATIENCE) -> None:
     """Wait until a JavaScript condition holds, asked from outside: the page's policy allows no eval inside."""
     ends = time.monotonic() + seconds
     while not page.evaluate(condition):
