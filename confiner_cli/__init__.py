@@ -1,4 +1,4 @@
-"""confiner: videos from text by a chain of ready-made diffusion experts (ConFiner, arXiv 2408.13423).
+"""confiner: videos from text by a chain of ready-made diffusion experts (arXiv 2408.13423).
 
 from confiner_cli import load
 

@@ -1,23 +1,23 @@
-"""Shared fixtures, and which tests are `unit`. Heavy imports stay inside them: tests without networks start at once."""
+"""Shared fixtures, which import what is heavy only when used, and which tests are `unit`."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-# Before torch is imported, here and in what tests start. Threads that wait for each other spin by default: beside busy
-# neighbours two of them take ten times as long for networks this small as one does.
+# Before torch is imported, here and in what tests start. Threads that wait for each other spin by
+# default: beside busy neighbours two take ten times as long as one for networks this small.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 TESTS = Path(__file__).parent
 UNIT = (
     "config",
     "house/test_layers.py",
-    "media/test_beside.py",
+    "media/test_background.py",
     "method",
     "scripts/test_statistics.py",
 )
-"""Folders and files whose tests start no process and load no network: less than 20 seconds in all."""
+"""Folders and files whose tests start no process and load no network: under 20 seconds in all."""
 
 
 def is_unit(path: Path) -> bool:
@@ -46,7 +46,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `control`, `spatial`, `temporal` and `shared` in diffusers' layout, untrained, of every family."""
+    """Untrained networks of every family: `control`, `spatial`, `temporal`, `shared`, for diffusers."""
     from support import tiny_networks
 
     folder = tmp_path_factory.mktemp("networks")

@@ -1,4 +1,4 @@
-"""`confiner experts`: the sets there are, and what is missing; fetched, checked, exported, converted."""
+"""`confiner experts`: sets of experts listed, fetched, checked, exported, converted."""
 
 from __future__ import annotations
 

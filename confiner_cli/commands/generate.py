@@ -20,18 +20,18 @@ usage: confiner generate prompt="..." [key=value ...] [-m]
 
 {groups}
 
-  prompt="..."         what the video shows, verbatim       prompt_file=FILE   the prompt in a file
-  negative_prompt=""   what it does not show                from=FILE_OR_DIR   make a recorded video again
-  seed=7               null draws one                       num_frames=  height=  width=  fps=
-  device=auto          cpu, cuda, cuda:1                    dtype=auto         float32, float16, bfloat16
-  at=48:"..."          the prompt from frame 48 on          structure.video=FILE   a video to refine
-  long_video=confiner_long num_frames=600                   num_frames=inf     until Ctrl-C
-  output.dir=DIR       run folder; with -m the sweep's      output.save_latents=true   output.metadata=false
+  prompt="..."         what the video shows, verbatim     prompt_file=FILE   the prompt, in a file
+  negative_prompt=""   what it does not show              from=FILE_OR_DIR   a recorded video again
+  seed=7               null draws one                     num_frames=  height=  width=  fps=
+  device=auto          cpu, cuda, cuda:1                  dtype=auto   float32, float16, bfloat16
+  at=48:"..."          the prompt from frame 48 on        structure.video=FILE  a video to refine
+  long_video=confiner_long num_frames=600                 num_frames=inf    until Ctrl-C
+  output.dir=DIR       run folder; with -m the sweep's    output.save_latents=  output.metadata=
   resume=true          go on with the run in output.dir, if there is one
 
-  -m                   sweep: key=a,b,c   prompt="..." prompt="..."   prompts_file=FILE (one prompt a line)
-  -m seed=1,2,3,4 batch=4   seeds of a sweep in one forward
-  --cfg job            print the config and stop            --hydra-help       Hydra's own flags
+  -m                   sweep: key=a,b,c   prompt="..." prompt="..."
+                       prompts_file=FILE (one prompt a line)   seed=1,2,3,4 batch=4 (in one forward)
+  --cfg job            print the config and stop          --hydra-help      Hydra's own flags
 """
 SWITCHES = {
     "--multirun": "-m",

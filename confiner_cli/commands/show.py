@@ -1,4 +1,4 @@
-"""`confiner show FILE_OR_DIR`: how a video was made, from its run folder or from the file itself."""
+"""`confiner show FILE_OR_DIR`: how a video was made, by its run folder or by the file itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A nested config as one row: dotted keys and their values. The one rule for all who compare configs."""
+"""A nested config as one row of dotted keys: the one rule for all who compare configs."""
 
 from __future__ import annotations
 

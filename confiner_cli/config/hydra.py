@@ -47,7 +47,7 @@ def _unlock(node: DictConfig) -> None:
 
 
 def _register(recorded: Mapping[str, Any] | None) -> list[str]:
-    """Make the schema known to Hydra, and recorded values if there are some; the words they take."""
+    """Make the schema and recorded values known to Hydra; the words that the values take."""
     store = ConfigStore.instance()
     store.store(name="schema", node=schema(), provider="confiner")
     if recorded is None:

@@ -1,4 +1,4 @@
-"""A job: a run that is decided. What a person asked for is `Settings`; `resolve` makes this of it."""
+"""A job: a run that is decided. `resolve` makes it of what a person asked for, `Settings`."""
 
 from __future__ import annotations
 

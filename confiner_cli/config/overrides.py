@@ -1,4 +1,4 @@
-"""The command line's `key=value` words, taken apart before Hydra sees them: prompts stay verbatim."""
+"""The command line's `key=value` words, taken apart before Hydra: prompts stay verbatim."""
 
 from __future__ import annotations
 

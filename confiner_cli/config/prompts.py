@@ -1,4 +1,4 @@
-"""Prompt text, verbatim: what is refused, how it passes through Hydra, what a file name has of it."""
+"""Prompt text, verbatim: what is refused, how it passes through Hydra, and file names of it."""
 
 from __future__ import annotations
 

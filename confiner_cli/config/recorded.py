@@ -103,7 +103,7 @@ def _completed_roles(experts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Two nested mappings as one, the second over the first; without what the schema leaves open."""
+    """Two nested mappings as one, the second over the first, without what is left open."""
     merged = {key: value for key, value in below.items() if value != MISSING}
     for key, value in above.items():
         inner = merged.get(key)

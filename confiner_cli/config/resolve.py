@@ -1,4 +1,4 @@
-"""From what was asked for to what is decided, before any weight is read: `Settings` in, a `Job` out.
+"""From what was asked for to what is decided, before any weight is read: a `Job` of `Settings`.
 
 The only place that fills in what a person has left open, and that refuses what they cannot have.
 """

@@ -102,7 +102,7 @@ def _refinement(asked: RefinementSettings, last: int) -> RefinementOptions:
         raise ConfinerError(
             f"{REFINEMENT}.solver={asked.solver} remembers the steps before, which a hand-over "
             "between experts ends",
-            f"{REFINEMENT}.pattern= one of {', '.join(SINGLE_EXPERT)} for all steps, or solver=ddim",
+            f"{REFINEMENT}.pattern= one of {', '.join(SINGLE_EXPERT)}, or solver=ddim",
         )
     return RefinementOptions(
         patterns=patterns,

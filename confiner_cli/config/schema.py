@@ -145,7 +145,7 @@ class LongVideoSettings:
 
 @dataclass(frozen=True)
 class SourceVideoSettings:
-    """A person's own `video` in the place of the structure stage, or None; `sha256` is the file's."""
+    """A person's own `video` in the structure stage's place, or None; `sha256` is the file's."""
 
     video: str | None = None
     sha256: str | None = None

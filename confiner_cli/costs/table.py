@@ -1,4 +1,4 @@
-"""What a forward pass of a known network costs in operations and memory, at any size and number of frames.
+"""What a forward pass of a known network costs, in operations and memory, at any size.
 
 The numbers were counted by `scripts/count_costs.py`, without weights and without a GPU.
 """
@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 TABLE = Path(__file__).with_name("table.json")
 TILE = 64 * 64
-"""Pixels of a tile, 8 x 8 latents: the smallest frame that every network can halve as often as it does."""
+"""Pixels of a tile, 8 x 8 latents: the smallest frame that every network can halve."""
 
 
 @dataclass(frozen=True)
@@ -34,17 +34,21 @@ class Cost:
     def flops(self, num_frames: int, height: int, width: int) -> float:
         """Operations of a pass over all frames (a text encoder's: over a prompt); sizes in pixels.
 
-        Where 64 does not divide a side they are some more, 2 to 7 % at 256 x 256 and larger: networks round up inside.
+        Where 64 does not divide a side they are some more, 2 to 7 % at 256 x 256 and larger:
+        networks round up inside.
         """
         return _sum(self.flops_of_terms, num_frames, height, width)
 
     def activation_bytes(self, num_frames: int, height: int, width: int) -> float:
-        """The most memory that a pass holds beside the weights, in 16-bit precision; sizes in pixels."""
+        """The most memory that a pass holds beside the weights, in 16 bits; sizes in pixels."""
         return _sum(self.bytes_of_terms, num_frames, height, width)
 
 
 def terms(num_frames: int, height: int, width: int) -> tuple[float, ...]:
-    """What costs grow with: nothing, frames, tiles, pairs of positions in a frame, pairs of frames at a position."""
+    """What costs grow with.
+
+    Nothing, frames, tiles, pairs of positions in a frame, and pairs of frames at a position.
+    """
     tiles = height * width / TILE
     return 1, num_frames, num_frames * tiles, num_frames * tiles**2, num_frames**2 * tiles
 
@@ -58,7 +62,7 @@ def companions(architecture: str) -> tuple[str, str]:
 
 @functools.cache
 def costs() -> Mapping[str, Cost]:
-    """The table: architectures' names (`sd15`, `lavie`, `sd15_vae`, `tiny_control`, ...) and what they cost."""
+    """The table: architectures' names (`sd15`, `lavie`, `sd15_vae`, ...) and what they cost."""
     rows = json.loads(TABLE.read_text(encoding="utf-8"))["networks"]
     return MappingProxyType({
         name: Cost(row["parameters"], tuple(row["flops"]), tuple(row["activation_bytes"]))

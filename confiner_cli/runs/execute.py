@@ -90,11 +90,22 @@ def _is_done(job: Job, folder: Path) -> bool:
 
 
 def _make(runs: Sequence[OpenRun], meter: Meter, networks: NetworkCache) -> None:
-    """The videos, then what is made of them: contact sheets, and the latents if wanted."""
-    started = monotonic()
+    """Load what the runs need, and make all that they are for."""
+    started, said = monotonic(), len(networks.messages)
     loaded = load_pipeline([run.job for run in runs], networks)
     meter.add("load", monotonic() - started)
     _notice(runs, loaded)
+    try:
+        _render(runs, loaded, meter)
+    finally:
+        # Networks are loaded when they are first called: now it is known what the libraries said.
+        for message in networks.messages[said:]:
+            for run in runs:
+                run.logbook.log(message)
+
+
+def _render(runs: Sequence[OpenRun], loaded: LoadedPipeline, meter: Meter) -> None:
+    """The videos, then what is made of them: contact sheets, and the latents if wanted."""
     with progress.evaluations(evaluations_left(runs, loaded)) as tell:
         renderer = Renderer(runs, loaded, meter, tell)
         renderer.render()

@@ -1,4 +1,4 @@
-"""What a run writes down as it goes: run.json, replaced whole; events.jsonl and run.log, appended to."""
+"""What a run writes down as it goes: run.json, replaced whole; events and log, appended to."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ def read_record(path: Path) -> RunRecord:
 
 
 def recorded_under(overrides: Overrides) -> dict[str, Any] | None:
-    """The recorded values that overrides stand on: those that `from=` names and they do not replace.
+    """The recorded values that overrides stand on: those of `from=` that they do not replace.
 
     Raises:
         ConfinerError: there is no record, or it has settings that are not ours.

@@ -77,7 +77,10 @@ class RunRecord:
 
 
 def record_of(facts: Mapping[str, Any]) -> RunRecord:
-    """The record that a JSON object states; fields that we do not have, or of other types, are not read."""
+    """The record that a JSON object states.
+
+    Fields that a record does not have, or that are of another type, are not read.
+    """
     known = {entry.name: entry for entry in fields(RunRecord)}
     taken: dict[str, Any] = {}
     for name in known.keys() & facts.keys():

@@ -1,4 +1,4 @@
-"""What the user can fix: two lines, exit code 2, before any weight is read, and nothing left behind."""
+"""What the user can fix: two lines, exit code 2, before any weight is read; nothing is left."""
 
 import subprocess
 import sys

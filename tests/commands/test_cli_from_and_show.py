@@ -12,7 +12,8 @@ from confiner_cli.media.video import read_video, write_video
 pytestmark = pytest.mark.usefixtures("folder")
 
 WORDS = (
-    "prompt=a ${red} heart, rising", "negative_prompt=grass", "seed=7", "num_frames=3", "height=32", "fps=5",
+    "prompt=a ${red} heart, rising", "negative_prompt=grass",
+    "seed=7", "num_frames=3", "height=32", "fps=5",
     "scheduler.structure.num_inference_steps=1", "scheduler.refinement.num_inference_steps=2",
     "scheduler.refinement.pattern=[standard,interleaved]", "scheduler.refinement.te=50",
     "experts.spatial.guidance_scale=1.5",

@@ -1,4 +1,4 @@
-"""`confiner generate`: what it prints, where the run goes, and that the frames follow from the seed."""
+"""`confiner generate`: what it prints, where the run goes, and that the seed makes the frames."""
 
 import dataclasses
 import json

@@ -14,13 +14,15 @@ from confiner_cli.media.video import read_comment, read_video, write_video
 from confiner_cli.runs import executor
 
 LONG = (
-    "long_video=confiner_long", "long_video.segment_frames=4", "long_video.window_overlap=2", "seed=3",
+    "long_video=confiner_long", "long_video.segment_frames=4", "long_video.window_overlap=2",
+    "seed=3",
     "scheduler.structure.num_inference_steps=1", "scheduler.refinement.num_inference_steps=1",
 )  # fmt: skip
 SMALL = ("height=16", "width=16")
 LATER = "a blue star, rising: over the 'sand' = ${x} {1}"
 
-MIXING = "scheduler=confiner_9"  # its temporal expert sees what the spatial one made of both prompts, in one step, too
+# Also in one step its temporal expert sees what the spatial one made of both prompts.
+MIXING = "scheduler=confiner_9"
 
 
 @pytest.fixture(scope="module")
@@ -83,10 +85,13 @@ def test_a_video_with_several_prompts_is_its_own_recipe(changing, tmp_path):
         ((PROMPT, "prompts={0: another}"), "two prompts for frame 0"),
         ((PROMPT, "prompts={-1: x}"), "prompts has a frame -1"),
         ((PROMPT, "num_frames=17"), "num_frames=17 is more than tiny takes at once: 16"),
-        ((PROMPT, "num_frames=64", *LONG[:1], "long_video.segment_frames=17"), "more than tiny takes at once"),
-        ((PROMPT, "num_frames=64", *LONG[:1], "long_video.segment_frames=6", "long_video.window_overlap=4"),
+        ((PROMPT, "num_frames=64", *LONG[:1], "long_video.segment_frames=17"),
+         "more than tiny takes at once"),
+        ((PROMPT, "num_frames=64", *LONG[:1],
+          "long_video.segment_frames=6", "long_video.window_overlap=4"),
          "more than half a segment"),
-        ((PROMPT, "num_frames=64", *LONG[:1], "long_video.window_overlap=9"), "window_overlap=9 is out of range"),
+        ((PROMPT, "num_frames=64", *LONG[:1], "long_video.window_overlap=9"),
+         "window_overlap=9 is out of range"),
         ((PROMPT, "long_video.coherence=0.6"), "long_video.coherence=0.6 is out of range"),
         ((PROMPT, "long_video.align=index"), "long_video.align=index is unknown"),
         ((PROMPT, "num_frames=1.5"), "num_frames=1.5 is not a whole number"),

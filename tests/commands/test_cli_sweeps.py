@@ -1,4 +1,4 @@
-"""`confiner generate -m`: one process, one loading, every job on its own, a table and an exit code at the end."""
+"""`confiner generate -m`: one process, one loading, every job on its own, a table, an exit code."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What is typed reaches the settings: prompts of any text through Hydra's parser, its sweeper and YAML unchanged."""
+"""What is typed reaches the settings: any prompt, unchanged by Hydra's parser, sweeper and YAML."""
 
 import json
 import random
@@ -117,8 +117,9 @@ def test_a_key_is_given_once_also_with_marks_and_in_sweeps():
 @pytest.fixture
 def record(tmp_path):
     words = (
-        "prompt=${a}, (b)", "seed=7", "num_frames=4", "output.dir=x", "experts.spatial.guidance_scale=1e-05",
-        "scheduler=confiner_18", "scheduler.refinement.te=50", "scheduler.refinement.pattern=[naive,standard]",
+        "prompt=${a}, (b)", "seed=7", "num_frames=4", "output.dir=x",
+        "experts.spatial.guidance_scale=1e-05", "scheduler=confiner_18",
+        "scheduler.refinement.te=50", "scheduler.refinement.pattern=[naive,standard]",
     )  # fmt: skip
     settings = settings_of_words(words)
     (tmp_path / "run.json").write_text(json.dumps({"config": asdict(settings)}))
@@ -170,7 +171,7 @@ def test_experts_choose_the_scheduler_also_of_a_long_video_unless_the_user_does(
 
 
 def write_record(folder, settings, **changes):
-    """A run folder's record of these settings; `changes` are made to its config's spatial expert (None: left out)."""
+    """Record these settings, with `changes` made to the spatial expert (None: left out)."""
     config = asdict(settings)
     for key, value in changes.items():
         if value is None:

@@ -69,7 +69,7 @@ def chosen(experts: str, scheduler: str, long_video: str) -> Settings:
 
 
 def random_settings(draw: random.Random) -> Settings:
-    """Settings drawn at random; guidance often begins or ends exactly at a level that is visited."""
+    """Draw settings; guidance often begins or ends exactly at a level that is visited."""
     num_frames = draw.choice([1, 7, 16, 17, 40])
     settings = chosen(
         draw.choice(["tiny", "lavie_sd", "modelscope_sd"]),
@@ -108,7 +108,7 @@ def guided_at_random(experts: ExpertSetSettings, draw: random.Random) -> ExpertS
 
 
 def visited_levels(job: Job) -> list[float]:
-    """Noise of the levels at which a job's experts are asked, and three that may be none of these."""
+    """Noise levels at which a job's experts are asked, and three that may be none of these."""
     schedules = [job.experts[role].schedule for role in job.asked]
     steps = job.refinement.num_inference_steps
     uniform = [round(job.refinement.te * (steps - i) / steps) for i in range(steps)]

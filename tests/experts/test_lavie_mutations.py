@@ -1,4 +1,4 @@
-"""The reference cases notice every single fact of LaVie's UNet: break one, and at least one case is far off."""
+"""The reference cases notice every fact of LaVie's UNet: break one, and some case is far off."""
 
 import itertools
 import math
@@ -226,7 +226,7 @@ MUTATIONS = {
 
 
 NOTICED = 5 * TOLERANCE
-"""A broken fact must be well beyond what rounding, which is no more than the tolerance, could hide."""
+"""A broken fact must be well beyond what rounding, at most the tolerance, could hide."""
 
 
 def errors(monkeypatch, mutate):

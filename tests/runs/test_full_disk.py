@@ -1,4 +1,4 @@
-"""A full disk stops a run with two lines and leaves nothing half written; with room again it goes on to the same."""
+"""A full disk stops a run, with two lines and no half-written file; given room, it goes on."""
 
 import json
 import shutil

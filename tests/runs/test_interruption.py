@@ -1,4 +1,4 @@
-"""A run that is stopped says so, with its exit code, and leaves nothing that looks finished but is not.
+"""A run that is stopped says so, with its exit code, and leaves nothing that only looks finished.
 
 In this process: that a signal from outside is one, `test_resume.py` shows with processes.
 """

@@ -1,4 +1,4 @@
-"""A run that is killed, at whatever moment, goes on to the same frames; little is computed twice, nothing is left."""
+"""A run killed at any moment goes on to the same frames, computes little twice, leaves nothing."""
 
 import random
 
@@ -104,7 +104,8 @@ def test_a_run_that_is_killed_at_every_turn_comes_to_the_same_frames(tmp_path, u
         folder=tmp_path,
     )
     turns = (
-        "between a window's latents and its line in the journal", "while ffmpeg reads a part's frames",
+        "between a window's latents and its line in the journal",
+        "while ffmpeg reads a part's frames",
         "before video.mp4 has its name", "before the contact sheet",
     )  # fmt: skip
     for turn in turns:

@@ -1,4 +1,4 @@
-"""Memory does not grow with the length of a video: each length in a process of its own, by its peak."""
+"""Memory does not grow with the length of a video: each by the peak of its own process."""
 
 import pytest
 from support.command_line import PROMPT, ended, facts_of, started

@@ -122,8 +122,8 @@ def test_events_tell_the_run_in_order_and_the_structure_is_written_beside_the_re
     )
     assert [each for place, each in enumerate(told) if place not in previews] == [
         ("started", None), ("stage", "structure"), ("visit", "structure"), ("structure", None),
-        ("stage", "refinement"), *[("visit", "refinement")] * 3, ("wrote", "parts/video-000000.mp4"),
-        ("wrote", "video.mp4"), ("done", None),
+        ("stage", "refinement"), *[("visit", "refinement")] * 3,
+        ("wrote", "parts/video-000000.mp4"), ("wrote", "video.mp4"), ("done", None),
     ]  # fmt: skip
     roles = [event["role"] for event in events if event["event"] == "visit"]
     assert roles == ["control", "spatial", "temporal", "spatial"]

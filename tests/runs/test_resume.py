@@ -1,4 +1,4 @@
-"""A run that stopped goes on from what is whole, whoever asks and however it stopped; a finished one is left alone."""
+"""A run goes on from what is whole, however it stopped; a finished one is left alone."""
 
 import os
 import pickle

@@ -1,4 +1,4 @@
-"""Tasks and their executor: what is needed is there, what is done is not done again, little is kept."""
+"""Tasks and their executor: what is needed is there, nothing is done twice, little is kept."""
 
 from __future__ import annotations
 

@@ -13,12 +13,12 @@ import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 
 PATIENCE = 120
-"""Seconds. Conditions are waited for; this is for a page that will never meet them, not for a slow machine."""
+"""Seconds until a page counts as one that will never meet a condition, also on a slow machine."""
 
 
 @dataclass
@@ -50,7 +50,7 @@ def browser() -> Iterator[object]:
 def visit(
     chromium, path: Path, view: str = "", width: int = 1200, height: int = 800, **options
 ) -> Iterator[Visit]:
-    """Open a gallery; afterwards nothing may have gone wrong in it, and nothing been fetched from elsewhere."""
+    """Open a gallery, in which nothing may go wrong or be fetched from elsewhere."""
     context = chromium.new_context(viewport={"width": width, "height": height}, **options)
     context.set_default_timeout(1000 * PATIENCE)
     page = context.new_page()
@@ -70,7 +70,7 @@ def visit(
 
 
 def until(page, condition: str, seconds: float = PATIENCE) -> None:
-    """Wait until a JavaScript condition holds, asked from outside: the page's policy allows no eval inside."""
+    """Wait until a JavaScript condition holds, from outside: the page's policy forbids eval."""
     ends = time.monotonic() + seconds
     while not page.evaluate(condition):
         assert time.monotonic() < ends, f"after {seconds} s not yet: {condition}"

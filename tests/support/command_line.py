@@ -1,4 +1,4 @@
-"""`confiner` as these tests call it: in this process, or as its own process where the property is about processes."""
+"""`confiner` as tests call it: in this process, or in its own where processes are the point."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ QUICK = (
     "scheduler.refinement.num_inference_steps=1",
 )
 SMALLEST = (
-    "num_frames=1", "height=16", "width=16", "scheduler=spatial_alone", "scheduler.structure.num_inference_steps=1",
+    "num_frames=1", "height=16", "width=16",
+    "scheduler=spatial_alone", "scheduler.structure.num_inference_steps=1",
 )  # fmt: skip
 # Shells start background jobs with Ctrl-C ignored, which children inherit.
 LISTENING = """

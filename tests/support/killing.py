@@ -1,6 +1,7 @@
-"""Runs that die by SIGKILL at a chosen moment, and what must be true of them once they have gone on.
+"""Runs that die by SIGKILL at a chosen moment, and what must be true once they have gone on.
 
-As a script it is `confiner` that kills itself: `python -m support.killing MOMENT ARGUMENT...`, with the moment as JSON.
+As a script it is `confiner` that kills itself: `python -m support.killing MOMENT ARGUMENT...`, with
+the moment as JSON.
 """
 
 import hashlib
@@ -40,11 +41,13 @@ class Moment:
         target: `module:name`, as its caller looks the function up.
         number: which call, from 1.
         among: only calls count that are given something with this in its name.
-        when: `before` it; `after` it; `half`, when half of what it adds to a file is there; `frames`, when it has read
-            two frames of the stream that it is given. `wait` waits there for somebody else to end the process. Two
-            go on: `full` lets no file grow in the call, nor in the process that it starts; `fill` first leaves no room
-            on the disk that `file` is on, by writing that file.
-        file: which file is half written: this one, beside the path that the function is given, or, empty, that path.
+        when: `before` it; `after` it; `half`, when half of what it adds to a file is there;
+            `frames`, when it has read two frames of the stream that it is given. `wait` waits there
+            for somebody else to end the process. Two go on: `full` lets no file grow in the call,
+            nor in the process that it starts; `fill` first leaves no room on the disk that `file`
+            is on, by writing that file.
+        file: which file is half written: this one, beside the path that the function is given, or,
+            empty, that path.
     """
 
     target: str
@@ -56,7 +59,7 @@ class Moment:
 
 @dataclass(frozen=True)
 class Made:
-    """What a finished run has come to: the hashes of its files and of their decoded frames, and its evaluations."""
+    """What a run has come to: the hashes of its files and their frames, evaluations, stages."""
 
     files: dict[str, str]
     frames: dict[str, str]
@@ -131,7 +134,7 @@ def killed_at(moment: Moment, *arguments: str, folder: Path) -> None:
 
 
 def killed_after(share: float, total: float, *arguments: str, folder: Path, run: Path) -> bool:
-    """Kill the command from outside when that share of `total` seconds has gone by since it was at work on `run`.
+    """Kill the command from outside, a share of `total` seconds after it began work on `run`.
 
     Returns whether it was still at work.
     """
@@ -161,7 +164,7 @@ def gone_on(run: Path, *words: str) -> None:
 
 
 def assert_as_if_never_killed(run: Path, reference: Made, kills: int) -> None:
-    """A run that was killed so many times has come to the same, at a price that has a bound, and left nothing."""
+    """A run killed so often came to the same, at a price with a bound, and left nothing."""
     found = made(run)
     assert found.frames == reference.frames
     assert found.files == reference.files

@@ -1,6 +1,7 @@
-"""Reference data of LaVie's UNet: a small model with its weights, inputs and outputs, and the full model's keys.
+"""LaVie's UNet as published: a small one's weights, inputs and outputs, and the full one's keys.
 
-Made by running the published model; every number is float32. `lavie_small_public.json` says what each tensor is.
+Made by running the published model; every number is float32. `lavie_small_public.json` says what
+each tensor is.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ TOLERANCE = 1e-5
 """How far apart two float32 runs of the network may be: the norm of their difference over the norm
 of the reference.
 
-Where it comes from: `exact_unet` has hardly any rounding. Next to it the published outputs are off by
-0.8e-6 (case 1) to 3.6e-6 (case 5), and what happens inside by at most 2.3e-6. Ours, on another CPU
-than the reference's, are off by 1.1e-6 to 3.6e-6, and by 2.3e-6 inside. So two runs that round each
-their own way differ by less than 7.2e-6; side by side they differ by 1.6e-6, because most of the error
-is the timestep's, and both make the same. The smallest of the 28 facts that can be got wrong, tanh
-instead of erf in GELU, moves the output by 17 times this bound (`test_lavie_mutations.py`).
+Where it comes from: `exact_unet` has hardly any rounding. Next to it the published outputs are off
+by 0.8e-6 (case 1) to 3.6e-6 (case 5), and what happens inside by at most 2.3e-6. Ours, on another
+CPU than the reference's, are off by 1.1e-6 to 3.6e-6, and by 2.3e-6 inside. So two runs that round
+each their own way differ by less than 7.2e-6; side by side they differ by 1.6e-6, because most of
+the error is the timestep's, and both make the same. The smallest of the 28 facts that can be got
+wrong, tanh instead of erf in GELU, moves the output by 17 times this bound
+(`test_lavie_mutations.py`).
 """
 TOLERANCE_OF_ANGLES = 2e-5
 """The same for the sines and cosines of timesteps, and for the embedding that is made of them.

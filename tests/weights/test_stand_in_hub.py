@@ -1,7 +1,8 @@
-"""The stand-in for the hub, asked by the real client: what a download gives, and how each fault looks from here.
+"""The stand-in for the hub, asked by the real client: what a download gives, how a fault looks.
 
-Of the client only what `confiner_cli/weights` relies on is held here: which files it fetches, where it puts them, and
-which kinds of errors it raises. How long it waits, what it says and how it retries are its own matter.
+Of the client only what `confiner_cli/weights` relies on is held here: which files it fetches,
+where it puts them, and which kinds of errors it raises. How long it waits, what it says and how it
+retries are its own matter.
 """
 
 from __future__ import annotations
