@@ -79,16 +79,19 @@ class Confiner:
     """A set of experts with their networks, which it owns; made by `load`.
 
     `close()`, or the end of a `with` block, frees the networks and their memory.
+
+    Attributes:
+        networks: those that are loaded.
     """
 
     def __init__(self, overrides: Overrides, networks: NetworkCache) -> None:
         """Take over networks, and the overrides that every video is made with."""
         self._overrides = overrides
-        self._networks = networks
+        self.networks = networks
 
     def close(self) -> None:
-        """Free the networks. Videos that were made stay; no more can be made."""
-        self._networks.close()
+        """Free the networks. Videos that were made stay; another one loads them anew."""
+        self.networks.close()
 
     def __enter__(self) -> Confiner:
         return self
@@ -192,7 +195,7 @@ class Confiner:
 
     def _make(self, jobs: Sequence[Job]) -> list[Video]:
         download_missing(jobs[0])
-        loaded, meter = load_pipeline(jobs, self._networks), Meter()
+        loaded, meter = load_pipeline(jobs, self.networks), Meter()
         store: MemoryStore[Result] = MemoryStore(keep=(Kind.STRUCTURE,))
         perform = Performer(loaded.pipeline, lambda task: meter.watch, loaded.decoder)
         graph = graph_of(loaded.pipeline)
@@ -272,7 +275,7 @@ def load(
     job = resolve(settings_with(parsed.for_hydra(), recorded_under(parsed)))
     download_missing(job)
     try:
-        load_pipeline([job], confiner._networks).load()
+        load_pipeline([job], confiner.networks).load()
     except BaseException:
         confiner.close()
         raise

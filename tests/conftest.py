@@ -46,7 +46,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Untrained networks of every family: `control`, `spatial`, `temporal`, `shared`, for diffusers."""
+    """Untrained `control`, `spatial`, `temporal`, `shared` of each family, in diffusers' layout."""
     from support import tiny_networks
 
     folder = tmp_path_factory.mktemp("networks")

@@ -9,7 +9,7 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 from support.command_line import PROMPT, QUICK, generate
 
-from confiner_cli.api import load
+from confiner_cli import load
 from confiner_cli.errors import ConfinerError
 from confiner_cli.media.video import read_video, write_video
 
@@ -24,7 +24,7 @@ def quick():
 
 
 def test_six_lines_make_a_video_and_only_the_file_that_is_saved(folder):
-    from confiner_cli.api import load
+    from confiner_cli import load
 
     confiner = load("tiny", "scheduler.structure.num_inference_steps=1")
     video = confiner.generate("a red heart rising over the sea", seed=7, num_frames=4)
@@ -72,9 +72,8 @@ def test_a_value_of_another_type_is_refused_by_name(quick, settings):
 @pytest.mark.parametrize(
     ("overrides", "settings", "words"),
     [
-        ((), {"scheduler": "confiner_18"}, "no keyword scheduler="),
-        ((), {"sed": 1}, "no keyword sed="),
-        ((), {"negative_prompt": None}, "negative_prompt=None is not a text"),
+        ((), {"negative_prompt": 7}, "negative_prompt=7 is not a text"),
+        ((), {"seeds": []}, "makes no video"),
         (("seed=1", "seed=2"), {}, "seed= is given 2 times"),
         (("sed=1",), {}, "no setting 'sed'"),
     ],
@@ -82,6 +81,36 @@ def test_a_value_of_another_type_is_refused_by_name(quick, settings):
 def test_what_the_command_refuses_is_refused_here(quick, overrides, settings, words):
     with pytest.raises(ConfinerError, match=words):
         quick.generate(TEXT, *overrides, **settings)
+
+
+@pytest.mark.parametrize("keyword", ["sed", "scheduler"])
+def test_a_keyword_that_there_is_not_is_a_type_error(quick, keyword):
+    with pytest.raises(TypeError, match=keyword):
+        quick.generate(TEXT, **{keyword: 1})
+
+
+def test_seeds_make_a_video_each_as_they_do_alone_but_for_the_last_bits(quick):
+    videos = quick.generate(TEXT, seeds=[7, 8])
+    assert [video.job.seed for video in videos] == [7, 8]
+    for video in videos:
+        alone = quick.generate(TEXT, seed=video.job.seed)
+        assert video.evaluations == alone.evaluations
+        for name in ("frames", "structure"):
+            difference = getattr(video, name).int() - getattr(alone, name).int()
+            assert difference.abs().max() <= 1
+
+
+def test_networks_are_freed_at_the_end_of_with_and_weights_are_loaded_at_once():
+    with load("tiny", *QUICK) as confiner:
+        assert len(confiner.networks.modules) == 5  # three UNets, a text encoder, a VAE
+    assert not confiner.networks.modules
+
+
+def test_keywords_of_load_are_settings_of_every_video():
+    with load("tiny", *QUICK, scheduler="confiner_9", memory="low") as confiner:
+        video = confiner.generate(TEXT, seed=7)
+    settings = video.settings
+    assert (settings.scheduler.name, settings.memory) == ("confiner_9", "low")
 
 
 def test_overrides_are_verbatim_and_notices_come_along(quick):

@@ -3,7 +3,9 @@
 import re
 
 import pytest
-from support.command_line import PROMPT, SMALLEST, facts_of, generate
+import torch
+from safetensors.torch import load_file
+from support.command_line import PROMPT, QUICK, SMALLEST, facts_of, generate
 
 from confiner_cli.commands.sweep import sweep_root
 from confiner_cli.errors import ConfinerError, Terminated
@@ -127,3 +129,50 @@ def test_of_two_sweeps_into_one_folder_the_second_is_refused_while_the_first_run
 
 def test_a_single_job_is_a_sweep_too():
     assert len(generate("-m", PROMPT, *SMALLEST).folders) == 1
+
+
+BATCHED = ("-m", PROMPT, *QUICK, "output.save_latents=true")
+
+
+def test_seeds_of_a_batch_are_sampled_together_each_into_its_own_run(folder):
+    ending = generate(*BATCHED, "seed=1,2,3", "batch=2", "output.dir=together")
+    assert ending.code == 0, ending.err
+    names = [run.name for run in ending.folders]
+    assert [name.rpartition("-")[2] for name in names] == ["s1", "s2", "s3"]
+    assert [name.partition("-")[0] for name in names] == ["0", "0", "1"]
+    records = [facts_of(run) for run in ending.folders]
+    assert [record.get("batch") for record in records] == [2, 2, None]
+    alone = generate(*BATCHED, "seed=1,2,3", "output.dir=alone").folders
+    for one, other, record in zip(ending.folders, alone, records, strict=True):
+        assert record["evaluations"] == facts_of(other)["evaluations"]
+        assert record["config"]["seed"] == record["seed"] == facts_of(other)["seed"]
+        together, own = (load_file(run / "latents.safetensors") for run in (one, other))
+        assert torch.equal(together["base_noise"], own["base_noise"])
+        for name in ("structure", "refined"):
+            difference = (together[name] - own[name]).norm()
+            assert difference < 1e-4 * own[name].norm(), name
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("-m", "seed=1,2", "batch=0"), "batch= takes one whole number"),
+        (("-m", "seed=1,2", "batch=2,3"), "batch= takes one whole number"),
+        (("-m", "batch=2"), "batch=2 is for a sweep over seeds"),
+        (("-m", "seed=null", "batch=2"), "batch=2 is for a sweep over seeds"),
+        (("seed=1", "batch=2"), "batch=2 is for a sweep over seeds"),
+        (("seeds=[1,2]",), "seeds= is what batch= makes"),
+    ],
+    ids=" ".join,
+)
+def test_a_batch_without_seeds_to_put_into_it_is_refused(folder, words, said):
+    ending = generate(PROMPT, *SMALLEST, *words)
+    assert (ending.code, ending.out) == (2, "") and said in ending.err, ending.err
+    assert not list(folder.rglob("*.mp4"))
+
+
+@pytest.mark.parametrize("word", ["resume=true", "resume=True", "resume=false,true", "+resume=yes"])
+def test_to_resume_does_not_go_with_a_sweep_however_it_is_written(folder, word):
+    ending = generate("-m", PROMPT, *SMALLEST, word)
+    assert (ending.code, ending.out) == (2, "") and "does not go with a sweep" in ending.err
+    assert not any(folder.iterdir())

@@ -69,7 +69,7 @@ def chosen(experts: str, scheduler: str, long_video: str) -> Settings:
 
 
 def random_settings(draw: random.Random) -> Settings:
-    """Draw settings; guidance often begins or ends exactly at a level that is visited."""
+    """Draw random settings; guidance often begins or ends exactly at a level that is visited."""
     num_frames = draw.choice([1, 7, 16, 17, 40])
     settings = chosen(
         draw.choice(["tiny", "lavie_sd", "modelscope_sd"]),

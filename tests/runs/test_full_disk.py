@@ -1,4 +1,4 @@
-"""A full disk stops a run, with two lines and no half-written file; given room, it goes on."""
+"""A full disk stops a run with two lines, nothing half written; given room, it ends the same."""
 
 import json
 import shutil

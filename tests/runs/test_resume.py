@@ -1,4 +1,4 @@
-"""A run goes on from what is whole, however it stopped; a finished one is left alone."""
+"""However a run stopped, whoever asks, it goes on from what is whole; a finished one is left."""
 
 import os
 import pickle
