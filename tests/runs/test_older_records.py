@@ -36,13 +36,14 @@ def test_all_of_it_is_read(folder):
         assert (list(found) if isinstance(found, tuple) else found) == value, name
 
 
-@pytest.mark.parametrize("how", ["from=", "resume"])
+def read_by_from(folder):
+    return settings_of_words([f"from={folder}"])
+
+
+@pytest.mark.parametrize("how", [read_by_from, recorded_settings])
 def test_its_settings_are_those_that_it_states_and_nothing_of_today(folder, how):
     stated = flatten(read_run(folder).config)
-    if how == "resume":
-        settings = recorded_settings(folder)
-    else:
-        settings = settings_of_words([f"from={folder}"])
+    settings = how(folder)
     found = flatten(json.loads(json.dumps(asdict(settings))))
     assert set(found) - set(stated) <= NEW
     where = {"resume", "output.dir", "output.metadata", "output.save_latents"}
