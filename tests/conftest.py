@@ -20,6 +20,14 @@ UNIT = (
 """Folders and files whose tests start no process and load no network: under 20 seconds in all."""
 
 
+LONGEST = (
+    "house/test_readme.py", "runs/test_resume.py", "weights/test_hub.py", "runs/test_killed.py",
+    "runs/test_full_disk.py", "scripts/test_metrics.py", "commands/test_cli_long.py",
+    "commands/test_cli_errors.py", "experts/test_lavie_mutations.py", "gallery/test_gallery_browser.py",
+)  # fmt: skip
+"""The files that take longest go first: a file stays in one process, and none should wait for another's last one."""
+
+
 def is_unit(path: Path) -> bool:
     inside = path.relative_to(TESTS)
     return any(inside.is_relative_to(part) for part in UNIT)
@@ -35,6 +43,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if is_unit(item.path):
             item.add_marker(pytest.mark.unit)
+    items.sort(key=lambda item: place(item.path))
+
+
+def place(path: Path) -> int:
+    inside = path.relative_to(TESTS).as_posix()
+    return LONGEST.index(inside) if inside in LONGEST else len(LONGEST)
 
 
 @pytest.fixture
