@@ -23,9 +23,10 @@ UNIT = (
 LONGEST = (
     "house/test_readme.py", "runs/test_resume.py", "weights/test_hub.py", "runs/test_killed.py",
     "runs/test_full_disk.py", "scripts/test_metrics.py", "commands/test_cli_long.py",
-    "commands/test_cli_errors.py", "experts/test_lavie_mutations.py", "gallery/test_gallery_browser.py",
+    "commands/test_cli_errors.py", "experts/test_lavie_mutations.py",
+    "gallery/test_gallery_browser.py",
 )  # fmt: skip
-"""The files that take longest go first: a file stays in one process, and none should wait for another's last one."""
+"""The files that take longest go first: a file stays in one process, and none should be last."""
 
 
 def is_unit(path: Path) -> bool:
