@@ -12,6 +12,7 @@ from typing import Any
 
 from confiner_cli.config.job import Job
 from confiner_cli.costs.table import companions, costs
+from confiner_cli.method.long.timeline import Span
 from confiner_cli.method.refinement import refinement_visits
 from confiner_cli.method.schedule import Schedule
 from confiner_cli.method.structure import structure_visits
@@ -60,14 +61,16 @@ def rows(job: Job) -> Iterator[Row]:
     job = job.finite("a video without an end costs without an end")
     timeline = job.timeline
     windows = [timeline.refines(number) for number in range(int(timeline.window_count))]
-    refined = [
-        Walk(len(span), 1 + sum(span.start < frame < span.stop for frame in job.prompts))
-        for span in windows
-    ]
+    refined = [Walk(len(span), _prompts_in(span, job)) for span in windows]
     drafted = [Walk(timeline.length)] * len(timeline.structures)
     yield from _stage(job, "structure", _structure_visits(job), drafted)
     yield from _stage(job, "refinement", _refinement_visits(job), refined)
     yield _decoding(job)
+
+
+def _prompts_in(span: Span, job: Job) -> int:
+    """How many prompts take part in the refinement of a window."""
+    return 1 + sum(span.start < frame < span.stop for frame in job.prompts)
 
 
 def _stage(

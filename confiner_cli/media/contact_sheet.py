@@ -35,7 +35,7 @@ def write_contact_sheet(path: Path, title: str, rows: Mapping[str, Sequence[Tens
         title: a line above the rows, cut to fit.
         rows: by name, uint8 frames `(height, width, 3)`, the same number in every row.
     """
-    pictures = {name: [_cell(frame) for frame in frames] for name, frames in rows.items()}
+    pictures = {name: list(map(_cell, frames)) for name, frames in rows.items()}
     width, height = next(iter(pictures.values()))[0].size
     count = max(len(cells) for cells in pictures.values())
     step = height + MARGIN + LINE

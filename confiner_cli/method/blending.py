@@ -6,13 +6,10 @@ Both are of the same sample, so any mixture of them whose weights sum to one is 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from confiner_cli.method.estimate import Estimate
+from confiner_cli.method.tensor import Tensor
 from confiner_cli.method.walk import Evaluation
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 RADIUS = 3
 """Slow is what remains in a mean over this many frames before and after each: 7 frames."""

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from confiner_cli.method.schedule import Level
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from confiner_cli.method.tensor import Tensor
 
 
 @dataclass(frozen=True)

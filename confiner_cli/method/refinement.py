@@ -8,16 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Generic, Protocol
+from typing import Generic, Protocol
 
 from confiner_cli.method import blending
 from confiner_cli.method.options import RefinementOptions
 from confiner_cli.method.schedule import Schedule
 from confiner_cli.method.solvers import SOLVERS, Solver
+from confiner_cli.method.tensor import Tensor
 from confiner_cli.method.walk import Denoiser, Step, Visit, Visited, walk
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 RENOISE = {"fresh": 1.0, "predicted": 0.0}
 """Shares of fresh noise at a hand-over that have a name: the paper's, and none."""

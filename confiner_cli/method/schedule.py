@@ -14,10 +14,9 @@ import math
 import operator
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-if TYPE_CHECKING:
-    from torch import Tensor
+from confiner_cli.method.tensor import Tensor
 
 
 class Level(NamedTuple):

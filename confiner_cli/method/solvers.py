@@ -13,14 +13,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from confiner_cli.method.estimate import Estimate, noise_left
 from confiner_cli.method.schedule import Level
+from confiner_cli.method.tensor import Tensor
 from confiner_cli.method.walk import Evaluation, ddim
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 Solver: TypeAlias = Callable[[Sequence[Evaluation]], Estimate]
 

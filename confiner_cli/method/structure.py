@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from confiner_cli.method.options import StructureOptions
 from confiner_cli.method.schedule import CLEAN, Level, Schedule
 from confiner_cli.method.solvers import SOLVERS
+from confiner_cli.method.tensor import Tensor
 from confiner_cli.method.walk import Denoiser, Step, Visit, Visited, walk
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
 from confiner_cli.method.estimate import Estimate
 from confiner_cli.method.schedule import CLEAN, Level, Schedule
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from confiner_cli.method.tensor import Tensor
 
 
 class Scheduled(Protocol):

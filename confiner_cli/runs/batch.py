@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from confiner_cli.method.pipeline import Structure
 from confiner_cli.runs.partial import PartialRun
@@ -49,15 +50,14 @@ def split(result: Result) -> list[Result]:
         return [[frames] for frames in result]
     if isinstance(result, torch.Tensor):
         return list(torch.split(result, 1))
-    return [
-        Structure(
-            result.number,
-            result.latents[sample : sample + 1],
-            {step: eps[sample : sample + 1] for step, eps in result.noises.items()},
-            result.backwards[sample : sample + 1],
-        )
-        for sample in range(len(result.latents))
-    ]
+    return [_sample_of(result, number) for number in range(len(result.latents))]
+
+
+def _sample_of(structure: Structure, number: int) -> Structure:
+    """Sample `number` of a batch of structures."""
+    own = slice(number, number + 1)
+    noises = {step: eps[own] for step, eps in structure.noises.items()}
+    return Structure(structure.number, structure.latents[own], noises, structure.backwards[own])
 
 
 def joined(results: Sequence[Result]) -> Result:
@@ -66,9 +66,9 @@ def joined(results: Sequence[Result]) -> Result:
     if not structures:
         return torch.cat([result for result in results if isinstance(result, torch.Tensor)])
     first = structures[0]
-    return Structure(
-        first.number,
-        torch.cat([each.latents for each in structures]),
-        {step: torch.cat([each.noises[step] for each in structures]) for step in first.noises},
-        tuple(flag for each in structures for flag in each.backwards),
-    )
+    noises: dict[int, Tensor] = {}
+    for step in first.noises:
+        noises[step] = torch.cat([structure.noises[step] for structure in structures])
+    latents = torch.cat([structure.latents for structure in structures])
+    backwards = tuple(structure.backwards[0] for structure in structures)
+    return Structure(first.number, latents, noises, backwards)
