@@ -84,9 +84,10 @@ class Confiner:
         networks: those that are loaded.
     """
 
-    def __init__(self, overrides: Overrides, networks: NetworkCache) -> None:
-        """Take over networks, and the overrides that every video is made with."""
+    def __init__(self, overrides: Overrides, settings: Settings, networks: NetworkCache) -> None:
+        """Take over networks, and the overrides and settings that every video is made with."""
         self._overrides = overrides
+        self._settings = settings
         self.networks = networks
 
     def close(self) -> None:
@@ -183,12 +184,14 @@ class Confiner:
             "frame_batch": frame_batch,
         }
         given: dict[str, Any] = {key: value for key, value in asked.items() if value is not None}
-        settings = replace(self._settings(overrides), prompt=prompt, **given)
+        settings = replace(self._settings_with(overrides), prompt=prompt, **given)
         jobs = _jobs(require_prompt(settings), seeds)
         videos = self._make(jobs)
         return videos[0] if seeds is None else videos
 
-    def _settings(self, words: Sequence[str]) -> Settings:
+    def _settings_with(self, words: Sequence[str]) -> Settings:
+        if not words:
+            return self._settings  # to compose a config takes a part of a second
         called = parse_overrides(words, multirun=False)
         both = Overrides((*self._overrides.words, *called.words), multirun=False)
         return settings_with(both.for_hydra(), recorded_under(both))
@@ -271,8 +274,9 @@ def load(
     stated = {name: value for name, value in chosen.items() if value not in (None, "auto")}
     words = [f"{name}={value}" for name, value in stated.items()]
     parsed = parse_overrides([*words, *overrides], multirun=False)
-    confiner = Confiner(parsed, NetworkCache())
-    job = resolve(settings_with(parsed.for_hydra(), recorded_under(parsed)))
+    settings = settings_with(parsed.for_hydra(), recorded_under(parsed))
+    confiner = Confiner(parsed, settings, NetworkCache())
+    job = resolve(settings)
     download_missing(job)
     try:
         load_pipeline([job], confiner.networks).load()

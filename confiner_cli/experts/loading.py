@@ -62,17 +62,6 @@ def load_expert(
     )
 
 
-def load_experts(
-    specs: Iterable[tuple[str, ExpertSpec]],
-    device: torch.device,
-    dtype: torch.dtype,
-    policy: OffloadPolicy,
-    cache: NetworkCache,
-) -> dict[str, Expert]:
-    """The experts of the given roles. Raises as `load_expert`."""
-    return {role: load_expert(role, spec, device, dtype, policy, cache) for role, spec in specs}
-
-
 def load_decoder(
     spec: ExpertSpec,
     device: torch.device,

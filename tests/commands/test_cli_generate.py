@@ -21,7 +21,7 @@ from support.command_line import (
 from support.nasty_prompts import NASTY
 
 from confiner_cli.media.video import read_comment, read_video
-from confiner_cli.runs import loading as production
+from confiner_cli.runs import loaded_pipeline
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -130,17 +130,16 @@ def test_a_prompt_outside_the_world_is_noticed_in_one_line_with_three_examples()
 
 @pytest.mark.parametrize("role", ["control", "spatial", "temporal"])
 def test_not_a_number_names_the_expert_and_fails(folder, monkeypatch, role):
-    load = production.load_experts
+    load = loaded_pipeline.load_expert
 
-    def broken(*arguments):
-        experts = load(*arguments)
-        return experts | {
-            role: dataclasses.replace(
-                experts[role], network=lambda x_t, t, conditioning: x_t * torch.nan
-            )
-        }
+    def nowhere(x_t, t, conditioning):
+        return x_t * torch.nan
 
-    monkeypatch.setattr(production, "load_experts", broken)
+    def broken(asked, *arguments):
+        expert = load(asked, *arguments)
+        return dataclasses.replace(expert, network=nowhere) if asked == role else expert
+
+    monkeypatch.setattr(loaded_pipeline, "load_expert", broken)
     ending = generate(PROMPT, *QUICK, "output.dir=run")
     assert (ending.code, ending.out) == (1, "")
     assert f"error: the {role} expert" in ending.err and "not finite" in ending.err
