@@ -46,42 +46,97 @@ def train(
     `loss` gets a generator that is keyed by (seed, step) and draws everything random of its step
     from it. It meets the module on `DEVICE`; the module that is returned is on the CPU again.
     """
-    module.to(DEVICE)
-    path = folder / f"{recipe.name}.checkpoint.pt"
-    optimiser = torch.optim.AdamW(
-        _groups(recipe, module), lr=recipe.learning_rate, betas=(0.9, 0.99)
-    )
-    average = {key: value.detach().clone() for key, value in module.state_dict().items()}
-    step = _resume(path, module, optimiser, average)
+    training = _begun(recipe, module, folder)
     module.train()
-    started, saved, first, losses = time.monotonic(), time.monotonic(), step, []
-    while step < recipe.steps:
+    started = saved = time.monotonic()
+    first, losses = training.step, list[float]()
+    while training.step < recipe.steps:
+        losses.append(training.advance(loss))
+        step = training.step
+        if step % STEPS_BETWEEN_LINES == 0:
+            recent = sum(losses) / len(losses)
+            pace = (step - first) / (time.monotonic() - started)
+            told = f"loss {recent:.4f} {pace:.2f} steps/s"
+            print(f"{recipe.name} {step}/{recipe.steps} {told}", flush=True)
+            losses.clear()
+        if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS or step == recipe.steps:
+            training.save()
+            saved = time.monotonic()
+    module.load_state_dict(training.average)
+    return module.cpu().eval()
+
+
+@dataclass
+class _Training:
+    """A module on its way, and all that a checkpoint has of it.
+
+    Attributes:
+        recipe: its numbers.
+        module: what is trained, on `DEVICE`.
+        optimiser: of its parameters, with groups as `_groups` makes them.
+        average: the moving average of its weights, by name.
+        path: the checkpoint.
+        step: how many steps are done.
+    """
+
+    recipe: Recipe
+    module: nn.Module
+    optimiser: torch.optim.Optimizer
+    average: dict[str, Tensor]
+    path: Path
+    step: int = 0
+
+    def advance(self, loss: Callable[[torch.Generator], Tensor]) -> float:
+        """Do one step; returns its loss."""
+        recipe, step = self.recipe, self.step
         scale = _schedule(step, recipe)
-        for group in optimiser.param_groups:
+        for group in self.optimiser.param_groups:
             group["lr"] = recipe.learning_rate * group["rate"] * scale
         value = loss(torch.Generator().manual_seed(recipe.seed * 1_000_003 + step))
         if not torch.isfinite(value):
             raise FloatingPointError(f"{recipe.name}: the loss is not finite at step {step}")
-        optimiser.zero_grad(set_to_none=True)
+        self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(value)
-        nn.utils.clip_grad_norm_(module.parameters(), 1.0)
-        optimiser.step()
-        step += 1
-        _update(average, module, min(recipe.ema, (1 + step) / (10 + step)))
-        losses.append(value.item())
-        if step % STEPS_BETWEEN_LINES == 0:
-            pace = (step - first) / (time.monotonic() - started)
-            recent = sum(losses) / len(losses)
-            print(
-                f"{recipe.name} {step}/{recipe.steps} loss {recent:.4f} {pace:.2f} steps/s",
-                flush=True,
-            )
-            losses.clear()
-        if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS or step == recipe.steps:
-            _save(path, module, optimiser, average, step)
-            saved = time.monotonic()
-    module.load_state_dict(average)
-    return module.cpu().eval()
+        nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
+        self.optimiser.step()
+        self.step += 1
+        # A short memory at first: the average must not remember the start.
+        _update(self.average, self.module, min(recipe.ema, (1 + self.step) / (10 + self.step)))
+        return float(value.item())
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        state = {
+            "step": self.step,
+            "module": self.module.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "average": self.average,
+        }
+        with atomic_write(self.path) as temporary:
+            torch.save(state, temporary)
+
+    def resume(self) -> None:
+        """Go on from the checkpoint."""
+        state = torch.load(self.path, weights_only=True, map_location="cpu")
+        self.module.load_state_dict(state["module"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        for key, value in state["average"].items():
+            self.average[key].copy_(value)
+        self.step = int(state["step"])
+        print(f"goes on from step {self.step} of {self.path.name}", flush=True)
+
+
+def _begun(recipe: Recipe, module: nn.Module, folder: Path) -> _Training:
+    """The training of a module from its start, or from its checkpoint if there is one."""
+    module.to(DEVICE)
+    groups = _groups(recipe, module)
+    optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.99))
+    average = {key: value.detach().clone() for key, value in module.state_dict().items()}
+    path = folder / f"{recipe.name}.checkpoint.pt"
+    training = _Training(recipe, module, optimiser, average, path)
+    if path.exists():
+        training.resume()
+    return training
 
 
 def on_device(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -115,34 +170,3 @@ def _update(average: dict[str, Tensor], module: nn.Module, decay: float) -> None
             average[key].lerp_(value, 1 - decay)
         else:
             average[key].copy_(value)
-
-
-def _save(
-    path: Path,
-    module: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    average: dict[str, Tensor],
-    step: int,
-) -> None:
-    state = {
-        "step": step,
-        "module": module.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "average": average,
-    }
-    with atomic_write(path) as temporary:
-        torch.save(state, temporary)
-
-
-def _resume(
-    path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, average: dict[str, Tensor]
-) -> int:
-    if not path.exists():
-        return 0
-    state = torch.load(path, weights_only=True, map_location="cpu")
-    module.load_state_dict(state["module"])
-    optimiser.load_state_dict(state["optimiser"])
-    for key, value in state["average"].items():
-        average[key].copy_(value)
-    print(f"goes on from step {state['step']} of {path.name}", flush=True)
-    return int(state["step"])
