@@ -14,6 +14,15 @@ from confiner_cli.errors import ConfinerError
 from confiner_cli.media.video import read_video
 from confiner_cli.runs import execute, perform
 
+
+@pytest.fixture(autouse=True)
+def _listening():
+    """Shells start background jobs with Ctrl-C ignored, which tests inherit."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 SIGNALS = [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 
 
