@@ -14,16 +14,17 @@ from confiner_cli.errors import ConfinerError
 from confiner_cli.media.video import read_video
 from confiner_cli.runs import execute, perform
 
+SIGNALS = [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+
 
 @pytest.fixture(autouse=True)
 def _listening():
-    """Shells start background jobs with Ctrl-C ignored, which tests inherit."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Shells start background jobs with Ctrl-C ignored; after a first signal the command lets a second end all."""
+    before = {number: signal.getsignal(number) for number, _, _ in SIGNALS}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
-    signal.signal(signal.SIGINT, before)
-
-
-SIGNALS = [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize(("number", "code", "word"), SIGNALS)
