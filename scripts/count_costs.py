@@ -25,6 +25,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,7 @@ from transformers.models.clip.modeling_clip import CLIPTextModel
 import confiner_cli
 from confiner_cli.costs.table import TABLE, Cost, costs, terms
 from confiner_cli.experts import families
+from confiner_cli.experts.conditioning import Conditioning
 
 PACKAGE = Path(confiner_cli.__file__).parent
 ARCHITECTURES, EMBEDDED = PACKAGE / "experts" / "architectures", PACKAGE / "embedded"
@@ -118,8 +120,15 @@ def _unet(family: str, folder: Path, text: Path) -> Subject:
     return Subject(
         module,
         lambda size: (_empty(1, channels, size[0], size[1] // LATENT, size[2] // LATENT), states),
-        lambda x_t, text: kind.predict(module, x_t, 100, text),
+        lambda x_t, text: _asked(kind, module, x_t, text),
     )
+
+
+def _asked(kind: ModuleType, module: nn.Module, x_t: Tensor, text: Tensor) -> Tensor:
+    """What a family's network predicts, at some timestep."""
+    timestep = torch.full((), 100.0, device=x_t.device)
+    prediction: Tensor = kind.predict(module, x_t, timestep, Conditioning(text))
+    return prediction
 
 
 def _vae(folder: Path) -> Subject:

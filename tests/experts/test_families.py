@@ -21,6 +21,7 @@ from confiner_cli.experts.families import FAMILIES, family_named
 from confiner_cli.experts.loading import load_decoder, load_expert
 from confiner_cli.experts.offload import POLICIES, NetworkCache
 from confiner_cli.experts.spec import ExpertSpec
+from confiner_cli.method.options import GuidanceOptions
 
 NETWORKS_OF = {
     "animatediff": ("unet", "motion_adapter"),
@@ -39,6 +40,9 @@ def load_all(family: str, spec: ExpertSpec) -> None:
     load(family, spec, cache=NetworkCache()).load()
 
 
+GUIDED = GuidanceOptions(3.0)
+
+
 @pytest.fixture(params=FAMILIES)
 def family(request: pytest.FixtureRequest) -> str:
     return request.param
@@ -47,11 +51,6 @@ def family(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def expert(family, tiny_networks):
     return load(family, spec_of(family, tiny_networks))
-
-
-@pytest.fixture
-def guided(family, tiny_networks):
-    return load(family, spec_of(family, tiny_networks, guidance_scale=3.0))
 
 
 @pytest.mark.parametrize(("num_frames", "batch"), [(1, 1), (3, 1), (5, 2), (16, 1)])
@@ -69,17 +68,17 @@ def test_estimate_and_sample_agree_at_the_level(expert):
     assert torch.allclose(expert.schedule.level(T).mix(found.clean, found.noise), x_t, atol=1e-5)
 
 
-def test_a_call_leaves_its_input_alone(guided):
+def test_a_call_leaves_its_input_alone(expert):
     x_t = sample()
-    guided.condition("a heart", "a star")(x_t, T)
+    expert.condition("a heart", "a star", GUIDED)(x_t, T)
     assert torch.equal(x_t, sample())
 
 
-def test_the_same_call_has_the_same_answer_whatever_was_asked_between(guided):
-    denoiser = guided.condition("a heart", "a star")
+def test_the_same_call_has_the_same_answer_whatever_was_asked_between(expert):
+    denoiser = expert.condition("a heart", "a star", GUIDED)
     first = denoiser(sample(), T)
     denoiser(sample(5), 20)
-    guided.condition("a circle")(sample(), T)
+    expert.condition("a circle")(sample(), T)
     again = denoiser(sample(), T)
     assert torch.equal(again.clean, first.clean) and torch.equal(again.noise, first.noise)
 
@@ -100,8 +99,9 @@ def test_every_sample_of_a_batch_has_its_own_text_and_nothing_of_the_others(expe
 def test_every_sample_of_a_batch_is_answered_as_it_is_alone(
     family, tiny_networks, scale, guidance_batched
 ):
-    expert = load(family, spec_of(family, tiny_networks, guidance_scale=scale))
-    denoiser = replace(expert, guidance_batched=guidance_batched).condition("a heart", "a star")
+    expert = load(family, spec_of(family, tiny_networks))
+    expert = replace(expert, guidance_batched=guidance_batched)
+    denoiser = expert.condition("a heart", "a star", GuidanceOptions(scale))
     batch = sample(2, batch=3)
     together = denoiser(batch, T)
     for number in range(3):
@@ -149,8 +149,10 @@ def test_the_prompt_matters(expert):
     )
 
 
-def test_with_guidance_the_negative_prompt_matters_and_an_estimate_costs_two_passes(guided):
-    plain, negative = (guided.condition("a heart", text)(sample(), T) for text in ("", "a star"))
+def test_with_guidance_the_negative_prompt_matters_and_an_estimate_costs_two_passes(expert):
+    plain, negative = (
+        expert.condition("a heart", text, GUIDED)(sample(), T) for text in ("", "a star")
+    )
     assert distance(plain, negative) > 1e-4
     assert plain.passes == negative.passes == 2
 
@@ -161,15 +163,15 @@ def test_guidance_scale_1_is_one_pass_without_the_negative_prompt(expert):
     assert plain.passes == negative.passes == 1
 
 
-def test_guidance_goes_from_the_negative_prompt_through_the_prompt(expert, guided):
+def test_guidance_goes_from_the_negative_prompt_through_the_prompt(expert):
     c, u = (expert.condition(text)(sample(), T) for text in ("a heart", "a star"))
-    found = guided.condition("a heart", "a star")(sample(), T)
+    found = expert.condition("a heart", "a star", GUIDED)(sample(), T)
     assert torch.allclose(found.noise, u.noise + 3.0 * (c.noise - u.noise), atol=1e-5)
     assert torch.allclose(found.clean, u.clean + 3.0 * (c.clean - u.clean), atol=1e-4)
 
 
-def test_outside_the_guidance_interval_an_estimate_is_the_unguided_one(expert, guided):
-    found = guided.condition("a heart", "a star", (0.9, 1.0))(sample(), 20)
+def test_outside_the_guidance_interval_an_estimate_is_the_unguided_one(expert):
+    found = expert.condition("a heart", "a star", GuidanceOptions(3.0, 0.9, 1.0))(sample(), 20)
     assert found.passes == 1
     assert torch.equal(found.clean, expert.condition("a heart")(sample(), 20).clean)
 

@@ -24,6 +24,7 @@ from confiner_cli.experts.families import FAMILIES, family_named
 from confiner_cli.experts.library_messages import collected
 from confiner_cli.experts.loading import load_decoder
 from confiner_cli.experts.offload import POLICIES, NetworkCache
+from confiner_cli.method.options import GuidanceOptions
 
 
 @pytest.fixture
@@ -98,8 +99,13 @@ def test_leaving_the_block_closes_the_cache(tiny_networks):
 
 def test_a_loaded_set_is_closed_with_its_block():
     with load_set("tiny", "scheduler.structure.num_inference_steps=1") as confiner:
-        assert set(confiner.cache.on_device.values()) >= {"control", "spatial", "temporal", "vae"}
-    assert not confiner.cache.modules
+        assert set(confiner.networks.on_device.values()) >= {
+            "control",
+            "spatial",
+            "temporal",
+            "vae",
+        }
+    assert not confiner.networks.modules
     assert confiner.generate("a red heart", seed=1, num_frames=1).frames.shape[0] == 1
 
 
@@ -113,13 +119,14 @@ def test_two_owners_share_no_network(tiny_networks):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_an_expert_handed_to_another_process_loads_its_own_networks(family, tiny_networks, cache):
-    expert = load(family, spec_of(family, tiny_networks, guidance_scale=2.0), cache=cache)
+    expert = load(family, spec_of(family, tiny_networks), cache=cache)
     expert.load()
     copy = pickle.loads(pickle.dumps(expert))
     theirs = copy.network.unet.cache
     assert theirs is copy.text.encoder.cache
     assert theirs is not cache and not theirs.modules
-    answers = [one.condition("a heart", "a star")(sample(), T) for one in (expert, copy)]
+    guided = GuidanceOptions(2.0)
+    answers = [one.condition("a heart", "a star", guided)(sample(), T) for one in (expert, copy)]
     assert torch.equal(answers[0].clean, answers[1].clean)
     assert len(theirs.modules) == 2
 

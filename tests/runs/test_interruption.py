@@ -19,7 +19,7 @@ SIGNALS = [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminate
 
 @pytest.fixture(autouse=True)
 def _listening():
-    """Shells start background jobs with Ctrl-C ignored; after a first signal the command lets a second end all."""
+    """Shells may start jobs with Ctrl-C ignored; after a first signal a second ends the command."""
     before = {number: signal.getsignal(number) for number, _, _ in SIGNALS}
     signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
