@@ -13,7 +13,14 @@ from typing import Any
 from omegaconf import DictConfig
 
 from confiner_cli.commands.jobs import carry_out
-from confiner_cli.config.hydra import job_place, launch, settings_of, snapshots, values_of
+from confiner_cli.config.hydra import (
+    as_setting,
+    job_place,
+    launch,
+    settings_of,
+    snapshots,
+    values_of,
+)
 from confiner_cli.config.job import Job
 from confiner_cli.config.overrides import Overrides, Word
 from confiner_cli.config.prompts import quoted
@@ -71,7 +78,8 @@ def _refuse(overrides: Overrides) -> None:
     for word in overrides.words:
         if word.key in NO_SWEEP:
             refused, instead = NO_SWEEP[word.key]
-            if refused in values_of(word.text):
+            values = [as_setting(word.key, value) for value in values_of(word.text)]
+            if refused in values:
                 raise ConfinerError(f"{word.text} does not go with a sweep", instead)
 
 

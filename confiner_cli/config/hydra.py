@@ -188,6 +188,18 @@ def values_of(word: str) -> list[Any]:
     return list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
 
 
+@readable_errors()
+def as_setting(key: str, value: Any) -> Any:
+    """A value as the setting has it: `yes` is True where the setting is true or false.
+
+    Raises:
+        ConfinerError: the setting cannot have it.
+    """
+    settings = schema()
+    OmegaConf.update(settings, key, value)
+    return OmegaConf.select(settings, key)
+
+
 def snapshots(config: DictConfig) -> dict[str, str]:
     """What Hydra knows of the job that runs, as the files of `.hydra/`."""
     job = HydraConfig.get()

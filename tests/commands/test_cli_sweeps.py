@@ -171,7 +171,9 @@ def test_a_batch_without_seeds_to_put_into_it_is_refused(folder, words, said):
     assert not list(folder.rglob("*.mp4"))
 
 
-@pytest.mark.parametrize("word", ["resume=true", "resume=True", "resume=false,true", "+resume=yes"])
+@pytest.mark.parametrize(
+    "word", ["resume=true", "resume=True", "resume=false,true", "++resume=yes"]
+)
 def test_to_resume_does_not_go_with_a_sweep_however_it_is_written(folder, word):
     ending = generate("-m", PROMPT, *SMALLEST, word)
     assert (ending.code, ending.out) == (2, "") and "does not go with a sweep" in ending.err
