@@ -41,11 +41,13 @@ SWITCHES = {
     "--shell-completion": "-sc",
 }
 VALUED = {
-    "--cfg": "-c",
     "--package": "-p",
     "--config-name": "-cn",
     "--config-dir": "-cd",
 }
+SHOWN = ("job", "hydra", "all")
+INFORMED = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+"""What Hydra can show of a config, and of itself."""
 REFUSED = {
     "--experimental-rerun": (None, "reads a pickle", "use from=RUN_DIR"),
     "--config-path": (
@@ -133,7 +135,8 @@ def _parser() -> ArgumentParser:
         parser.add_argument(*filter(None, (flag, short)), action="store_true")
     for flag, short in VALUED.items():
         parser.add_argument(flag, short)
-    parser.add_argument("--info", "-i", nargs="?", const="all")
+    parser.add_argument("--cfg", "-c", choices=SHOWN)
+    parser.add_argument("--info", "-i", nargs="?", const="all", choices=INFORMED)
     for flag, (short, _, _) in REFUSED.items():
         parser.add_argument(*filter(None, (flag, short)))
     return parser
@@ -148,7 +151,7 @@ def _refuse(options: Namespace) -> None:
 def _flags(options: Namespace) -> list[str]:
     """The flags as Hydra is given them, before the overrides."""
     flags = [flag for flag in SWITCHES if getattr(options, _attribute(flag))]
-    for flag in (*VALUED, "--info"):
+    for flag in (*VALUED, "--cfg", "--info"):
         value = getattr(options, _attribute(flag))
         flags += [] if value is None else [flag, value]
     return flags
