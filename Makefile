@@ -22,7 +22,7 @@ gallery: $(VENV)/.installed  ## a small sweep (18 videos, about a minute) and it
 	  seed=1,2 output.dir=$(SWEEP)
 	$(BIN)/confiner gallery $(SWEEP)
 
-unit: $(VENV)/.development  ## the tests of the method and of configs, in less than 20 seconds (in one process)
+unit: $(VENV)/.development  ## the tests of the method, in less than 20 seconds (in one process)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m unit
 
 test: $(VENV)/.development  ## all tests that take seconds (sets itself up)

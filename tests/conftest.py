@@ -11,15 +11,15 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 TESTS = Path(__file__).parent
 UNIT = (
-    "config",
+    "config/test_flatten.py",
+    "config/test_prompts.py",
     "house/test_layers.py",
     "media/test_background.py",
     "method",
     "scripts/test_statistics.py",
 )
-"""Folders and files whose tests start no process and load no network: under 20 seconds in all."""
-
-
+"""Folders and files whose tests start no process, load no network and compose nothing with Hydra,
+which takes half a second each time: under 20 seconds in all."""
 LONGEST = (
     "house/test_readme.py", "runs/test_resume.py", "weights/test_hub.py", "runs/test_killed.py",
     "runs/test_full_disk.py", "scripts/test_metrics.py", "commands/test_cli_long.py",
