@@ -16,8 +16,8 @@ from support.command_line import (
     ended,
     facts_of,
     generate,
-    started,
 )
+from support.forked import forked
 from support.nasty_prompts import NASTY
 
 from confiner_cli.media.video import read_comment, read_video
@@ -29,7 +29,7 @@ QUICK_RUN = ("generate", PROMPT, "seed=7", *QUICK, "output.save_latents=true")
 
 
 def test_the_same_seed_gives_the_same_frames_in_two_processes_and_another_seed_others(folder):
-    other = started(*QUICK_RUN, folder=folder)
+    other = forked(*QUICK_RUN, folder=folder)
     here = confiner(*QUICK_RUN)
     there = ended(other)
     assert here.code == there.code == 0, here.err + there.err

@@ -7,7 +7,8 @@ import time
 import pytest
 import torch
 from safetensors.torch import load_file
-from support.command_line import PROMPT, ended, facts_of, generate, started
+from support.command_line import PROMPT, ended, facts_of, generate
+from support.forked import forked
 
 from confiner_cli.media.source_video import probe
 from confiner_cli.media.video import read_comment, read_video, write_video
@@ -177,7 +178,7 @@ def test_a_given_video_that_has_changed_or_that_nothing_would_refine_is_refused(
 
 
 def test_without_an_end_the_first_ctrl_c_finishes_the_file(tmp_path):
-    process = started(
+    process = forked(
         "generate", PROMPT, "num_frames=inf", "output.dir=run", *LONG, *SMALL, folder=tmp_path
     )
     folder, deadline = tmp_path / "run", time.monotonic() + 240

@@ -1,10 +1,12 @@
 """A full disk stops a run with two lines, nothing half written; given room, it ends the same."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 from support.command_line import confiner, ended, facts_of, generate
@@ -12,7 +14,6 @@ from support.killing import (
     SHORT,
     Moment,
     assert_clean,
-    environment,
     events_of,
     made,
     started_to_die,
@@ -30,16 +31,22 @@ MOMENTS = {
     "the joined structure": Moment(POPEN, 1, ".structure."),
 }
 """What there is no room for."""
+MOUNTED = 'mount -t tmpfs -o size=16m none disk && exec "$@"'
 ON_A_DISK = """
-mount -t tmpfs -o size=16m none disk || exit 77
-"$@" output.dir=disk/run
-code=$?
-cp -r disk/run full
-rm disk/filler
-"$1" -m confiner_cli resume disk/run >&2
-cp -r disk/run run
-exit $code
+import json, pathlib, shutil, sys
+from confiner_cli.cli import main
+from support.killing import Moment, arm
+
+moment, *words = sys.argv[1:]
+arm(Moment(**json.loads(moment)))
+code = main(["generate", *words, "output.dir=disk/run"])
+shutil.copytree("disk/run", "full")
+pathlib.Path("disk/filler").unlink()
+main(["resume", "disk/run"])
+shutil.copytree("disk/run", "run")
+sys.exit(code)
 """
+TESTS = Path(__file__).parents[1]
 
 
 def quick(*names):
@@ -101,10 +108,11 @@ def test_on_a_disk_that_is_full_for_all_files_a_run_fails_in_order_and_goes_on(
 ):
     (tmp_path / "disk").mkdir()
     filling = replace(MOMENTS[name], when="fill", file="disk/filler")
-    command = [sys.executable, "-m", "support.killing", json.dumps(asdict(filling)), "generate"]
+    command = [sys.executable, "-c", ON_A_DISK, json.dumps(asdict(filling)), *SHORT]
+    path = os.pathsep.join(filter(None, (str(TESTS), os.environ.get("PYTHONPATH"))))
     result = subprocess.run(
-        ["unshare", "-rm", "bash", "-c", ON_A_DISK, "-", *command, *SHORT],
-        cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False,
+        ["unshare", "-rm", "bash", "-c", MOUNTED, "-", *command], cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert_told(result.returncode, result.stderr)
     assert_failed_and_clean(tmp_path / "full")

@@ -6,14 +6,14 @@ import shutil
 import signal
 import time
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from unittest import mock
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from support import killing
-from support.command_line import PROMPT, SMALLEST, confiner, ended, facts_of, generate, started
+from support.command_line import PROMPT, SMALLEST, confiner, ended, facts_of, generate
+from support.forked import CONTEXT, forked
 from support.killing import (
     SHORT,
     Moment,
@@ -232,7 +232,7 @@ def test_a_signal_says_how_to_go_on_and_what_is_finished_is_not_made_again(
     tmp_path, whole, number, code
 ):
     folder = tmp_path / "run"
-    process = started("generate", *SHORT, "output.dir=run", folder=tmp_path)
+    process = forked("generate", *SHORT, "output.dir=run", folder=tmp_path)
     killing.wait_for(folder, "refinement", 1)
     process.send_signal(number)
     ending = ended(process)
@@ -281,6 +281,17 @@ def plain(stage, steps, total):
     return steps
 
 
+@pytest.fixture(scope="module")
+def everything():
+    """A job, and every result on the way to its video."""
+    job = job_of(*SHORT)
+    perform = performer_of(job)
+    graph, store = graph_of(perform.pipeline), MemoryStore(keep=LATENTS)
+    for _ in execute(graph.goals(), graph, store, perform):
+        pass
+    return job, graph, store.results
+
+
 def done_elsewhere(parcel):
     """Do a task in a process that knows nothing but the job, the task and what it needs."""
     job, task, needed = pickle.loads(parcel)
@@ -288,19 +299,15 @@ def done_elsewhere(parcel):
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_a_task_done_in_another_process_has_the_bits_that_it_has_here(kind):
-    job = job_of(*SHORT)
-    perform = performer_of(job)
-    graph, store = graph_of(perform.pipeline), MemoryStore(keep=LATENTS)
-    for _ in execute(graph.goals(), graph, store, perform):
-        pass
-    task = next(each for each in store.results if (each.kind, each.number) == (kind, 1))
-    needed = {need: store.results[need] for need in graph.needs(task)}
+def test_a_task_done_in_another_process_has_the_bits_that_it_has_here(everything, kind):
+    job, graph, results = everything
+    task = next(each for each in results if (each.kind, each.number) == (kind, 1))
+    needed = {need: results[need] for need in graph.needs(task)}
     assert needed
     parcel = pickle.dumps((job, task, needed))
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+    with ProcessPoolExecutor(1, mp_context=CONTEXT) as process:
         made = pickle.loads(process.submit(done_elsewhere, parcel).result())
-    assert same(made, store.results[task])
+    assert same(made, results[task])
 
 
 def same(one, other) -> bool:

@@ -1,8 +1,4 @@
-"""Runs that die by SIGKILL at a chosen moment, and what must be true once they have gone on.
-
-As a script it is `confiner` that kills itself: `python -m support.killing MOMENT ARGUMENT...`, with
-the moment as JSON.
-"""
+"""Runs that die by SIGKILL at a chosen moment, and what must be true once they have gone on."""
 
 import hashlib
 import importlib
@@ -11,18 +7,17 @@ import os
 import resource
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from functools import reduce, wraps
+from dataclasses import dataclass
+from functools import partial, reduce, wraps
 from itertools import count
 from pathlib import Path
 
 from support.command_line import PROMPT, confiner, facts_of
+from support.forked import Forked, forked
 
-TESTS = Path(__file__).parents[1]
 VIDEOS = ("structure.mp4", "video.mp4")
 SHORT = (
     PROMPT, "seed=7", "num_frames=24", "height=32", "width=32", "long_video=confiner_long",
@@ -105,19 +100,9 @@ def stages_of(folder: Path) -> Counter[tuple[str, int]]:
     )
 
 
-def started_to_die(moment: Moment, *arguments: str, folder: Path) -> subprocess.Popen[str]:
+def started_to_die(moment: Moment, *arguments: str, folder: Path) -> Forked:
     """Start the command in `folder`; it kills itself at the moment."""
-    command = [sys.executable, "-m", "support.killing", json.dumps(asdict(moment)), *arguments]
-    return subprocess.Popen(
-        command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env=environment(),
-    )  # fmt: skip
-
-
-def environment() -> dict[str, str]:
-    """In which `python -m support.killing` is found."""
-    path = os.pathsep.join(filter(None, (str(TESTS), os.environ.get("PYTHONPATH"))))
-    return os.environ | {"PYTHONPATH": path}
+    return Forked(partial(arm, moment), *arguments, folder=folder)
 
 
 def killed_at(moment: Moment, *arguments: str, folder: Path) -> None:
@@ -138,14 +123,9 @@ def killed_after(share: float, total: float, *arguments: str, folder: Path, run:
 
     Returns whether it was still at work.
     """
-    command = [sys.executable, "-m", "confiner_cli", *arguments]
     lock = run / ".lock"
-    lock.unlink(
-        missing_ok=True
-    )  # else the one of a process that was killed would be taken for this one's
-    with subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
+    lock.unlink(missing_ok=True)  # else that of a process that was killed would be taken for its
+    with forked(*arguments, folder=folder) as process:
         while process.poll() is None and not lock.exists():
             time.sleep(0.01)
         time.sleep(share * total)
@@ -299,13 +279,3 @@ def _names(arguments):
 
 def _die():
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-if __name__ == "__main__":
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # shells start background jobs with Ctrl-C ignored
-    arm(Moment(**json.loads(sys.argv.pop(1))))
-    from confiner_cli.cli import entry
-
-    entry()
