@@ -51,11 +51,12 @@ clean:  ## remove the environment and caches (not outputs/, not train/)
 
 SOURCES := $(shell find confiner_cli configs -type f -not -name '*.pyc')
 
-# Where the development environment is, it follows the sources by itself.
+# Where the development environment is, it follows the sources by itself. A line with $(MAKE) is run
+# also by --dry-run, so it does nothing else.
 $(VENV)/.installed: pyproject.toml constraints.txt $(SOURCES)
-	@if [ -f $(VENV)/.development ]; then $(MAKE) --no-print-directory $(VENV)/.development; else set -ex; \
-	  $(PYTHON) -m venv $(VENV); \
-	  $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt .; fi
+	@[ ! -f $(VENV)/.development ] || $(MAKE) --no-print-directory $(VENV)/.development
+	@[ -f $(VENV)/.development ] || { set -ex; $(PYTHON) -m venv $(VENV); \
+	  $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt .; }
 	@touch $@
 
 $(VENV)/.development: pyproject.toml constraints.txt

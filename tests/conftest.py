@@ -1,5 +1,6 @@
 """Shared fixtures, which import what is heavy only when used, and which tests are `unit`."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -45,6 +46,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if is_unit(item.path):
             item.add_marker(pytest.mark.unit)
     items.sort(key=lambda item: place(item.path))
+
+
+def pytest_collection_finish() -> None:
+    """What is imported stays: to look through all of it again and again takes a third of a test."""
+    gc.collect()
+    gc.freeze()
 
 
 def place(path: Path) -> int:

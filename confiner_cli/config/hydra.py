@@ -5,6 +5,8 @@ Nothing below this module sees a DictConfig. Imports no torch, so that `--cfg jo
 
 from __future__ import annotations
 
+import copy
+import functools
 import os
 import re
 import sys
@@ -31,8 +33,12 @@ RECORDED = "+recorded=run"
 _HINT = "confiner generate --cfg job prints all settings and their values"
 
 
+@functools.cache
 def schema() -> DictConfig:
-    """The typed root that every config is merged into: catches unknown keys and wrong types."""
+    """The typed root that every config is merged into: catches unknown keys and wrong types.
+
+    It is made once, as it takes a while: whoever changes it changes a copy.
+    """
     root = OmegaConf.structured(Settings)
     _unlock(root)
     return cast(DictConfig, root)
@@ -195,7 +201,7 @@ def as_setting(key: str, value: Any) -> Any:
     Raises:
         ConfinerError: the setting cannot have it.
     """
-    settings = schema()
+    settings = copy.deepcopy(schema())
     OmegaConf.update(settings, key, value)
     return OmegaConf.select(settings, key)
 

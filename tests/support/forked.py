@@ -6,6 +6,7 @@ exit code, locks, working folder and files.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -83,6 +84,7 @@ def _run(
     texts: Path,
     environment: dict[str, str],
 ) -> None:
+    gc.freeze()
     for descriptor, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(texts / name, os.O_CREAT | os.O_WRONLY | os.O_APPEND), descriptor)
     # Shells start background jobs with Ctrl-C ignored, which children inherit.
