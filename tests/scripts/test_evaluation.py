@@ -168,11 +168,13 @@ def test_what_a_row_is_made_with_follows_its_settings_and_nothing_else(override)
 composed = cache(settings_with)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS)
 def test_every_row_is_something_that_confiner_can_make(row):
     assert resolve(composed(ROWS[row])).num_frames == 16
 
 
+@pytest.mark.slow
 def test_no_two_rows_are_made_alike(monkeypatch):
     monkeypatch.setattr(evaluate_embedded, "settings_with", lambda words: composed(tuple(words)))
     marks = Counter(evaluate_embedded.made_with(row, ()) for row in ROWS)

@@ -20,14 +20,14 @@ from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
 from evaluation.clips import levels
-from evaluation.judge import judge
+from evaluation.judge import Verdict, judge
 from evaluation.prompts import Prompt, draw
 from evaluation.run import measured
 from evaluation.statistics import Frechet, Moments
 from world.render import render
 from world.scene import SHAPES
 
-PROMPTS = tuple(islice(draw(0), 6))
+PROMPTS = tuple(islice(draw(0), 5))
 STAYS = {
     "shape_frames": 0.0, "colour_frames": 0.0, "background_frames": 0.0, "motion": 0.0,
     "flicker": 0.02, "contrast": 0.01, "sharpness": 0.02, "jitter": 0.05, "colour_shift": 0.4,
@@ -125,15 +125,19 @@ INJURIES = {
 
 
 @cache
+def injured(name: str, dose: float) -> list[tuple[Tensor, Verdict]]:
+    """All prompts' renders with a dose of an injury, and what the judge says of them."""
+    clips = [INJURIES[name].do(prompt, dose) for prompt in PROMPTS]
+    return [(clip, judge(clip)) for clip in clips]
+
+
+@cache
 def found(name: str) -> list[dict[str, float]]:
     """The metrics' means over prompts, for every dose of an injury."""
-    injury = INJURIES[name]
     means = []
-    for dose in injury.doses:
-        clips = [injury.do(prompt, dose) for prompt in PROMPTS]
-        lines = [
-            measured(clip, judge(clip), prompt) for clip, prompt in zip(clips, PROMPTS, strict=True)
-        ]
+    for dose in INJURIES[name].doses:
+        judged = zip(injured(name, dose), PROMPTS, strict=True)
+        lines = [measured(clip, verdict, prompt) for (clip, verdict), prompt in judged]
         means.append({metric: fmean(float(line[metric]) for line in lines) for metric in STAYS})
     return means
 
@@ -173,8 +177,8 @@ def test_contrast_is_the_share_that_is_left_and_colour_shift_the_angle():
 
 
 def test_a_frozen_video_is_judged_to_stand_still():
-    for prompt in PROMPTS:
-        assert judge(frozen(prompt, 15)).fit.motion == "standing still"
+    for _, verdict in injured("frozen video", 15):
+        assert verdict.fit.motion == "standing still"
 
 
 def feature_distance(features: Tensor, reference: Tensor) -> float:
@@ -187,10 +191,9 @@ def feature_distance(features: Tensor, reference: Tensor) -> float:
     "name", ["flicker of known amplitude", "blur of known radius", "contrast x 0.9", "hue turn"]
 )
 def test_feature_distance_to_renders_grows_with_every_injury_to_a_frame(name):
-    injury = INJURIES[name]
+    doses = (0, *INJURIES[name].doses[-2:])
     features = [
-        torch.cat([judge(injury.do(prompt, dose)).features for prompt in PROMPTS])
-        for dose in (0, *injury.doses[-2:])
+        torch.cat([verdict.features for _, verdict in injured(name, dose)]) for dose in doses
     ]
     distances = [feature_distance(version, features[0]) for version in features]
     assert distances[0] == pytest.approx(0, abs=1e-3)
@@ -199,6 +202,7 @@ def test_feature_distance_to_renders_grows_with_every_injury_to_a_frame(name):
 
 def test_feature_distance_does_not_see_the_order_of_frames():
     straight, mixed = (
-        torch.cat([judge(shuffled(p, swaps)).features for p in PROMPTS]) for swaps in (0, 10)
+        torch.cat([verdict.features for _, verdict in injured("shuffled frames", swaps)])
+        for swaps in (0, 10)
     )
     assert feature_distance(mixed, straight) == pytest.approx(0, abs=1e-3)
