@@ -45,6 +45,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if is_unit(item.path):
             item.add_marker(pytest.mark.unit)
+        if item.path.is_relative_to(TESTS / "scripts"):
+            item.add_marker(pytest.mark.scripts)
     items.sort(key=lambda item: place(item.path))
 
 

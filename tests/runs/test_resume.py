@@ -159,15 +159,23 @@ def add_noise(path):
 
 
 DAMAGES = {
-    "a part is gone": [("video-000001.mp4", os.unlink)],
-    "a part is cut": [("video-000001.mp4", killing.cut)],
-    "a bit of a part is another": [("video-000000.mp4", killing.flip)],
-    "a bit of the structure's part is another": [("structure-000001.mp4", killing.flip)],
-    "a window's latents are gone": [("window-000002.safetensors", os.unlink)],
-    "a bit of a window's latents is another": [("window-000002.safetensors", killing.flip)],
-    "a window's latents are cut": [("window-000002.safetensors", killing.cut)],
-    "a structure's latents are gone": [("structure-000002.safetensors", os.unlink)],
-    "a bit of a structure's latents is another": [("structure-000002.safetensors", killing.flip)],
+    "a part is gone, bits of others are flipped": [
+        ("video-000001.mp4", os.unlink),
+        ("video-000000.mp4", killing.flip),
+        ("structure-000001.mp4", killing.flip),
+    ],
+    "a part is cut, a bit of a window's latents is flipped": [
+        ("video-000001.mp4", killing.cut),
+        ("window-000002.safetensors", killing.flip),
+    ],
+    "a window's latents are gone, a bit of a structure's is flipped": [
+        ("window-000002.safetensors", os.unlink),
+        ("structure-000002.safetensors", killing.flip),
+    ],
+    "a window's latents are cut, a structure's are gone": [
+        ("window-000002.safetensors", killing.cut),
+        ("structure-000002.safetensors", os.unlink),
+    ],
     "the journal's last line is torn": [("journal.jsonl", end_torn)],
     "the journal has lines that are none": [("journal.jsonl", add_noise)],
     "the journal is gone": [("journal.jsonl", os.unlink)],

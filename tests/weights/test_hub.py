@@ -162,22 +162,26 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_ends_in_two_lines_and_nothing_half_passes_as_whole(fault, hub, tmp_path):
+def test_after_a_fault_nothing_half_passes_as_whole(fault, hub):
     place, kind, words = FAULTS[fault]
     hub.faults[place] = kind
-    run = tmp_path / "run"
-    ending = confiner("generate", "prompt=a heart", "experts=lavie_sd", *SMALL, f"output.dir={run}")
-    assert ending.code == 2 and words in ending.err, ending.err
-    assert [line.partition(":")[0] for line in ending.err.splitlines()[-2:]] == ["error", "hint"]
-    assert SD15 in ending.err and "Traceback" not in ending.err
-    assert not run.exists()
+    with pytest.raises(ConfinerError, match=words) as met:
+        fetch(requirement())
+    assert "stable-diffusion-v1-5" in str(met.value) and met.value.hint
     assert ours.found(requirement()) is None
     hub.faults.clear()
     folder = fetch(requirement())
-    assert all(
-        (folder / name).read_bytes() == (hub.root / SD15 / name).read_bytes()
-        for name in (UNET, "unet/config.json")
-    )
+    for name in (UNET, "unet/config.json"):
+        assert (folder / name).read_bytes() == (hub.root / SD15 / name).read_bytes()
+
+
+def test_a_fault_ends_a_command_in_two_lines_before_there_is_a_run(hub, tmp_path):
+    hub.faults[SD15, UNET] = Fault("flipped")
+    run = tmp_path / "run"
+    ending = confiner("generate", "prompt=a heart", "experts=lavie_sd", *SMALL, f"output.dir={run}")
+    assert ending.code == 2 and "does not have the hash" in ending.err, ending.err
+    assert [line.partition(":")[0] for line in ending.err.splitlines()[-2:]] == ["error", "hint"]
+    assert "Traceback" not in ending.err and not run.exists()
 
 
 @pytest.mark.parametrize("kind", ["busy", "cut", "reset", "short", "busy listing"])
