@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PROMPT ?= a red heart rising over the sea
 
 .DEFAULT_GOAL := help
-.PHONY: help demo gallery unit test test-scripts test-slow lint check results train clean
+.PHONY: help demo gallery unit test test-thorough test-slow lint check results train clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -25,11 +25,11 @@ gallery: $(VENV)/.installed  ## a small sweep (18 videos, about a minute) and it
 unit: $(VENV)/.development  ## the tests of the method, in less than 20 seconds (in one process)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m unit
 
-test: $(VENV)/.development  ## all tests of confiner that take seconds (sets itself up)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not gpu and not scripts"
+test: $(VENV)/.development  ## the tests of confiner, in minutes (sets itself up)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not thorough and not slow and not gpu"
 
-test-scripts: $(VENV)/.development  ## the tests of the scripts that train, measure and draw
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "scripts and not slow and not gpu" tests/scripts
+test-thorough: $(VENV)/.development  ## more of the same, a browser, and the scripts that train, measure and draw
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "thorough and not slow and not gpu"
 
 test-slow: $(VENV)/.development  ## the tests that take minutes; GPU tests where there is a GPU
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow or gpu"
@@ -39,7 +39,7 @@ lint: $(VENV)/.development  ## ruff and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-check: lint test test-scripts  ## everything a change must pass
+check: lint test test-thorough  ## everything a change must pass
 
 results: $(VENV)/.development  ## measure the embedded experts again into results/ and docs/ (hours; goes on after a kill)
 	OMP_NUM_THREADS=1 $(BIN)/python scripts/evaluate_embedded.py --prompts 64 --prompt-seed 0 --seeds 2 --out results --held-out

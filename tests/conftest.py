@@ -21,6 +21,13 @@ UNIT = (
 )
 """Folders and files whose tests start no process, load no network and compose nothing with Hydra,
 which takes half a second each time: under 20 seconds in all."""
+THOROUGH = (
+    "experts/test_lavie_mutations.py",
+    "gallery/test_gallery_browser.py",
+    "house/test_packaging.py",
+    "scripts",
+)
+"""What `make test` leaves to `make test-thorough`, beside tests that say so themselves."""
 LONGEST = (
     "house/test_readme.py", "runs/test_resume.py", "weights/test_hub.py", "runs/test_killed.py",
     "runs/test_full_disk.py", "scripts/test_metrics.py", "commands/test_cli_long.py",
@@ -30,23 +37,23 @@ LONGEST = (
 """The files that take longest go first: a file stays in one process, and none should be last."""
 
 
-def is_unit(path: Path) -> bool:
+def is_in(path: Path, parts: tuple[str, ...]) -> bool:
     inside = path.relative_to(TESTS)
-    return any(inside.is_relative_to(part) for part in UNIT)
+    return any(inside.is_relative_to(part) for part in parts)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """`pytest -m unit` does not import the other tests, which takes longer than to run these."""
     only = config.option.markexpr == "unit" and collection_path.suffix == ".py"
-    return True if only and not is_unit(collection_path) else None
+    return True if only and not is_in(collection_path, UNIT) else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if is_unit(item.path):
+        if is_in(item.path, UNIT):
             item.add_marker(pytest.mark.unit)
-        if item.path.is_relative_to(TESTS / "scripts"):
-            item.add_marker(pytest.mark.scripts)
+        if is_in(item.path, THOROUGH):
+            item.add_marker(pytest.mark.thorough)
     items.sort(key=lambda item: place(item.path))
 
 

@@ -153,14 +153,14 @@ def test_a_notebook_shows_the_video(quick, folder):
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: load("tinny"), "experts=tinny is unknown"),
-        (lambda: load("tiny", "sed=1"), "sed"),
-        (lambda: load("tiny", "device=toaster"), "device"),
-        (lambda: load().generate(" "), "empty"),
-        (lambda: load().generate(TEXT, num_frames=17), "16"),
-        (lambda: load().generate(TEXT, "scheduler=confiner_8"), "confiner_8"),
+        (lambda _: load("tinny"), "experts=tinny is unknown"),
+        (lambda _: load("tiny", "sed=1"), "sed"),
+        (lambda _: load("tiny", "device=toaster"), "device"),
+        (lambda confiner: confiner.generate(" "), "empty"),
+        (lambda confiner: confiner.generate(TEXT, num_frames=17), "16"),
+        (lambda confiner: confiner.generate(TEXT, "scheduler=confiner_8"), "confiner_8"),
     ],
 )
-def test_errors_are_ours_and_name_the_value(call, words):
+def test_errors_are_ours_and_name_the_value(quick, call, words):
     with pytest.raises(ConfinerError, match=words):
-        call()
+        call(quick)

@@ -131,7 +131,7 @@ def test_a_single_job_is_a_sweep_too():
     assert len(generate("-m", PROMPT, *SMALLEST).folders) == 1
 
 
-BATCHED = ("-m", PROMPT, *QUICK, "output.save_latents=true")
+BATCHED = ("-m", PROMPT, *QUICK, "height=32", "width=32", "output.save_latents=true")
 
 
 def test_seeds_of_a_batch_are_sampled_together_each_into_its_own_run(folder):

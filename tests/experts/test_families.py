@@ -110,6 +110,13 @@ def test_every_sample_of_a_batch_is_answered_as_it_is_alone(
         assert torch.allclose(together.noise[[number]], alone.noise, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "family",
+    [
+        pytest.param(name, marks=[] if name == "lavie" else [pytest.mark.thorough])
+        for name in FAMILIES
+    ],
+)
 def test_a_compiled_network_is_one_graph_for_all_timesteps(family, tiny_networks):
     cache, graphs = NetworkCache(), CompileCounter()
     expert = load(family, spec_of(family, tiny_networks), cache=cache)

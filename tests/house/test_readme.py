@@ -31,8 +31,7 @@ SHELL = [block for block in shell(README) if "_sd" not in block]
 FROM_THE_HUB = [block for block in [*shell(README), *shell(EXPERTS)] if "_sd" in block]
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 TARGETS = re.findall(r"```sh\nmake (\S+)\n```", README)
-ONE_STEP = "scheduler.refinement.num_inference_steps=1"
-SMALL = f"height=32 width=32 scheduler.structure.num_inference_steps=1 {ONE_STEP}"
+FEWER = "num_frames=2 scheduler.refinement.num_inference_steps=1"
 
 
 def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
@@ -75,23 +74,20 @@ PROMPTS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("more", "prompts"),
-    [(f" {SMALL}", PROMPTS[:1]), pytest.param("", PROMPTS, marks=pytest.mark.slow)],
-    ids=["small", "as they stand"],
-)
-def test_every_shell_command_of_the_readme_runs_in_its_order(folder, more, prompts):
-    (folder / "prompts.txt").write_text("\n".join(prompts) + "\n", encoding="utf-8")
+@pytest.mark.thorough
+def test_every_shell_command_of_the_readme_runs_in_its_order(folder):
+    (folder / "prompts.txt").write_text("\n".join(PROMPTS) + "\n", encoding="utf-8")
     for block in SHELL:
-        assert_runs(block.replace("confiner generate", f"confiner generate{more}"), folder)
+        assert_runs(block, folder)
     assert len(SHELL) == 7 and sum(map(needs_a_shell, SHELL)) == 1
     batch = (folder / "videos.txt").read_text(encoding="utf-8").splitlines()
-    assert len(batch) == len(prompts)
+    assert len(batch) == len(PROMPTS)
     assert all(Path(path).is_file() for path in batch)
     assert (folder / "my_video" / "contact_sheet.png").is_file()
     assert (folder / "index.html").is_file()
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings(
     "ignore:unclosed file <_io.Buffered:ResourceWarning"
 )  # imageio-ffmpeg's pipes
@@ -104,7 +100,7 @@ def test_every_command_with_experts_from_the_hub_runs_if_with_few_frames_and_ste
     with StandInHub(repositories) as hub, in_process(hub, folder / "home"):
         hub.commits.update(PINNED)
         for block in FROM_THE_HUB:
-            few = block.replace("experts=", f"num_frames=2 {ONE_STEP} experts=")
+            few = block.replace("experts=", f"{FEWER} experts=")
             assert_runs(few if "generate" in block else block, folder)
     assert len(list(folder.rglob("video.mp4"))) == 3
 

@@ -50,9 +50,10 @@ TESTS = Path(__file__).parents[1]
 
 
 def quick(*names):
-    """All moments, those that are not named here as slow tests."""
+    """All moments, those that are not named here as thorough tests."""
     return [
-        pytest.param(name, marks=[] if name in names else [pytest.mark.slow]) for name in MOMENTS
+        pytest.param(name, marks=[] if name in names else [pytest.mark.thorough])
+        for name in MOMENTS
     ]
 
 
@@ -76,7 +77,7 @@ def assert_failed_and_clean(run):
     assert not (run / "video.mp4").exists()
 
 
-@pytest.mark.parametrize("name", quick("a window's latents", "the joined video"))
+@pytest.mark.parametrize("name", quick("a window's latents"))
 def test_without_room_for_a_file_a_run_fails_in_order_and_goes_on(tmp_path, whole, name):
     full = replace(MOMENTS[name], when="full")
     ending = ended(started_to_die(full, "generate", *SHORT, "output.dir=run", folder=tmp_path))
@@ -102,7 +103,7 @@ def mounts():
 
 
 @pytest.mark.skipif(not mounts(), reason="no disk may be mounted here")
-@pytest.mark.parametrize("name", quick(A_PART))
+@pytest.mark.parametrize("name", quick())
 def test_on_a_disk_that_is_full_for_all_files_a_run_fails_in_order_and_goes_on(
     tmp_path, whole, name
 ):

@@ -19,10 +19,12 @@ SAVE = "confiner_cli.runs.partial:save_file"
 NETWORK = "confiner_cli.experts.expert:Prompted.__call__"
 QUICK = {
     "inside a network's call of a refinement": Moment(NETWORK, 4, "spatial", "after"),
+    "with half of a window's latents": Moment(SAVE, 1, "window-000001", "half"),
+}
+THOROUGH = {
     "between a structure's latents and its line in the journal": Moment(
         ADD, 1, "structure-000001.safetensors"
     ),
-    "with half of a window's latents": Moment(SAVE, 1, "window-000001", "half"),
     "while ffmpeg reads a part's frames": Moment(
         "confiner_cli.runs.open_run:encode_chunk", 1, "video-000002", "frames"
     ),
@@ -88,6 +90,12 @@ def test_a_killed_run_goes_on_to_the_same_frames(tmp_path, uninterrupted, moment
     assert_goes_on_from(moment, tmp_path, uninterrupted[0])
 
 
+@pytest.mark.thorough
+@pytest.mark.parametrize("moment", THOROUGH.values(), ids=THOROUGH)
+def test_at_its_turns_too_a_killed_run_goes_on_to_the_same_frames(tmp_path, uninterrupted, moment):
+    assert_goes_on_from(moment, tmp_path, uninterrupted[0])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", OTHERS.values(), ids=OTHERS)
 def test_wherever_a_run_is_killed_it_goes_on_to_the_same_frames(tmp_path, uninterrupted, moment):
@@ -109,7 +117,7 @@ def test_a_run_that_is_killed_at_every_turn_comes_to_the_same_frames(tmp_path, u
         "before video.mp4 has its name", "before the contact sheet",
     )  # fmt: skip
     for turn in turns:
-        killed_at((QUICK | OTHERS)[turn], "resume", "run", folder=tmp_path)
+        killed_at((QUICK | THOROUGH | OTHERS)[turn], "resume", "run", folder=tmp_path)
     gone_on(tmp_path / "run")
     assert_as_if_never_killed(tmp_path / "run", uninterrupted[0], kills=1 + len(turns))
 

@@ -181,9 +181,18 @@ DAMAGES = {
     "the journal is gone": [("journal.jsonl", os.unlink)],
     "all is gone": [("", shutil.rmtree)],
 }
+QUICK = ("a part is gone, bits of others are flipped", "the journal has lines that are none")
 
 
-@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def damages():
+    """All of them, those that are not `QUICK` as thorough tests."""
+    return [
+        pytest.param(damage, id=name, marks=[] if name in QUICK else [pytest.mark.thorough])
+        for name, damage in DAMAGES.items()
+    ]
+
+
+@pytest.mark.parametrize("damage", damages())
 def test_what_is_damaged_is_made_again(copied, whole, damage):
     for name, harm in damage:
         harm(copied / "parts" / name)

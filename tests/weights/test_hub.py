@@ -62,7 +62,11 @@ def forbid_sockets(monkeypatch) -> None:
     "ignore:unclosed file <_io.Buffered:ResourceWarning"
 )  # imageio-ffmpeg's pipes
 @pytest.mark.parametrize(
-    ("experts", "temporal"), [("lavie_sd", LAVIE), ("modelscope_sd", MODELSCOPE)]
+    ("experts", "temporal"),
+    [
+        ("lavie_sd", LAVIE),
+        pytest.param("modelscope_sd", MODELSCOPE, marks=pytest.mark.thorough),
+    ],
 )
 def test_a_set_from_the_hub_makes_a_video_and_the_next_one_without_a_socket(
     experts, temporal, hub, tmp_path, monkeypatch
@@ -259,6 +263,7 @@ def zeroscope(repositories, tmp_path) -> Path:
     return root
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings(
     "ignore:unclosed file <_io.Buffered:ResourceWarning"
 )  # imageio-ffmpeg's pipes
