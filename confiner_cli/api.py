@@ -18,11 +18,12 @@ from confiner_cli.config.hydra import settings_with
 from confiner_cli.config.job import Job
 from confiner_cli.config.overrides import Overrides, parse_overrides
 from confiner_cli.config.resolve import require_prompt, resolve
-from confiner_cli.config.schema import Settings
+from confiner_cli.config.schema import OF_THE_RUN, Settings
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.offload import NetworkCache
+from confiner_cli.experts.vae import Decoder
 from confiner_cli.media.video import write_video
-from confiner_cli.runs.batch import split
+from confiner_cli.method.pipeline import Structure
 from confiner_cli.runs.downloads import download_missing
 from confiner_cli.runs.executor import execute
 from confiner_cli.runs.loaded_pipeline import LoadedPipeline, load_pipeline
@@ -30,7 +31,7 @@ from confiner_cli.runs.memory_store import MemoryStore
 from confiner_cli.runs.meter import Meter
 from confiner_cli.runs.perform import Performer, Result, graph_of
 from confiner_cli.runs.provenance import recipe, recorded_under
-from confiner_cli.runs.tasks import Kind, Task
+from confiner_cli.runs.tasks import Kind
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,10 @@ class Video:
 
     @cached_property
     def structure(self) -> Tensor:
-        """The draft that it was refined from, same shape; decoded when it is first asked for."""
+        """The draft that it was refined from, same shape; decoded when it is first asked for.
+
+        Where the experts are closed by then, that loads their VAE again.
+        """
         return self.decode_structure()
 
     def save(self, path: str | Path) -> Path:
@@ -91,7 +95,7 @@ class Confiner:
         self.networks = networks
 
     def close(self) -> None:
-        """Free the networks. Videos that were made stay; another one loads them anew."""
+        """Free the networks. Finished videos stay; to make another one loads the networks again."""
         self.networks.close()
 
     def __enter__(self) -> Confiner:
@@ -184,6 +188,8 @@ class Confiner:
             "frame_batch": frame_batch,
         }
         given: dict[str, Any] = {key: value for key, value in asked.items() if value is not None}
+        if seed is not None and seeds is not None:
+            raise ConfinerError("seed= and seeds= are given together", "use one of them")
         settings = replace(self._settings_with(overrides), prompt=prompt, **given)
         jobs = _jobs(require_prompt(settings), seeds)
         videos = self._make(jobs)
@@ -192,7 +198,7 @@ class Confiner:
     def _settings_with(self, words: Sequence[str]) -> Settings:
         if not words:
             return self._settings  # to compose a config takes a part of a second
-        called = parse_overrides(words, multirun=False)
+        called = _parsed(words)
         both = Overrides((*self._overrides.words, *called.words), multirun=False)
         return settings_with(both.for_hydra(), recorded_under(both))
 
@@ -206,6 +212,18 @@ class Confiner:
         for _ in execute(chunks, graph, store, perform):
             pass
         return [_video(number, job, loaded, meter, store) for number, job in enumerate(jobs)]
+
+
+def _parsed(words: Sequence[str]) -> Overrides:
+    """Overrides as on the command line, but for those that are about run folders."""
+    parsed = parse_overrides(words, multirun=False)
+    for key in sorted(parsed.chosen):
+        if key in OF_THE_RUN or key.startswith("output"):
+            raise ConfinerError(
+                f"{key}= is for the command: from Python no run folder is made",
+                "video.save(path) writes the file, seeds=[1, 2] makes several videos",
+            )
+    return parsed
 
 
 def _jobs(settings: Settings, seeds: Sequence[int] | None) -> list[Job]:
@@ -224,26 +242,27 @@ def _video(
     for chunk in store.of_kind(Kind.CHUNK):
         assert isinstance(chunk, list)
         frames += chunk[number]
-    structures = [split(structure)[number] for structure in store.of_kind(Kind.STRUCTURE)]
+    drafts = [_latents_of(result, number) for result in store.of_kind(Kind.STRUCTURE)]
+    draft = torch.cat(drafts, dim=2)[:, :, : len(frames)]
+    segments = torch.split(draft, job.timeline.length, dim=2)  # decoded as the command does it
     return Video(
         torch.stack(frames),
         job,
         dict(meter.evaluations),
         dict(meter.passes),
         loaded.notices,
-        partial(_decoded, loaded, structures),
+        partial(_decoded, loaded.decoder, segments),
     )
 
 
-def _decoded(loaded: LoadedPipeline, structures: Sequence[Result]) -> Tensor:
-    """All frames of a sample's structures."""
-    perform = Performer(loaded.pipeline, lambda task: Meter().watch, loaded.decoder)
-    frames: list[Tensor] = []
-    for number, structure in enumerate(structures):
-        made = perform(Task(Kind.PREVIEW, number), {Task(Kind.STRUCTURE, number): structure})
-        assert isinstance(made, list)
-        frames += made[0]
-    return torch.stack(frames)
+def _latents_of(structure: Result, number: int) -> Tensor:
+    assert isinstance(structure, Structure)
+    return structure.latents[number : number + 1]
+
+
+def _decoded(decoder: Decoder, segments: Sequence[Tensor]) -> Tensor:
+    """The frames of `(1, channel, frame, height, width)` latents, one segment after another."""
+    return torch.stack([frame for latents in segments for frame in decoder(latents)])
 
 
 def load(
@@ -273,7 +292,7 @@ def load(
     chosen |= {"device": device, "dtype": dtype, "memory": memory}
     stated = {name: value for name, value in chosen.items() if value not in (None, "auto")}
     words = [f"{name}={value}" for name, value in stated.items()]
-    parsed = parse_overrides([*words, *overrides], multirun=False)
+    parsed = _parsed([*words, *overrides])
     settings = settings_with(parsed.for_hydra(), recorded_under(parsed))
     confiner = Confiner(parsed, settings, NetworkCache())
     job = resolve(settings)

@@ -43,6 +43,9 @@ class FailedError(ConfinerError):
 
     exit_code = 1
 
+    def __reduce__(self) -> tuple[type[FailedError], tuple[str, str]]:
+        return FailedError, (str(self), self.hint)
+
 
 class NotFiniteError(FailedError):
     """An expert's estimate has NaN or infinity in it.

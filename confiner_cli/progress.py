@@ -74,7 +74,7 @@ def _lines(total: float) -> Iterator[Callable[[str], None]]:
         nonlocal said, done, tenths
         done += 1
         now = monotonic()
-        reached = int(done * 10 / total)
+        reached = int(done * 10 / max(done, total))  # what was damaged is made beyond the total
         late = now - said > SECONDS_BETWEEN_LINES
         another_tenth = reached > tenths and now - said > 1
         if done == total or late or another_tenth:

@@ -29,6 +29,7 @@ from typing import Any
 
 from confiner_cli.config.flatten import flatten
 from confiner_cli.config.prompts import slug
+from confiner_cli.config.schema import OF_THE_RUN
 from confiner_cli.errors import ConfinerError, named_error
 from confiner_cli.files import atomic_write, sha256, temporary_beside
 from confiner_cli.runs.folder import RECORD, VIDEO
@@ -36,7 +37,7 @@ from confiner_cli.runs.record import read_run
 
 LONGEST_NAME = 255
 """Bytes of a file's name, on all usual file systems."""
-FREE = ("prompt", "seed", "resume", "device", "memory", "frame_batch", "structure.sha256")
+FREE = ("prompt", "seed", *OF_THE_RUN, "device", "memory", "frame_batch", "structure.sha256")
 """Settings in which the videos of one evaluation may differ; those of `output` may, too."""
 TEMPORARY_PREFIX = ".vbench-folder."
 """Files of ours that a kill may leave in the folder begin with this."""

@@ -19,8 +19,8 @@ UNIT = (
     "method",
     "scripts/test_statistics.py",
 )
-"""Folders and files whose tests start no process, load no network and compose nothing with Hydra,
-which takes half a second each time: under 20 seconds in all."""
+"""Folders and files whose tests load no network, and of which one starts a few short processes and
+composes with Hydra, which takes half a second each time: under 20 seconds in all."""
 THOROUGH = (
     "experts/test_lavie_mutations.py",
     "gallery/test_gallery_browser.py",

@@ -9,11 +9,13 @@ import shlex
 from collections.abc import Sequence
 from contextlib import redirect_stderr, suppress
 
+from confiner_cli.config.overrides import GROUPS, SHORTHANDS
 from confiner_cli.errors import ConfinerError
 
-SHORTHANDS = ("from=", "prompt_file=", "prompts_file=", "at=")
-SUBCOMMANDS = {"experts": ("export", "convert")}
-_GROUP = re.compile(r"(experts|scheduler|long_video)=\w+")
+STARTS = tuple(f"{key}=" for key in SHORTHANDS)
+"""Words that the command line has, and Hydra has not."""
+SUBCOMMANDS = {"experts": ("download", "check", "export", "convert")}
+_GROUP = re.compile(rf"({'|'.join(GROUPS)})=\w+")
 _PLAIN = re.compile(r"[\w.@/+-]*(=[\w.@/+-]*)?", re.ASCII)
 _REQUEST = re.compile(r"(query|install|uninstall)=(bash|zsh|fish)")
 
@@ -48,19 +50,19 @@ def _query(arguments: list[str], commands: Sequence[str]) -> None:
     elif words[0] in SUBCOMMANDS and len(words) == 1:
         _offer(SUBCOMMANDS[words[0]], current)
     elif words[0] == "generate" and _is_setting(current):
-        _offer(SHORTHANDS, current, least=1)
+        _offer(STARTS, current, least=1)
         # Only the chosen groups decide what there is to complete; a prompt would be read as
         # Hydra's grammar.
         groups = filter(_GROUP.fullmatch, words)
         os.environ["COMP_LINE"] = " ".join(["confiner", *groups, current])
         _hydra(arguments)
     elif words[0] == "generate" and "=" not in current:
-        _offer((*SHORTHANDS, "prompt="), current)
+        _offer((*STARTS, "prompt="), current)
 
 
 def _is_setting(current: str) -> bool:
     """Whether what is being typed is one of Hydra's settings."""
-    return bool(_PLAIN.fullmatch(current)) and not current.startswith(("prompt", *SHORTHANDS))
+    return bool(_PLAIN.fullmatch(current)) and not current.startswith(("prompt", *STARTS))
 
 
 def _offer(names: Sequence[str], typed: str, least: int = 0) -> None:

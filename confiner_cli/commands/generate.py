@@ -118,8 +118,10 @@ def _video(config: DictConfig) -> Path:
 
 def _groups() -> list[str]:
     """A line for each group: its name and what it takes."""
-    groups = ("experts", "scheduler", "long_video")
-    return [f"  {f'{group}=':<21}{' | '.join(choices(group))}" for group in groups]
+    from confiner_cli.config.overrides import GROUPS
+
+    whole = [group for group in GROUPS if "/" not in group]
+    return [f"  {f'{group}=':<21}{' | '.join(choices(group))}" for group in whole]
 
 
 class _Parser(ArgumentParser):

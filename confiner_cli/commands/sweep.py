@@ -30,6 +30,7 @@ from confiner_cli.errors import ConfinerError, named_error
 from confiner_cli.experts.offload import NetworkCache
 from confiner_cli.runs.folder import RECORD, RunFolder
 from confiner_cli.runs.lock import in_use
+from confiner_cli.runs.logbook import Logbook
 from confiner_cli.runs.record import FORMAT, RunRecord, read_run
 
 CLAIM = ".sweep"
@@ -124,9 +125,8 @@ def _jobs(settings: Settings) -> list[Job]:
     if settings.resume:  # a config of the person's own may say so
         raise ConfinerError("resume=true does not go with a sweep", NO_SWEEP["resume"][1])
     require_prompt(settings)
-    if not settings.seeds:
-        return [resolve(settings)]
-    return [resolve(replace(settings, seed=seed, seeds=[])) for seed in settings.seeds]
+    each = [replace(settings, seed=seed, seeds=[]) for seed in settings.seeds] or [settings]
+    return [resolve(one).finite("a video without an end does not go with a sweep") for one in each]
 
 
 def _write_down_refusal(place: RunFolder, prompt: str, error: ConfinerError) -> None:
@@ -134,7 +134,7 @@ def _write_down_refusal(place: RunFolder, prompt: str, error: ConfinerError) -> 
     record = RunRecord(
         format=FORMAT, status="failed", prompt=prompt, error=str(error), hint=error.hint
     )
-    (place.create("failed") / RECORD).write_text(record.as_json(), encoding="utf-8")
+    Logbook(place.create("failed"), record).update()
 
 
 @contextmanager

@@ -116,7 +116,8 @@ def settings_from(recorded: Mapping[str, Any]) -> Settings:
 
 @readable_errors()
 def compose(overrides: Sequence[str] = (), recorded: Mapping[str, Any] | None = None) -> DictConfig:
-    """Compose a config as the command line would; Hydra's global state is as it was afterwards.
+    """Compose a config as the command line would. Hydra is as it was afterwards, but for its store
+    of configs, which has our schema and the last record.
 
     Args:
         overrides: as Hydra reads them.

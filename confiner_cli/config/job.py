@@ -79,6 +79,6 @@ class Job:
         return self
 
 
-def in_order(roles: set[str]) -> tuple[str, ...]:
+def roles_in_order(roles: set[str]) -> tuple[str, ...]:
     """These roles, control first."""
     return tuple(role for role in ROLES if role in roles)

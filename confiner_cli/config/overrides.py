@@ -72,7 +72,7 @@ class Overrides:
     def record(self) -> Path | None:
         """The run folder or the video that `from=` names."""
         named = [word.value or "" for word in self.words if word.key == "from"]
-        return Path(named[0]).expanduser() if named else None
+        return Path(named[-1]).expanduser() if named else None
 
     @property
     def names_prompt(self) -> bool:

@@ -16,6 +16,7 @@ from confiner_cli.config.overrides import known_keys
 from confiner_cli.config.prompts import literal
 from confiner_cli.config.schema import (
     MISSING,
+    OF_THE_RUN,
     ROLES,
     SchedulerSettings,
     Settings,
@@ -63,7 +64,7 @@ def replaced_keys(config: Mapping[str, Any], chosen: Collection[str]) -> set[str
     A group that is chosen anew (`scheduler=confiner_18`) replaces all of its recorded values. A new
     set of experts brings its own sizes, too.
     """
-    replaced = {*chosen, "resume", "output"}
+    replaced = {*chosen, "output", *OF_THE_RUN}
     if "experts" in chosen:
         replaced.update(OWN_SIZES, OWN_SEGMENTS)
     if "structure.video" in chosen:

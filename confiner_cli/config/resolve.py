@@ -10,11 +10,11 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from confiner_cli.config.bounds import in_range, one_of
 from confiner_cli.config.experts import check_experts, checked_places
-from confiner_cli.config.job import Job, in_order
+from confiner_cli.config.job import Job, roles_in_order
 from confiner_cli.config.prompts import verbatim
 from confiner_cli.config.scheduler import (
     guidance_of,
@@ -33,6 +33,7 @@ from confiner_cli.media.source_video import SourceVideo, probe
 PIXELS_PER_LATENT = 8
 """Sizes are multiples of this: the factor in space of every latent space there is so far."""
 LARGEST_SEED = 2**63 - 1
+Number = TypeVar("Number", int, float)
 
 
 def resolve(settings: Settings) -> Job:
@@ -54,8 +55,8 @@ def resolve(settings: Settings) -> Job:
     _check_values(settings, video)
     check_experts(settings.experts)
     structure, refinement = scheduler_options(settings)
-    asked = in_order(structure_roles(settings) | refining_roles(settings))
-    experts = checked_places(settings, loaded=in_order({*asked, "spatial"}))
+    asked = roles_in_order(structure_roles(settings) | refining_roles(settings))
+    experts = checked_places(settings, loaded=roles_in_order({*asked, "spatial"}))
     settings, timeline = with_segments(settings, video.num_frames)
     return Job(
         settings=settings,
@@ -161,7 +162,7 @@ def _video_of(settings: Settings) -> _Video:
     )
 
 
-def _or(chosen: float | None, own: float) -> Any:
+def _or(chosen: Number | None, own: Number) -> Number:
     return own if chosen is None else chosen
 
 

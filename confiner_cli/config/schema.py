@@ -14,6 +14,8 @@ from confiner_cli.experts.spec import ExpertSpec
 MISSING: Any = "???"
 """OmegaConf's word for what a config has to state."""
 ROLES = ("control", "spatial", "temporal")
+OF_THE_RUN = ("resume", "batch", "seeds")
+"""Settings of how a run is carried out: beside `output` all that decides nothing of its video."""
 
 
 def unstated() -> ExpertSpec:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from confiner_cli.config.job import Job
 from confiner_cli.costs.table import companions, costs
@@ -42,7 +41,7 @@ class PlannedExpert:
 
 
 @dataclass(frozen=True)
-class Walk:
+class PlannedWalk:
     """One walk of a stage: how many frames, and how many prompts take part (each is a pass)."""
 
     num_frames: int
@@ -61,8 +60,8 @@ def rows(job: Job) -> Iterator[Row]:
     job = job.finite("a video without an end costs without an end")
     timeline = job.timeline
     windows = [timeline.refines(number) for number in range(int(timeline.window_count))]
-    refined = [Walk(len(span), _prompts_in(span, job)) for span in windows]
-    drafted = [Walk(timeline.length)] * len(timeline.structures)
+    refined = [PlannedWalk(len(span), _prompts_in(span, job)) for span in windows]
+    drafted = [PlannedWalk(timeline.length)] * len(timeline.structures)
     yield from _stage(job, "structure", _structure_visits(job), drafted)
     yield from _stage(job, "refinement", _refinement_visits(job), refined)
     yield _decoding(job)
@@ -74,7 +73,7 @@ def _prompts_in(span: Span, job: Job) -> int:
 
 
 def _stage(
-    job: Job, stage: str, visits: Sequence[Visit[Any]], walks: Sequence[Walk]
+    job: Job, stage: str, visits: Sequence[Visit[PlannedExpert]], walks: Sequence[PlannedWalk]
 ) -> Iterator[Row]:
     for role in dict.fromkeys(visit.role for visit in visits):
         own = [visit for visit in visits if visit.role == role]
@@ -88,14 +87,14 @@ def _stage(
         )
 
 
-def _structure_visits(job: Job) -> list[Visit[Any]]:
+def _structure_visits(job: Job) -> list[Visit[PlannedExpert]]:
     if not job.samples_structures:
         return []
     expert = planned_experts(job)[job.structure.expert]
     return structure_visits(job.structure, expert)
 
 
-def _refinement_visits(job: Job) -> list[Visit[Any]]:
+def _refinement_visits(job: Job) -> list[Visit[PlannedExpert]]:
     if not job.refinement.num_inference_steps:
         return []
     experts = planned_experts(job)
@@ -107,7 +106,7 @@ def planned_experts(job: Job) -> Mapping[str, PlannedExpert]:
     return {role: PlannedExpert(job.experts[role].schedule) for role in job.asked}
 
 
-def _flops(job: Job, role: str, passes: int, walks: Sequence[Walk]) -> float | None:
+def _flops(job: Job, role: str, passes: int, walks: Sequence[PlannedWalk]) -> float | None:
     cost = costs().get(job.experts[role].architecture or "")
     if cost is None:
         return None

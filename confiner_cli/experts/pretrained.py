@@ -72,7 +72,7 @@ def from_single_file(
         )
     else:
         module = _text_from_single_file(path, kind, dtype, config)
-    return module.to(device=device, dtype=dtype)
+    return module.to(device)
 
 
 def _text_from_single_file(path: Path, kind: Any, dtype: torch.dtype, config: Path) -> Any:

@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from confiner_cli.config.flatten import flatten
+from confiner_cli.config.schema import OF_THE_RUN
 from confiner_cli.gallery.runs import Run
 from confiner_cli.runs.record import RunRecord
 
 FIRST = ("prompt", "seed")
 NO_PARAMETERS = (
     "output.",
-    "resume",
-    "batch",
-    "seeds",
+    *OF_THE_RUN,
     "experts.description",
     "scheduler.description",
     "long_video.description",

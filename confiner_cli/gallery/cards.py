@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from confiner_cli.config.schema import OF_THE_RUN
 from confiner_cli.gallery.axes import FIRST, as_text, key_of
 from confiner_cli.gallery.runs import Run
 from confiner_cli.media.contact_sheet import first_of_last_row
 from confiner_cli.runs.record import RunRecord
 
-SHOWN_ELSEWHERE = {*FIRST, "output.dir", "resume"}
+SHOWN_ELSEWHERE = {*FIRST, "output.dir", *OF_THE_RUN}
 FILES = {
     "video.mp4": "result",
     "structure.mp4": "structure",

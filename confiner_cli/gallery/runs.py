@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import stat
@@ -15,7 +14,7 @@ import yaml
 
 from confiner_cli.runs.folder import RECORD
 from confiner_cli.runs.lock import is_locked
-from confiner_cli.runs.record import RunRecord, record_of
+from confiner_cli.runs.record import RunRecord, parse_record
 
 LARGEST = 8_000_000
 """Bytes of a record that are read; a real one has some thousands."""
@@ -72,13 +71,10 @@ def _counted(folder: Path) -> list[tuple[bool, int, str]]:
 def read(folder: Path) -> Run:
     """The run in a folder, whatever its record is like."""
     try:
-        facts = json.loads(_text(folder / RECORD))
+        record = parse_record(_text(folder / RECORD))
     except (OSError, ValueError, RecursionError) as error:
         # Without the path: the page may be sent.
         return _damaged(folder, getattr(error, "strerror", None) or error)
-    if not isinstance(facts, dict):
-        return _damaged(folder, "it holds no object")
-    record = record_of(facts)
     status = record.status
     if status == "running" and not is_locked(folder):
         status = "unfinished"

@@ -1,4 +1,4 @@
-"""Solvers that make one estimate of two experts': of the visit before, and of the last one.
+"""Solvers that combine the estimates of the last two visits, one of each expert, into one.
 
 Both are of the same sample, so any mixture of them whose weights sum to one is an estimate again.
 """

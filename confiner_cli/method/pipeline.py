@@ -235,10 +235,14 @@ def cross_fade(timeline: Timeline, number: int, refined: Tensor, before: Tensor 
         refined: all that it refined, `(sample, channel, frame, height, width)`.
         before: all that the window before it refined; not needed for the first, or without an
             overlap.
+
+    Raises:
+        ValueError: it is needed and not there.
     """
     shared = timeline.overlap if number else 0
     if shared:
-        assert before is not None
+        if before is None:
+            raise ValueError(f"window {number} shares frames with window {number - 1}")
         # Even steps that leave out 0 and 1: both windows have a say in every frame they share.
         weight = (torch.arange(1, shared + 1) / (shared + 1)).to(refined).view(-1, 1, 1)
         faded = torch.lerp(before[:, :, -shared:], refined[:, :, :shared], weight)

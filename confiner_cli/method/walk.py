@@ -61,8 +61,9 @@ class Visit(Generic[Visited]):
         t: the timestep, on the denoiser's schedule.
         eta: the share of fresh noise in the noise with which the walk arrives here, in [0, 1]:
             `sqrt(1 - eta^2) * predicted + eta * fresh`, which keeps the variance.
-        solve: makes what the walk goes on from of the last evaluations, this visit's being the
-            last of them; a function of `solvers` or `blending`.
+        solve: turns the last evaluations, of which this visit's is the last, into the estimate that
+            the step continues from. DDIM takes that last one as it is; `solvers` and `blending`
+            have others.
     """
 
     role: str

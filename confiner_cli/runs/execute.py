@@ -67,8 +67,10 @@ def execute_jobs(
         if left:
             name = _name_of(device)
             batch = len(left) if len(left) > 1 else 0
-            runs = [open_run(job, at, snapshots, meter, name, batch) for job, at in left]
+            runs: list[OpenRun] = []
             with _ending(runs, meter):
+                for job, at in left:
+                    runs.append(open_run(job, at, snapshots, meter, name, batch))
                 _make(runs, meter, networks)
             for run in runs:
                 partial.remove(run.folder)
@@ -133,19 +135,24 @@ def _ending(runs: Sequence[OpenRun], meter: Meter) -> Iterator[None]:
         for run in runs:
             run.logbook.end("done", **meter.costs_after(run.earlier))
     except (KeyboardInterrupt, Terminated):
-        for run in runs:
+        for run in _unfinished(runs):
             with suppress(OSError):
                 run.logbook.end("interrupted", **meter.costs_after(run.earlier))
             progress.say(f"to go on: {resume_command(run.folder)}")
         raise
     except Exception as error:
-        memory = runs[0].logbook.record.memory or runs[0].job.settings.memory
-        named = named_error(error, meter.stage, memory)
-        for run in runs:
+        memory = [run.logbook.record.memory or run.job.settings.memory for run in runs]
+        named = named_error(error, meter.stage, *memory[:1])
+        for run in _unfinished(runs):
             _write_down_failure(run, named, meter)
         if named is error:
             raise
         raise named from error
+
+
+def _unfinished(runs: Sequence[OpenRun]) -> list[OpenRun]:
+    """Of a batch, those whose end has not been written down."""
+    return [run for run in runs if run.logbook.record.status != "done"]
 
 
 def _write_down_failure(run: OpenRun, error: ConfinerError, meter: Meter) -> None:

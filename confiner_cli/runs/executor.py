@@ -39,7 +39,7 @@ def execute(
     store: Store[Result],
     perform: Callable[[Task, Mapping[Task, Result]], Result],
 ) -> Iterator[Task]:
-    """Bring goals about one after another, yielding each when it is.
+    """Make each goal, and first whatever it needs and is not stored; yield it when it is done.
 
     Args:
         goals: what is wanted.

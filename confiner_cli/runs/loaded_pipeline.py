@@ -31,15 +31,13 @@ class LoadedPipeline:
         pipeline: what decides the latents, a sample for each job.
         decoder: turns latents into frames.
         experts: by role, those that are asked.
-        device: where the networks compute.
-        policy: which of them stay there.
+        policy: which networks stay on the device.
         notices: one-line remarks about the prompts and the steps.
     """
 
     pipeline: Pipeline
     decoder: Decoder
     experts: Mapping[str, Expert]
-    device: torch.device
     policy: OffloadPolicy
     notices: tuple[str, ...]
 
@@ -85,7 +83,7 @@ def load_pipeline(jobs: Sequence[Job], networks: NetworkCache) -> LoadedPipeline
         source_latents=_source_latents(job, device, dtype, policy, networks),
     )
     notices = tuple(advice(job, experts))
-    return LoadedPipeline(pipeline, decoder, experts, device, policy, notices)
+    return LoadedPipeline(pipeline, decoder, experts, policy, notices)
 
 
 def _conditioned(job: Job, role: str, expert: Expert) -> dict[int, Denoiser]:

@@ -15,12 +15,12 @@ from confiner_cli.config.job import Job
 from confiner_cli.media.background import Stream
 from confiner_cli.media.contact_sheet import columns
 from confiner_cli.media.video import encode_chunk, join_chunks
-from confiner_cli.runs.folder import VIDEO
+from confiner_cli.runs.folder import RECORD, VIDEO
 from confiner_cli.runs.logbook import Logbook
 from confiner_cli.runs.meter import Meter
-from confiner_cli.runs.partial import CHUNK_OF, PartialRun, opened
+from confiner_cli.runs.partial import CHUNK_OF, PartialRun, opened, remove
 from confiner_cli.runs.provenance import begun, plain, prompting, recipe, versions
-from confiner_cli.runs.record import RunRecord, read_run
+from confiner_cli.runs.record import FORMAT, RunRecord, read_run
 from confiner_cli.runs.tasks import Kind, Task
 
 Chunk = tuple[Task, list[Tensor]]
@@ -115,8 +115,10 @@ def open_run(
         batch: how many runs are sampled together; 0 where it is alone.
     """
     earlier = RunRecord()
-    if job.settings.resume and (folder / "run.json").exists():
+    if job.settings.resume and (folder / RECORD).exists():
         earlier = read_run(folder)
+        if earlier.format != FORMAT:
+            remove(folder)  # what an older version has begun is made again
         logbook = _resumed(folder, job, earlier)
     else:
         logbook = Logbook.begin(folder, begun(job.settings, device, batch), snapshots)
@@ -134,6 +136,7 @@ def _resumed(folder: Path, job: Job, earlier: RunRecord) -> Logbook:
     logbook = Logbook(folder, replace(earlier, error="", hint=""))
     config = plain(job.settings)
     logbook.update(
+        format=FORMAT,
         config=config,
         **prompting(config),
         status="running",

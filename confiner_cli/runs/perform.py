@@ -1,4 +1,4 @@
-"""One task done: of the results that it needs, on experts that are loaded."""
+"""Doing one task: it takes the results that it needs, calls the experts, returns its own."""
 
 from __future__ import annotations
 

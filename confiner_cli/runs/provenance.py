@@ -17,7 +17,7 @@ from confiner_cli.config.flatten import flatten
 from confiner_cli.config.hydra import settings_from, settings_with
 from confiner_cli.config.overrides import Overrides, parse_overrides
 from confiner_cli.config.recorded import recorded_values, replaced_keys
-from confiner_cli.config.schema import Settings
+from confiner_cli.config.schema import OF_THE_RUN, Settings
 from confiner_cli.errors import ConfinerError
 from confiner_cli.files import sha256
 from confiner_cli.media.video import read_comment
@@ -33,7 +33,7 @@ PACKAGES = (
     "hydra-core",
     "imageio-ffmpeg",
 )
-NOT_OF_THE_VIDEO = {"output.dir", "output.metadata", "resume", "batch", "seeds"}
+NOT_OF_THE_VIDEO = {"output.dir", "output.metadata", *OF_THE_RUN}
 """Where a run goes and how it is told: another run of the same video may have others."""
 
 
@@ -67,7 +67,7 @@ def prompting(config: Mapping[str, Any]) -> dict[str, Any]:
 def recipe(settings: Settings) -> str:
     """What decides the frames, as ASCII JSON: the comment of the video, which `from=` reads."""
     config = plain(settings)
-    for key in ("output", "resume", "batch", "seeds"):
+    for key in ("output", *OF_THE_RUN):
         config.pop(key, None)
     facts = {"format": FORMAT, **prompting(config), "config": config, "versions": versions()}
     return json.dumps(facts, ensure_ascii=True)

@@ -17,7 +17,7 @@ from confiner_cli.runs.folder import RECORD
 
 FORMAT = 2
 ALWAYS = ("status", "prompt", "negative_prompt", "prompts", "seed")
-"""Fields that are written also where they are empty."""
+"""Fields that are written also where they are empty; once a run has ended, `files` too."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ class RunRecord:
     def as_json(self) -> str:
         """The content of run.json: what is empty is left out, but for what decides the video."""
         facts = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        shown = {name: value for name, value in facts.items() if name in ALWAYS or value}
+        always = ALWAYS if self.status == "running" else (*ALWAYS, "files")
+        shown = {name: value for name, value in facts.items() if name in always or value}
         return json.dumps(shown, indent=2)
 
 
@@ -99,6 +100,18 @@ def _alike(value: Any, default: Any) -> bool:
     return isinstance(value, dict if isinstance(default, dict) else type(default))
 
 
+def parse_record(text: str) -> RunRecord:
+    """The record that a run.json states.
+
+    Raises:
+        ValueError: it is no JSON, or no object.
+    """
+    facts = json.loads(text)
+    if not isinstance(facts, dict):
+        raise ValueError("it holds no object")  # noqa: TRY004
+    return record_of(facts)
+
+
 def read_run(folder: Path) -> RunRecord:
     """The record of a run folder.
 
@@ -106,12 +119,9 @@ def read_run(folder: Path) -> RunRecord:
         ConfinerError: there is none that can be read.
     """
     try:
-        facts = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        if not isinstance(facts, dict):
-            raise TypeError("a record is an object")
-    except (OSError, ValueError, TypeError) as error:
+        return parse_record((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise ConfinerError(
             f"{folder} is not a run folder: no {RECORD} that can be read",
             "name a run folder or an MP4",
         ) from error
-    return record_of(facts)

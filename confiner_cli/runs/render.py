@@ -79,9 +79,11 @@ class Renderer:
 
     def write_latents(self) -> None:
         """Write base noise, structures and refined windows of every run, cut to its length."""
-        timeline = self.graph.timeline
-        structures = [Task(Kind.STRUCTURE, n) for n in count_up(timeline.structure_count)]
-        windows = [Task(Kind.WINDOW, n) for n in count_up(timeline.window_count)]
+        finished = self.runs[0]  # a video without an end is as long as what is finished of it
+        count = math.ceil(finished.num_frames / self.graph.timeline.length)
+        chunks = finished.partial.chunks(Kind.CHUNK)
+        structures = [Task(Kind.STRUCTURE, number) for number in range(count)]
+        windows = [Task(Kind.WINDOW, number) for number in range(len(chunks))]
         for _ in execute([*structures, *windows], self.graph, self.store, self._perform):
             pass  # whatever is damaged is made again
         noise = self.loaded.pipeline.initial_noise(0)

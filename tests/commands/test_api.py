@@ -76,6 +76,10 @@ def test_a_value_of_another_type_is_refused_by_name(quick, settings):
         ((), {"seeds": []}, "makes no video"),
         (("seed=1", "seed=2"), {}, "seed= is given 2 times"),
         (("sed=1",), {}, "no setting 'sed'"),
+        ((), {"seed": 1, "seeds": [1, 2]}, "seed= and seeds= are given together"),
+        (("batch=4",), {}, "batch= is for the command"),
+        (("resume=true",), {}, "resume= is for the command"),
+        (("output.dir=here",), {}, "output.dir= is for the command"),
     ],
 )
 def test_what_the_command_refuses_is_refused_here(quick, overrides, settings, words):

@@ -179,8 +179,9 @@ def test_a_given_video_that_has_changed_or_that_nothing_would_refine_is_refused(
 
 def test_without_an_end_the_first_ctrl_c_finishes_the_file(tmp_path):
     process = forked(
-        "generate", PROMPT, "num_frames=inf", "output.dir=run", *LONG, *SMALL, folder=tmp_path
-    )
+        "generate", PROMPT, "num_frames=inf", "output.dir=run", "output.save_latents=true",
+        *LONG, *SMALL, folder=tmp_path,
+    )  # fmt: skip
     folder, deadline = tmp_path / "run", time.monotonic() + 240
     while len(list((folder / "parts").glob("video-*.mp4"))) < 3 and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -194,6 +195,8 @@ def test_without_an_end_the_first_ctrl_c_finishes_the_file(tmp_path):
         and facts["stopped_at"] == len(frames) == facts["config"]["num_frames"] >= 9
     )
     assert len(read_video(folder / "structure.mp4")) == len(frames)
+    latents = load_file(folder / "latents.safetensors")
+    assert {len(latents[name][0, 0]) for name in ("structure", "refined")} == {len(frames)}
     assert not (folder / "parts").exists()
     again = generate(f"from={folder / 'video.mp4'}", f"output.dir={tmp_path / 'again'}")
     assert torch.equal(read_video(again.folder / "video.mp4"), frames)

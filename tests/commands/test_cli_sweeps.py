@@ -1,5 +1,6 @@
 """`confiner generate -m`: one process, one loading, every job on its own, a table, an exit code."""
 
+import json
 import re
 
 import pytest
@@ -151,6 +152,36 @@ def test_seeds_of_a_batch_are_sampled_together_each_into_its_own_run(folder):
         for name in ("structure", "refined"):
             difference = (together[name] - own[name]).norm()
             assert difference < 1e-4 * own[name].norm(), name
+    again = generate(f"from={ending.folders[1]}", *SMALLEST[-1:]).folder
+    assert facts_of(again)["seed"] == 2
+
+
+def test_a_video_without_an_end_is_refused_in_a_sweep_wherever_it_comes_from(folder):
+    made = generate(PROMPT, *SMALLEST, "long_video=confiner_long", "output.dir=endless").folder
+    facts = facts_of(made)
+    facts["config"]["num_frames"] = "inf"
+    (made / "run.json").write_text(json.dumps(facts))
+    ending = generate("-m", f"from={made}", "seed=1,2", "output.dir=all")
+    assert ending.code == 1 and ending.out == ""
+    assert ending.err.count("a video without an end does not go with a sweep") >= 2
+    records = [facts_of(path) for path in (folder / "all").iterdir() if path.is_dir()]
+    assert [record["status"] for record in records] == ["failed"] * 2
+
+
+def test_of_a_batch_that_cannot_be_opened_whole_nothing_says_running(folder, monkeypatch):
+    def once(*arguments):
+        monkeypatch.setattr(run, "open_run", refuse)
+        return opened(*arguments)
+
+    def refuse(*arguments):
+        raise OSError(13, "Permission denied", "parts")
+
+    opened = run.open_run
+    monkeypatch.setattr(run, "open_run", once)
+    ending = generate("-m", PROMPT, *SMALLEST, "seed=1,2", "batch=2", "output.dir=all")
+    assert ending.code == 1
+    (record,) = (facts_of(path.parent) for path in folder.glob("all/*/run.json"))
+    assert (record["status"], record["files"]) == ("failed", {}) and "parts" in record["error"]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """However a run stopped, whoever asks, it goes on from what is whole; a finished one is left."""
 
+import json
 import os
 import pickle
 import shutil
@@ -10,7 +11,7 @@ from unittest import mock
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from support import killing
 from support.command_line import PROMPT, SMALLEST, confiner, ended, facts_of, generate
 from support.forked import CONTEXT, forked
@@ -31,11 +32,13 @@ from confiner_cli.experts.offload import NetworkCache
 from confiner_cli.media.video import read_video
 from confiner_cli.runs import perform
 from confiner_cli.runs.executor import execute
+from confiner_cli.runs.journal import Journal
 from confiner_cli.runs.loaded_pipeline import load_pipeline
 from confiner_cli.runs.lock import locked
 from confiner_cli.runs.memory_store import MemoryStore
 from confiner_cli.runs.perform import Performer, graph_of
 from confiner_cli.runs.provenance import settings_of_words
+from confiner_cli.runs.record import FORMAT
 from confiner_cli.runs.tasks import LATENTS, Kind
 
 LAST = 3
@@ -198,6 +201,19 @@ def test_what_is_damaged_is_made_again(copied, whole, damage):
         harm(copied / "parts" / name)
     gone_on(copied)
     assert made(copied).files == made(whole).files
+    assert_clean(copied)
+
+
+def test_what_an_older_version_has_begun_is_made_again(copied, whole):
+    facts = facts_of(copied)
+    del facts["format"]
+    (copied / "run.json").write_text(json.dumps(facts))
+    structure = copied / "parts" / "structure-000002.safetensors"
+    save_file({"latents": load_file(structure)["latents"]}, structure)
+    Journal(copied / "parts").add(structure)
+    gone_on(copied)
+    assert made(copied).files == made(whole).files
+    assert facts_of(copied)["format"] == FORMAT
     assert_clean(copied)
 
 

@@ -21,9 +21,9 @@ from torch.nn.functional import interpolate, silu
 from confiner_cli.experts.networks.lavie_blocks import (
     Context,
     JointGroupNorm,
-    Level,
     Resampler,
     Resnet,
+    Stage,
     Transformer,
 )
 from confiner_cli.experts.networks.temporal_attention import relative_buckets
@@ -69,19 +69,19 @@ class _Widths:
     def time_width(self) -> int:
         return 4 * self.widths[0]
 
-    def down(self, level: int, kind: str) -> Level:
+    def down(self, level: int, kind: str) -> Stage:
         befores = [self.widths[max(0, level - 1)]] + [self.widths[level]] * (self.layers - 1)
         block = self._level(level, befores, "CrossAttn" in kind)
         if level < len(self.widths) - 1:
             block.downsamplers.append(Resampler(self.widths[level], stride=2))
         return block
 
-    def middle(self) -> Level:
+    def middle(self) -> Stage:
         last = len(self.widths) - 1
         resnets = [self._resnet(self.widths[last], last) for _ in range(2)]
-        return Level(resnets, [self._transformer(last)])
+        return Stage(resnets, [self._transformer(last)])
 
-    def up(self, level: int, kind: str) -> Level:
+    def up(self, level: int, kind: str) -> Stage:
         """Its resnets also get what the way down left at the same resolution, the last first."""
         below = self.widths[min(level + 1, len(self.widths) - 1)]
         skips = [self.widths[level]] * self.layers + [self.widths[max(0, level - 1)]]
@@ -92,10 +92,10 @@ class _Widths:
             block.upsamplers.append(Resampler(self.widths[level], stride=1))
         return block
 
-    def _level(self, level: int, befores: list[int], attention: bool) -> Level:
+    def _level(self, level: int, befores: list[int], attention: bool) -> Stage:
         resnets = [self._resnet(before, level) for before in befores]
         transformers = [self._transformer(level) for _ in befores if attention]
-        return Level(resnets, transformers)
+        return Stage(resnets, transformers)
 
     def _resnet(self, before: int, level: int) -> Resnet:
         return Resnet(before, self.widths[level], self.time_width, self.groups, self.eps)
@@ -183,7 +183,7 @@ class LaVieUNet(nn.Module, PeftAdapterMixin):  # type: ignore[misc]
         context = self._context(timestep, encoder_hidden_states, batch, frames, sample)
         x = self.conv_in(sample.transpose(1, 2).flatten(0, 1))
         skips = [x]
-        for block in cast("Iterable[Level]", self.down_blocks):
+        for block in cast("Iterable[Stage]", self.down_blocks):
             for layer in block.layers():
                 x = layer(x, context)
                 skips.append(x)
@@ -192,7 +192,7 @@ class LaVieUNet(nn.Module, PeftAdapterMixin):  # type: ignore[misc]
                 skips.append(x)
         for layer in self.mid_block.layers():
             x = layer(x, context)
-        for block in cast("Iterable[Level]", self.up_blocks):
+        for block in cast("Iterable[Stage]", self.up_blocks):
             for layer in block.layers():
                 x = layer(torch.cat((x, skips.pop()), dim=1), context)
             for upsample in block.upsamplers:

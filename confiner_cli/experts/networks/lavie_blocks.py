@@ -128,7 +128,7 @@ class Resampler(nn.Module):
         return out
 
 
-class Level(nn.Module):
+class Stage(nn.Module):
     """Resnets, each followed by a transformer if it has any, and the next level's resampler."""
 
     def __init__(self, resnets: list[Resnet], transformers: list[Transformer]) -> None:
