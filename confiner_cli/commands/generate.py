@@ -11,8 +11,7 @@ from confiner_cli.config.places import choices
 from confiner_cli.errors import ConfinerError
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
-
+    from confiner_cli.config.hydra import HydraJob
     from confiner_cli.config.overrides import Overrides
 
 HELP = """\
@@ -86,26 +85,25 @@ def _single(flags: list[str], overrides: Overrides, recorded: Mapping[str, Any] 
 
     failures: list[Exception] = []
 
-    def job(config: DictConfig) -> None:
+    def carry_out(job: HydraJob) -> None:
         try:
-            print(_video(config), flush=True)
+            print(_video(job), flush=True)
         except Exception as error:  # Hydra would print it in its own way
             failures.append(error)
 
-    launch([*flags, *overrides.for_hydra()], job, recorded)
+    launch([*flags, *overrides.for_hydra()], carry_out, recorded)
     for failure in failures:
         raise failure
 
 
-def _video(config: DictConfig) -> Path:
+def _video(asked: HydraJob) -> Path:
     from confiner_cli.commands.jobs import carry_out
-    from confiner_cli.config.hydra import settings_of, snapshots
     from confiner_cli.config.resolve import require_prompt, resolve
     from confiner_cli.experts.offload import NetworkCache
     from confiner_cli.runs.folder import RunFolder
     from confiner_cli.runs.provenance import with_recorded_seed
 
-    settings = require_prompt(settings_of(config))
+    settings = require_prompt(asked.settings())
     if settings.batch != 1:
         raise ConfinerError(
             f"batch={settings.batch} is for a sweep over seeds", "-m seed=1,2,3,4 batch=4"
@@ -113,7 +111,7 @@ def _video(config: DictConfig) -> Path:
     job = resolve(with_recorded_seed(settings))
     place = RunFolder.of("outputs", job.settings.output.dir)
     with NetworkCache() as networks:
-        return carry_out([job], place, snapshots(config), networks)[0]
+        return carry_out([job], place, asked.snapshots(), networks)[0]
 
 
 def _groups() -> list[str]:

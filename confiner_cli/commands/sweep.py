@@ -10,15 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
-
 from confiner_cli.commands.jobs import carry_out
 from confiner_cli.config.hydra import (
+    HydraJob,
     as_setting,
-    job_place,
     launch,
-    settings_of,
-    snapshots,
     values_of,
 )
 from confiner_cli.config.job import Job
@@ -105,19 +101,19 @@ def _batched(overrides: Overrides) -> Overrides:
     return Overrides(tuple(words), overrides.multirun)
 
 
-def sweep_job(networks: NetworkCache, config: DictConfig) -> None:
+def sweep_job(networks: NetworkCache, job: HydraJob) -> None:
     """One job of a sweep: its failure is written down and the sweep goes on."""
-    root, number = job_place()
+    root, number = job.place()
     place = RunFolder(Path(root), prefix=str(number))
     try:
-        jobs = _jobs(settings_of(config))
-        for video in carry_out(jobs, place, snapshots(config), networks):
+        jobs = _jobs(job.settings())
+        for video in carry_out(jobs, place, job.snapshots(), networks):
             print(video, flush=True)
     except Exception as error:
         named = named_error(error)
         print(f"job {number}: {named.lines()}", file=sys.stderr, flush=True)
         if not any(Path(root).glob(f"{number}-*/{RECORD}")):
-            _write_down_refusal(place, str(config.prompt), named)
+            _write_down_refusal(place, job.prompt, named)
 
 
 def _jobs(settings: Settings) -> list[Job]:

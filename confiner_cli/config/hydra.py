@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, cast
 
 import hydra
@@ -137,16 +138,46 @@ def settings_with(overrides: Sequence[str], recorded: Mapping[str, Any] | None =
     return settings_of(compose(overrides, recorded))
 
 
+@dataclass(frozen=True)
+class HydraJob:
+    """A job as Hydra hands it over: its config, composed, and where it belongs in a sweep."""
+
+    config: DictConfig
+
+    @property
+    def prompt(self) -> str:
+        """As it was asked for, also where the rest of the config cannot be used."""
+        return str(self.config.prompt)
+
+    def settings(self) -> Settings:
+        """The config as frozen values. Raises as `settings_of`."""
+        return settings_of(self.config)
+
+    def snapshots(self) -> dict[str, str]:
+        """What Hydra knows of the job that runs, as the files of `.hydra/`."""
+        hydra_config = HydraConfig.get()
+        return {
+            "config.yaml": OmegaConf.to_yaml(self.config),
+            "hydra.yaml": OmegaConf.to_yaml(OmegaConf.create({"hydra": hydra_config})),
+            "overrides.yaml": OmegaConf.to_yaml(hydra_config.overrides.task),
+        }
+
+    def place(self) -> tuple[str, int]:
+        """The sweep's folder and the number of the job that runs."""
+        hydra_config = HydraConfig.get()
+        return str(hydra_config.sweep.dir), int(hydra_config.job.num)
+
+
 def launch(
     arguments: Sequence[str],
-    task: Callable[[DictConfig], Any],
+    task: Callable[[HydraJob], Any],
     recorded: Mapping[str, Any] | None = None,
 ) -> None:
     """Let Hydra run a task as its command line would: once, or for each job of a sweep.
 
     Args:
         arguments: Hydra's flags, then overrides.
-        task: gets the composed config. It pickles where a launcher sends it elsewhere.
+        task: carries a job out. It pickles where a launcher sends it elsewhere.
         recorded: as in `compose`.
 
     Raises:
@@ -157,7 +188,11 @@ def launch(
         version_base=VERSION_BASE, config_path=str(config_dir()), config_name="generate"
     )
     with readable_errors(), _as_arguments(words), _raising():
-        main(task)()
+        main(functools.partial(_hand_over, task))()
+
+
+def _hand_over(task: Callable[[HydraJob], Any], config: DictConfig) -> Any:
+    return task(HydraJob(config))
 
 
 @contextmanager
@@ -205,19 +240,3 @@ def as_setting(key: str, value: Any) -> Any:
     settings = copy.deepcopy(schema())
     OmegaConf.update(settings, key, value)
     return OmegaConf.select(settings, key)
-
-
-def snapshots(config: DictConfig) -> dict[str, str]:
-    """What Hydra knows of the job that runs, as the files of `.hydra/`."""
-    job = HydraConfig.get()
-    return {
-        "config.yaml": OmegaConf.to_yaml(config),
-        "hydra.yaml": OmegaConf.to_yaml(OmegaConf.create({"hydra": job})),
-        "overrides.yaml": OmegaConf.to_yaml(job.overrides.task),
-    }
-
-
-def job_place() -> tuple[str, int]:
-    """The sweep's folder and the number of the job that runs."""
-    job = HydraConfig.get()
-    return str(job.sweep.dir), int(job.job.num)

@@ -39,12 +39,12 @@ OWNERS = {
     "imageio_ffmpeg": {"media"},
     "PIL": {"media"},
     "hydra": {"config"},
-    "omegaconf": {"config", "commands"},
+    "omegaconf": {"config"},
     "jinja2": {"gallery"},
     "rich": {"progress", "commands"},
     "filelock": {"runs"},
 }
-"""Which rooms know a foreign package. A command names the type of the config that it is handed."""
+"""Which rooms know a foreign package."""
 
 
 def room(name: str) -> str:
