@@ -100,10 +100,9 @@ class Renderer:
                 run.streams[kind] = stream
 
     def _bring_about(self) -> None:
-        last = Task(Kind.PREVIEW, int(min(self.graph.timeline.structure_count, 2**62)) - 1)
-        goals = self.graph.goals()
+        goals, structures = self.graph.goals(), self.graph.timeline.structure_count
         for goal in execute(goals, self.graph, self.store, self._perform):
-            if goal == last:
+            if goal.kind is Kind.PREVIEW and goal.number + 1 == structures:
                 self._end(Kind.PREVIEW)  # structure.mp4 is joined while the refinement goes on
 
     def _end(self, kind: Kind) -> None:
