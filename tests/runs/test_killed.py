@@ -3,7 +3,8 @@
 import random
 
 import pytest
-from support.command_line import facts_of, generate
+from support.command_line import ended, facts_of
+from support.forked import forked
 from support.killing import (
     SHORT,
     Moment,
@@ -74,8 +75,9 @@ OTHERS = {
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
-    """The same run without a kill, and the seconds that it took."""
-    folder = generate(*SHORT, f"output.dir={tmp_path_factory.mktemp('whole') / 'run'}").folder
+    """The same run without a kill, and the seconds that it took in a process as those killed."""
+    folder = tmp_path_factory.mktemp("whole")
+    folder = ended(forked("generate", *SHORT, "output.dir=run", folder=folder)).folder
     return made(folder), facts_of(folder)["seconds"]["total"]
 
 
