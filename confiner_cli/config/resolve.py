@@ -48,6 +48,7 @@ def resolve(settings: Settings) -> Job:
     if settings.seeds:
         raise ConfinerError("seeds= is what batch= makes of a sweep's", "-m seed=1,2,3,4 batch=4")
     settings = _with_prompts(settings)
+    # Before sizes and lengths: a video that is given decides some of them.
     settings, source_videos = _with_source_video(settings)
     seed = secrets.randbelow(2**32) if settings.seed is None else settings.seed
     video = _video_of(settings)
@@ -57,6 +58,7 @@ def resolve(settings: Settings) -> Job:
     structure, refinement = scheduler_options(settings)
     asked = roles_in_order(structure_roles(settings) | refining_roles(settings))
     experts = checked_places(settings, loaded=roles_in_order({*asked, "spatial"}))
+    # After all else: how much fits into a segment depends on who is asked.
     settings, timeline = with_segments(settings, video.num_frames)
     return Job(
         settings=settings,

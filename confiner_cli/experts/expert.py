@@ -92,6 +92,8 @@ class Prompted:
     def __call__(self, x_t: Tensor, t: float) -> Estimate:
         """Estimate `x_t`, `(batch, channel, frame, height, width)`, on its device, in its dtype."""
         expert = self.expert
+        # The network has its own device and precision; the sampling around it stays in x_t's, so
+        # its arithmetic is the same whatever a network computes in.
         sample = x_t.to(expert.device, expert.dtype)
         timestep = torch.full((), t, dtype=torch.float32, device=expert.device)
         output = expert.network(sample, timestep, self.conditioning.for_batch(len(x_t))).to(x_t)

@@ -96,7 +96,7 @@ class NetworkCache:
         Others stay there as the policy has it, one a role; but a set may have several text
         encoders.
         """
-        self._make_room(key, role, policy)
+        self._make_room(key, role, policy)  # first: both at once may be more than the device has
         if key not in self.modules:
             self.modules[key] = self._collecting(load)
         elif key not in self.on_device:

@@ -130,6 +130,7 @@ def walk(
     """
     history: deque[Evaluation] = deque(maxlen=MEMORY)
     for number, visit in enumerate(visits, start=1):
+        # The step ends at the level of whoever is asked next, on that expert's own schedule.
         level, eta = end, 0.0
         if number < len(visits):
             level, eta = visits[number].level, visits[number].eta

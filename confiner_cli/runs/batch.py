@@ -31,7 +31,7 @@ class BatchStore:
     def put(self, task: Task, result: Result) -> None:
         """Give each run its sample, but for those that have one from before."""
         for run, sample in zip(self.runs, split(result), strict=True):
-            if not run.has(task):
+            if not run.has(task):  # a kill may have come when only some had theirs
                 run.put(task, sample)
 
     def latents(self) -> list[Task]:

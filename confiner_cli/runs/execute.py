@@ -56,6 +56,7 @@ def execute_jobs(
         torch.cuda.reset_peak_memory_stats(device)  # a sweep's jobs share the process
     meter = Meter(device=device)
     folders = [_created(job, place) for job in jobs]
+    # Locked before it is looked whether they are done: another process may just be finishing them.
     with ExitStack() as locks:
         for folder in folders:
             locks.enter_context(locked(folder))

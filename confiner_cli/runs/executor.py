@@ -51,6 +51,7 @@ def execute(
         for task in missing(goal, graph, store):
             needed = {need: store.get(need) for need in graph.needs(task)}
             store.put(task, perform(task, needed))
+            # After each task, not each goal: else latents would pile up on the way to one.
             discard_unneeded(graph, store)
         yield goal
 

@@ -66,6 +66,7 @@ class PartialRun:
             self.encode(task, result[0])
             return
         path = self.path(task)
+        # The line comes last: a file without one is made again, a line without its file would lie.
         with atomic_write(path) as temporary:
             save_file(_tensors(result), temporary)
         self.journal.add(path)

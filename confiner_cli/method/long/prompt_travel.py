@@ -36,6 +36,7 @@ class PromptTravel:
         """Estimate `x_t`, `(batch, channel, frame, height, width)`, each frame by its prompt."""
         clean, noise, passes, start = [], [], 0, 0
         for denoiser, size in self.spans:
+            # Asked for all frames: what is near a span's edge needs its neighbours.
             whole, own = denoiser(x_t, t), slice(start, start + size)
             clean.append(whole.clean[:, :, own])
             noise.append(whole.noise[:, :, own])
