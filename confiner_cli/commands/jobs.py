@@ -28,6 +28,7 @@ def carry_out(
 
     settings = jobs[0].settings
     if not (settings.resume and place.exact and is_finished(place.root, settings)):
-        device_of(settings.device)  # a device that is not there is told before gigabytes are fetched
+        # A device that is not there is told before gigabytes are fetched.
+        device_of(settings.device)
         download_missing(jobs[0])
     return execute_jobs(jobs, place, snapshots, networks)
