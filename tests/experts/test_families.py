@@ -110,6 +110,8 @@ def test_every_sample_of_a_batch_is_answered_as_it_is_alone(
         assert torch.allclose(together.noise[[number]], alone.noise, atol=1e-5)
 
 
+# Of Python 3.13.0 torch says so; what is compiled is the same.
+@pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0:RuntimeWarning")
 @pytest.mark.parametrize(
     "family",
     [
