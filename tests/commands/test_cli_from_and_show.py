@@ -25,7 +25,9 @@ def made(tmp_path_factory):
     return generate(*WORDS, f"output.dir={tmp_path_factory.mktemp('made') / 'run'}").folder
 
 
-@pytest.mark.parametrize("name", ["", "video.mp4", "structure.mp4"])
+@pytest.mark.parametrize(
+    "name", ["", "video.mp4", pytest.param("structure.mp4", marks=pytest.mark.thorough)]
+)
 def test_from_a_run_or_its_videos_the_same_frames_are_made_again(made, name):
     again = generate(f"from={made / name}").folder
     assert torch.equal(read_video(again / "video.mp4"), read_video(made / "video.mp4"))

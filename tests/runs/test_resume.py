@@ -97,7 +97,13 @@ def test_resume_in_a_new_folder_begins_a_run(tmp_path):
     assert facts_of(folder)["status"] == "done" and "resumed" not in facts_of(folder)
 
 
-@pytest.mark.parametrize("words", [(), (PROMPT, *SMALLEST)], ids=["resume", "generate"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param((), id="resume"),
+        pytest.param((PROMPT, *SMALLEST), id="generate", marks=pytest.mark.thorough),
+    ],
+)
 def test_a_drawn_seed_is_drawn_once(tmp_path, words):
     folder = unfinished(tmp_path / "run", PROMPT, *SMALLEST)
     seed = facts_of(folder)["seed"]
@@ -144,7 +150,14 @@ def test_what_a_kill_in_a_run_s_last_moments_has_left_is_removed(tmp_path, whole
     assert killing.contents(folder) == before
 
 
-@pytest.mark.parametrize("name", ["video.mp4", "structure.mp4", "contact_sheet.png"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "video.mp4",
+        pytest.param("structure.mp4", marks=pytest.mark.thorough),
+        pytest.param("contact_sheet.png", marks=pytest.mark.thorough),
+    ],
+)
 def test_what_a_finished_run_has_lost_is_made_again(tmp_path, whole, name):
     folder = shutil.copytree(whole, tmp_path / "run")
     (folder / name).unlink()
@@ -363,6 +376,7 @@ def test_a_video_has_just_as_many_frames_as_were_asked_for(tmp_path, num_frames)
     ] * 2
 
 
+@pytest.mark.thorough
 def test_a_video_that_fits_one_structure_is_the_same_with_and_without_long_video(tmp_path):
     words = (
         "output.save_latents=true",

@@ -531,6 +531,7 @@ def test_lightning_takes_its_own_numbers_of_steps_only(steps, hub, tmp_path):
     assert not hub.requests
 
 
+@pytest.mark.thorough
 def test_confiner_18_takes_the_file_for_8_steps(hub, tmp_path):
     words = ("generate", "prompt=a heart", "experts=lavie_sd", *SMALL, "scheduler=confiner_18")
     assert confiner(*words, f"output.dir={tmp_path / 'run'}").code == 0
