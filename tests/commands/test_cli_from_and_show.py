@@ -61,6 +61,7 @@ def test_overrides_apply_on_top_of_the_record(made):
     )
 
 
+@pytest.mark.thorough
 def test_a_record_can_be_swept(made):
     ending = generate(f"from={made / 'video.mp4'}", "-m", "seed=7,8")
     frames = [read_video(run / "video.mp4") for run in ending.folders]

@@ -202,6 +202,7 @@ def test_without_an_end_the_first_ctrl_c_finishes_the_file(tmp_path):
     assert torch.equal(read_video(again.folder / "video.mp4"), frames)
 
 
+@pytest.mark.thorough
 def test_latents_on_disk_stay_a_few_whatever_the_length(tmp_path, monkeypatch):
     most = {"structure": 0, "window": 0}
     plain = executor.discard_unneeded
@@ -234,6 +235,7 @@ def test_latents_on_disk_stay_a_few_whatever_the_length(tmp_path, monkeypatch):
     }
 
 
+@pytest.mark.thorough
 def test_a_short_videos_recipe_is_no_bound_for_a_longer_one(tmp_path):
     words = [word for word in LONG if not word.startswith(("long_video.seg", "long_video.win"))]
     words += SMALL

@@ -92,7 +92,10 @@ def test_a_job_that_fails_while_it_runs_keeps_its_folder(monkeypatch):
     assert facts_of(failed)["error"] == "ZeroDivisionError: seven by nought"
 
 
-@pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt, 130), (Terminated, 143)])
+@pytest.mark.parametrize(
+    ("stop", "code"),
+    [(KeyboardInterrupt, 130), pytest.param(Terminated, 143, marks=pytest.mark.thorough)],
+)
 def test_an_interruption_ends_the_sweep_with_its_table(folder, monkeypatch, stop, code):
     write = run.write_contact_sheet
 

@@ -273,7 +273,10 @@ def test_to_go_on_with_what_is_no_run_is_two_lines(tmp_path, there):
     assert there == folder.exists()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.thorough)],
+)
 def test_a_signal_says_how_to_go_on_and_what_is_finished_is_not_made_again(
     tmp_path, whole, number, code
 ):
