@@ -149,7 +149,7 @@ class NetworkCache:
         return NetworkCache, ()
 
     def _collecting(self, load: Callable[[], Small]) -> Small:
-        from confiner_cli.experts.library_messages import collected
+        from confiner_cli.experts.loading_messages import collected
 
         with collected() as messages:
             try:

@@ -21,8 +21,8 @@ from confiner_cli.api import load as load_set
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts import offload
 from confiner_cli.experts.families import FAMILIES, family_named
-from confiner_cli.experts.library_messages import collected
 from confiner_cli.experts.loading import load_decoder
+from confiner_cli.experts.loading_messages import collected
 from confiner_cli.experts.offload import POLICIES, NetworkCache
 from confiner_cli.method.options import GuidanceOptions
 

@@ -8,8 +8,8 @@ import torch
 
 from confiner_cli.config.hydra import settings_with
 from confiner_cli.errors import FailedError
-from confiner_cli.experts.library_messages import collected
 from confiner_cli.experts.loading import load_decoder, load_encoder
+from confiner_cli.experts.loading_messages import collected
 from confiner_cli.experts.offload import POLICIES, NetworkCache
 from world.render import render
 from world.scene import Scene
