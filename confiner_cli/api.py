@@ -20,6 +20,7 @@ from confiner_cli.config.overrides import Overrides, parse_overrides
 from confiner_cli.config.resolve import require_prompt, resolve
 from confiner_cli.config.schema import OF_THE_RUN, Settings
 from confiner_cli.errors import ConfinerError
+from confiner_cli.experts.identity import Weights
 from confiner_cli.experts.offload import NetworkCache
 from confiner_cli.experts.vae import Decoder
 from confiner_cli.media.video import write_video
@@ -44,6 +45,7 @@ class Video:
         evaluations: denoiser calls by role.
         passes: what they cost, by role: a guided call is two.
         notices: one-line remarks about the prompt, such as words that experts have never learnt.
+        weights: the files that its experts are made of, hashed, by role.
     """
 
     frames: Tensor
@@ -51,6 +53,7 @@ class Video:
     evaluations: Mapping[str, int]
     passes: Mapping[str, int]
     notices: tuple[str, ...]
+    weights: Mapping[str, Weights]
     decode_structure: Callable[[], Tensor] = field(repr=False)
 
     @property
@@ -68,7 +71,13 @@ class Video:
 
     def save(self, path: str | Path) -> Path:
         """Write an MP4 that says how it was made, whole or not at all, and return its path."""
-        write_video(Path(path), self.frames, self.job.size, self.job.fps, recipe(self.settings))
+        write_video(
+            Path(path),
+            self.frames,
+            self.job.size,
+            self.job.fps,
+            recipe(self.settings, self.weights),
+        )
         return Path(path)
 
     def _repr_html_(self) -> str:
@@ -251,6 +260,7 @@ def _video(
         dict(meter.evaluations),
         dict(meter.passes),
         loaded.notices,
+        loaded.weights,
         partial(_decoded, loaded.decoder, segments),
     )
 

@@ -66,20 +66,25 @@ def main(arguments: list[str]) -> int:
     options = _parser().parse_intermixed_args(arguments)
     _refuse(options)
     from confiner_cli.config.overrides import parse_overrides
-    from confiner_cli.runs.provenance import recorded_under
+    from confiner_cli.runs.provenance import recorded_under, recorded_weights
 
     overrides = parse_overrides(options.overrides, options.multirun)
-    recorded = recorded_under(overrides)
+    recorded, weights = recorded_under(overrides), recorded_weights(overrides)
     if options.multirun:
         from confiner_cli.commands.sweep import sweep
 
         names_own_config = bool(options.config_dir or options.config_name)
-        return sweep(_flags(options), overrides, recorded, names_own_config)
-    _single(_flags(options), overrides, recorded)
+        return sweep(_flags(options), overrides, recorded, weights, names_own_config)
+    _single(_flags(options), overrides, recorded, weights)
     return 0
 
 
-def _single(flags: list[str], overrides: Overrides, recorded: Mapping[str, Any] | None) -> None:
+def _single(
+    flags: list[str],
+    overrides: Overrides,
+    recorded: Mapping[str, Any] | None,
+    weights: Mapping[str, Any],
+) -> None:
     """Run one job and print the path of its video."""
     from confiner_cli.config.hydra import launch
 
@@ -87,7 +92,7 @@ def _single(flags: list[str], overrides: Overrides, recorded: Mapping[str, Any] 
 
     def carry_out(job: HydraJob) -> None:
         try:
-            print(_video(job), flush=True)
+            print(_video(job, weights), flush=True)
         except Exception as error:  # Hydra would print it in its own way
             failures.append(error)
 
@@ -96,7 +101,7 @@ def _single(flags: list[str], overrides: Overrides, recorded: Mapping[str, Any] 
         raise failure
 
 
-def _video(asked: HydraJob) -> Path:
+def _video(asked: HydraJob, weights: Mapping[str, Any]) -> Path:
     from confiner_cli.commands.jobs import carry_out
     from confiner_cli.config.resolve import require_prompt, resolve
     from confiner_cli.experts.offload import NetworkCache
@@ -111,7 +116,7 @@ def _video(asked: HydraJob) -> Path:
     job = resolve(with_recorded_seed(settings))
     place = RunFolder.of("outputs", job.settings.output.dir)
     with NetworkCache() as networks:
-        return carry_out([job], place, asked.snapshots(), networks)[0]
+        return carry_out([job], place, asked.snapshots(), networks, weights)[0]
 
 
 def _groups() -> list[str]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from confiner_cli.config.job import Job
 from confiner_cli.experts.offload import NetworkCache
 from confiner_cli.runs.folder import RunFolder
 from confiner_cli.runs.provenance import is_finished
+
+NO_WEIGHTS: Mapping[str, Any] = MappingProxyType({})
 
 
 def carry_out(
@@ -16,6 +20,7 @@ def carry_out(
     place: RunFolder,
     snapshots: Mapping[str, str],
     networks: NetworkCache,
+    recorded_weights: Mapping[str, Any] = NO_WEIGHTS,
 ) -> list[Path]:
     """Make the videos of jobs that differ in their seeds alone.
 
@@ -31,4 +36,4 @@ def carry_out(
         # A device that is not there is told before gigabytes are fetched.
         device_of(settings.device)
         download_missing(jobs[0])
-    return execute_jobs(jobs, place, snapshots, networks)
+    return execute_jobs(jobs, place, snapshots, networks, recorded_weights)

@@ -43,9 +43,13 @@ def _resume(folder: Path) -> None:
     from confiner_cli.runs.folder import RunFolder
     from confiner_cli.runs.provenance import is_whole, recorded_settings
     from confiner_cli.runs.record import read_run
+    from confiner_cli.runs.weights import changed_files
 
-    if is_whole(folder, read_run(folder)):
+    record = read_run(folder)
+    if is_whole(folder, record):
         _sweep_away(folder)
+        for path in changed_files(record.weights):
+            print(f"notice: {path} has changed since this video was made", file=sys.stderr)
         print(f"already done: {folder}", file=sys.stderr)
         return
     job = resolve(require_prompt(recorded_settings(folder)))

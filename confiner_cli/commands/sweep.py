@@ -41,6 +41,7 @@ def sweep(
     flags: list[str],
     overrides: Overrides,
     recorded: Mapping[str, Any] | None,
+    weights: Mapping[str, Any],
     names_own_config: bool,
 ) -> int:
     """Run all jobs; however the sweep ends, there is a table of those that began.
@@ -49,6 +50,7 @@ def sweep(
         flags: Hydra's.
         overrides: the sweep's words.
         recorded: values of the record that `from=` names.
+        weights: those that the record states.
         names_own_config: whether a config of the person's own may bring the prompt.
 
     Returns:
@@ -64,7 +66,7 @@ def sweep(
     with sweep_root(_chosen_root(overrides)) as root, NetworkCache() as networks:
         place = f"hydra.sweep.dir={quoted(str(root))}"
         try:
-            launch([*flags, *words, place], partial(sweep_job, networks), recorded)
+            launch([*flags, *words, place], partial(sweep_job, networks, weights), recorded)
         finally:
             failed = print_table(root)
     return 1 if failed else 0
@@ -101,13 +103,13 @@ def _batched(overrides: Overrides) -> Overrides:
     return Overrides(tuple(words), overrides.multirun)
 
 
-def sweep_job(networks: NetworkCache, job: HydraJob) -> None:
+def sweep_job(networks: NetworkCache, weights: Mapping[str, Any], job: HydraJob) -> None:
     """One job of a sweep: its failure is written down and the sweep goes on."""
     root, number = job.place()
     place = RunFolder(Path(root), prefix=str(number))
     try:
         jobs = _jobs(job.settings())
-        for video in carry_out(jobs, place, job.snapshots(), networks):
+        for video in carry_out(jobs, place, job.snapshots(), networks, weights):
             print(video, flush=True)
     except Exception as error:
         named = named_error(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from confiner_cli.config.bounds import in_range, one_of
 from confiner_cli.config.schema import ROLES, ExpertSetSettings, Settings
@@ -13,6 +14,7 @@ from confiner_cli.experts.families import FAMILIES
 from confiner_cli.experts.spec import ExpertSpec, requirements
 from confiner_cli.method.estimate import PREDICTION_TYPES
 from confiner_cli.method.schedule import BETA_SCHEDULES
+from confiner_cli.weights.model_ref import absolute
 
 
 def check_experts(experts: ExpertSetSettings) -> None:
@@ -23,6 +25,25 @@ def check_experts(experts: ExpertSetSettings) -> None:
     """
     for role in ROLES:
         _check_expert(f"experts.{role}", experts.role(role))
+
+
+def with_absolute_places(experts: ExpertSetSettings) -> ExpertSetSettings:
+    """The same experts, what is named of them on this machine by absolute paths.
+
+    A record is read from other folders, too.
+    """
+    roles = {role: _absolute_places(experts.role(role)) for role in ROLES}
+    return replace(experts, **roles)
+
+
+def _absolute_places(expert: ExpertSpec) -> ExpertSpec:
+    return replace(
+        expert,
+        model=absolute(expert.model),
+        shared=absolute(expert.shared) if expert.shared else None,
+        motion_adapter=absolute(expert.motion_adapter) if expert.motion_adapter else None,
+        loras=[replace(lora, path=absolute(lora.path)) for lora in expert.loras],
+    )
 
 
 def checked_places(settings: Settings, loaded: Sequence[str]) -> Mapping[str, ExpertSpec]:
@@ -45,6 +66,12 @@ def _check_expert(key: str, expert: ExpertSpec) -> None:
     one_of(f"{key}.family", expert.family, FAMILIES)
     one_of(f"{key}.beta_schedule", expert.beta_schedule, BETA_SCHEDULES)
     one_of(f"{key}.prediction_type", expert.prediction_type, PREDICTION_TYPES)
+    if expert.rescale_betas_zero_snr and expert.prediction_type == "epsilon":
+        raise ConfinerError(
+            f"{key}.rescale_betas_zero_snr=true begins with pure noise, of which an epsilon "
+            "prediction says nothing",
+            f"{key}.prediction_type=v_prediction, if the expert was trained for it",
+        )
     in_range(f"{key}.guidance_scale", expert.guidance_scale, 0, 100)
     in_range(f"{key}.max_frames", expert.max_frames, 1, math.inf)
     in_range(f"{key}.num_train_timesteps", expert.num_train_timesteps, 2, 100_000)

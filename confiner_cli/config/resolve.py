@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from confiner_cli.config.bounds import in_range, one_of
-from confiner_cli.config.experts import check_experts, checked_places
+from confiner_cli.config.experts import check_experts, checked_places, with_absolute_places
 from confiner_cli.config.job import Job, roles_in_order
 from confiner_cli.config.prompts import verbatim
 from confiner_cli.config.scheduler import (
@@ -55,6 +55,7 @@ def resolve(settings: Settings) -> Job:
     settings = replace(settings, seed=seed, **asdict(video))
     _check_values(settings, video)
     check_experts(settings.experts)
+    settings = replace(settings, experts=with_absolute_places(settings.experts))
     structure, refinement = scheduler_options(settings)
     asked = roles_in_order(structure_roles(settings) | refining_roles(settings))
     experts = checked_places(settings, loaded=roles_in_order({*asked, "spatial"}))

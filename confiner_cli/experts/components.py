@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,14 +12,22 @@ import torch
 from safetensors import SafetensorError
 
 from confiner_cli.errors import ConfinerError, first_line
-from confiner_cli.experts.pretrained import from_folder, from_single_file
+from confiner_cli.experts.lora_file import files_of_lora
+from confiner_cli.experts.pretrained import NO_WEIGHTS, from_folder, from_single_file
 from confiner_cli.weights import single_file
+from confiner_cli.weights.identity import content_hash
 from confiner_cli.weights.select import read_header, weight_files
 
 Module = TypeVar("Module", bound=torch.nn.Module)
+Files = Mapping[str, tuple[Path, ...]]
+"""Files by the name of the component."""
 Configs = Mapping[str, Mapping[str, Any]]
 """diffusers' configs of networks, by the name of the component."""
 ARCHITECTURES = Path(__file__).resolve().parent / "architectures"
+COMPANIONS = ("text_encoder", "tokenizer", "vae")
+"""What may come from the shared place; the role's network comes from the model's alone."""
+READABLE = (".json", ".txt")
+"""What a tokenizer's files end with."""
 COMMON = "sd15"
 """The architecture that has what another one does not have of its own."""
 BROKEN = (OSError, ValueError, RuntimeError, KeyError, SafetensorError)
@@ -32,7 +40,8 @@ class Components:
 
     Attributes:
         role: `control`, `spatial` or `temporal`, for messages.
-        folders: searched in order for a component's subfolder; any may be a single file.
+        folders: the model's place, which has to bring the role's network, then the shared one, in
+            which its companions are searched, too. Any may be a single file.
         device: where networks live.
         dtype: what they compute in.
         named: components that lie elsewhere: pairs of a name and its own folder or file.
@@ -60,16 +69,42 @@ class Components:
         for path in own:
             if path.exists():
                 return path
-        inside = [path if path.is_file() else path / name for path in self.folders]
-        for path in inside:
-            if path.is_dir() or (path.is_file() and self._has(path, name)):
-                return path
-        looked = " and ".join(str(path) for path in (*own, *inside))
+        folders = self.folders if name in COMPANIONS else self.folders[:1]
+        for folder in folders:
+            found = self._inside(folder, name)
+            if found:
+                return found
+        if name not in COMPANIONS and not own:
+            raise self._no_network(name)
+        looked = " and ".join(map(str, (*own, *folders)))
         raise ConfinerError(
-            f"the {self.role} expert has no {name}: looked for {looked}",
-            f"experts.{self.role}.model= takes a folder in diffusers' layout with {name}/ inside, "
-            f"or a .safetensors file; what a file has not comes from experts.{self.role}.shared=",
+            f"the {self.role} expert has no {name}: looked in {looked}",
+            f"experts.{self.role}.shared= names a folder in diffusers' layout with {name}/ inside",
         )
+
+    def _inside(self, folder: Path, name: str) -> Path | None:
+        """Where a model's place has a component; None where it has not."""
+        if folder.is_file():
+            return folder if self._has(folder, name) else None
+        if (folder / name).is_dir():
+            return folder / name
+        return folder if name == "unet" and is_unet_folder(folder) else None
+
+    def _no_network(self, name: str) -> ConfinerError:
+        """What to say where the model's place does not bring the role's network."""
+        model, key = self.folders[0], f"experts.{self.role}"
+        hint = (
+            f"{key}.model= takes a folder in diffusers' layout with {name}/ in it, that {name}/ "
+            f"itself, or a file that holds it; {key}.shared= brings only what goes with it"
+        )
+        if model.is_dir():
+            return ConfinerError(
+                f"the {self.role} expert has no {name}: there is no {name}/ in {model}", hint
+            )
+        kind = single_file.described(single_file.names_in(model))
+        if kind == single_file.LORA:
+            hint = f"{key}.loras=[{{path: {model}}}], and {key}.model= for what it is merged into"
+        return ConfinerError(f"the {self.role} expert has no {name}: {model} holds {kind}", hint)
 
     def folder(self, name: str) -> Path:
         """The folder of a component that cannot be a file.
@@ -92,10 +127,9 @@ class Components:
         Raises:
             ConfinerError: there is none.
         """
-        candidates: list[Path] = []
-        for folder in self.folders:
-            path = folder if folder.is_file() else folder / f"{name}.pt"
-            candidates += dict.fromkeys((path.with_suffix(".safetensors"), path))
+        model = self.folders[0]
+        path = model if model.is_file() else model / f"{name}.pt"
+        candidates = list(dict.fromkeys((path.with_suffix(".safetensors"), path)))
         for path in candidates:
             if path.is_file():
                 return path
@@ -116,11 +150,32 @@ class Components:
         place = self.place(name)
         files = (place,) if place.is_file() else weight_files(place, self.pickles)
         if not files:
-            reason = "it has no safetensors weights, or not all of their files"
-            raise self._broken(name, place, reason)
+            raise self._no_weights(name, place)
         for file in files:
             self.checked(name, file)
         return files
+
+    def sources(self, name: str) -> tuple[Path, ...]:
+        """All files that decide the component `name`: its weights, then its config.
+
+        Raises: as `files`.
+        """
+        place = self.place(name)
+        if name == "tokenizer":
+            return tuple(sorted(path for path in place.iterdir() if path.suffix in READABLE))
+        stated = place.is_dir() or name in single_file.PREFIXES
+        return (*self.files(name), *((self.config_file(name),) if stated else ()))
+
+    def identity(self, files: Iterable[Path]) -> tuple[Hashable, ...]:
+        """What a network of these files is known by: what is in them and in its adapters."""
+        adapters = [(content_hash(file), scale) for file, scale in self._files_of_loras()]
+        contents = [content_hash(file) for file in files]
+        return (*contents, *adapters, str(self.device), self.dtype)
+
+    def _files_of_loras(self) -> Iterator[tuple[Path, float]]:
+        for path, scale in self.loras:
+            for file in files_of_lora(path):
+                yield file, scale
 
     def checked(self, name: str, file: Path) -> Path:
         """The file, which is a whole one if it is a safetensors file.
@@ -135,18 +190,26 @@ class Components:
             raise self._broken(name, file, str(error)) from error
         return file
 
-    def config(self, name: str) -> dict[str, Any]:
-        """The config of the component `name`: its folder's, or its architecture's where it is in a
+    def config_file(self, name: str) -> Path:
+        """Says what the component `name` is: its folder's, or its architecture's where it is in a
         file.
+
+        Raises:
+            ConfinerError: there is no such component.
+        """
+        place = self.place(name)
+        return (place if place.is_dir() else self._config_folder(name)) / "config.json"
+
+    def config(self, name: str) -> dict[str, Any]:
+        """The content of `config_file`.
 
         Raises:
             ConfinerError: there is no such component, or its config cannot be read.
         """
-        place = self.place(name)
-        folder = place if place.is_dir() else self._config_folder(name)
         try:
-            return dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+            return dict(json.loads(self.config_file(name).read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
+            place = self.place(name)
             raise self._broken(name, place, "config.json cannot be read") from error
 
     def model(self, name: str, kind: type[Module]) -> Module:
@@ -162,8 +225,8 @@ class Components:
         place = self.place(name)
         try:
             module: Module = self._read(name, place, kind)
-        except torch.OutOfMemoryError:
-            raise  # a RuntimeError, too, but not the file's fault
+        except (ConfinerError, torch.OutOfMemoryError):
+            raise  # it has been named, or is a RuntimeError, too, but not the file's fault
         except BROKEN as error:
             raise self._broken(name, place, first_line(error), kind.__name__) from error
         return module.eval().requires_grad_(False)
@@ -171,7 +234,7 @@ class Components:
     def _read(self, name: str, place: Path, kind: type[Module]) -> Any:
         if place.is_file():
             config = self._config_folder(name)
-            return from_single_file(place, kind, self.device, self.dtype, config)
+            return from_single_file(place, name, kind, self.device, self.dtype, config)
         return from_folder(place, kind, self.device, self.dtype, self.pickles)
 
     def _has(self, file: Path, name: str) -> bool:
@@ -187,6 +250,14 @@ class Components:
                 return folder / name
         return architecture(self.architecture, name)
 
+    def _no_weights(self, name: str, place: Path) -> ConfinerError:
+        if weight_files(place, pickles=True):
+            return ConfinerError(
+                f"the {self.role} expert's {name} in {place} has pickled weights (.bin) only",
+                f"experts.{self.role}.pickles=true takes them, and runs nothing that is in them",
+            )
+        return self._broken(name, place, NO_WEIGHTS)
+
     def _broken(self, name: str, place: Path, reason: str, kind: str = "model") -> ConfinerError:
         needs = f"needs a config.json and safetensors weights of a {kind}"
         hint = f"the folder {needs}"
@@ -195,6 +266,27 @@ class Components:
         return ConfinerError(
             f"the {self.role} expert's {name} in {place} cannot be loaded: {reason}", hint
         )
+
+
+def without_weights(
+    build: Callable[[Configs], torch.nn.Module], components: Components, *names: str
+) -> torch.nn.Module:
+    """What a family builds of these components' configs, on the meta device.
+
+    Raises:
+        ConfinerError: a component is missing, or its config cannot be read.
+    """
+    with torch.device("meta"):
+        return build({name: components.config(name) for name in names})
+
+
+def is_unet_folder(folder: Path) -> bool:
+    """Whether a folder is a UNet's own, as its config says."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and str(config.get("_class_name", "")).startswith("UNet")
 
 
 def architecture(name: str, component: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -30,8 +31,10 @@ def inspect(role: str, spec: ExpertSpec, device: torch.device, dtype: torch.dtyp
         FailedError: a network's answer is not finite.
     """
     yield _hashes(role, spec)
-    for path in family_named(spec.family).files(components_of(role, spec, device, dtype)):
-        yield f"{path.name}: {_tensors(path)}"
+    sources = family_named(spec.family).sources(components_of(role, spec, device, dtype))
+    for path in chain.from_iterable(sources.values()):
+        if path.suffix != ".json":
+            yield f"{path.name}: {_tensors(path)}"
     with NetworkCache() as cache:
         yield from _answers(role, spec, device, dtype, cache)
 

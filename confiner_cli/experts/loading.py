@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import json
+from functools import partial
+from itertools import chain
 from types import ModuleType
 
 import torch
+from transformers.models.clip.configuration_clip import CLIPTextConfig
+from transformers.models.clip.modeling_clip import CLIPTextModel
 
-from confiner_cli.errors import ConfinerError
-from confiner_cli.experts.components import COMMON, Components
+from confiner_cli.experts.components import COMMON, Components, Configs, without_weights
 from confiner_cli.experts.expert import Expert
 from confiner_cli.experts.families import family_named
+from confiner_cli.experts.lora import count_layers
+from confiner_cli.experts.lora_names import TEXT, UNET
 from confiner_cli.experts.network import family_network
 from confiner_cli.experts.offload import NetworkCache, OffloadPolicy
 from confiner_cli.experts.spec import ExpertSpec, requirements
+from confiner_cli.experts.stated import check_stated
 from confiner_cli.experts.text import text_encoder
 from confiner_cli.experts.vae import Decoder, Encoder, coder
 from confiner_cli.weights import hub
-
-STATED = ("num_train_timesteps", "beta_schedule", "beta_start", "beta_end", "prediction_type")
-"""What a pipeline folder's scheduler_config.json says of the schedule, in a spec's names, too."""
 
 
 def load_expert(
@@ -41,14 +43,13 @@ def load_expert(
         cache: owns the networks.
 
     Raises:
-        ConfinerError: a component is missing or damaged, or the model's folder states another
-            schedule.
+        ConfinerError: a component is missing or damaged, its files say something else of it than
+            the spec, or a LoRA does not fit.
     """
     components, family = components_of(role, spec, device, dtype), family_named(spec.family)
-    family.files(components)  # raises where one is missing or cut
-    _check_width(role, components, family)
-    if family.FOLDER_HAS_SCHEDULE:
-        _check_schedule(role, spec, components)
+    family.sources(components)  # raises where one is missing or cut
+    check_stated(role, spec, components, family)
+    _check_loras(components, family, cache)
     return Expert(
         role=role,
         network=family_network(spec.family, components, policy, cache),
@@ -110,34 +111,23 @@ def components_of(
     )
 
 
-def _check_width(role: str, components: Components, family: ModuleType) -> None:
-    """Hold the text encoder's width against what the UNet reads."""
-    reads = family.text_width(components)
-    writes = components.config("text_encoder").get("hidden_size")
-    if reads != writes:
-        raise ConfinerError(
-            f"the {role} expert reads texts of width {reads}, its text encoder in "
-            f"{components.place('text_encoder')} writes {writes}",
-            f"experts.{role}.shared= names a place with the text encoder that it was trained with",
-        )
+def _check_loras(components: Components, family: ModuleType, cache: NetworkCache) -> None:
+    """Hold LoRAs against the networks, by the headers of the files, before anything is sampled."""
+    if components.loras:
+        sources = chain.from_iterable(family.sources(components).values())
+        key = ("loras", components.identity(sources))
+        cache.remember(key, partial(_merged_layers, components, family))
 
 
-def _check_schedule(role: str, spec: ExpertSpec, components: Components) -> None:
-    """Hold our schedule against the one that a pipeline folder states."""
-    path = components.folders[0] / "scheduler" / "scheduler_config.json"
-    if not path.is_file():
-        return
-    try:
-        stated = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfinerError(
-            f"{path} is no JSON", "mend it, or remove it: our own configs state the schedule"
-        ) from error
-    for name in STATED:
-        ours = getattr(spec, name)
-        theirs = stated.get(name, ours)
-        if ours != theirs:
-            raise ConfinerError(
-                f"experts.{role}.{name}={ours}, but {path} says {theirs}",
-                f"experts.{role}.{name}={theirs} if the folder is right about its own weights",
-            )
+def _merged_layers(components: Components, family: ModuleType) -> int:
+    """How many layers of its networks an expert's LoRAs change, each counted once a LoRA."""
+    unet = family.skeleton(components)
+    text = without_weights(_text_encoder, components, "text_encoder")
+    return sum(
+        count_layers(unet, UNET, path) + count_layers(text, TEXT, path)
+        for path, _ in components.loras
+    )
+
+
+def _text_encoder(configs: Configs) -> CLIPTextModel:
+    return CLIPTextModel(CLIPTextConfig.from_dict(dict(configs["text_encoder"])))

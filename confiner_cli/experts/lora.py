@@ -1,95 +1,116 @@
-"""LoRA adapters (arXiv 2106.09685): read, fused into a network's weights and left by diffusers."""
+"""LoRAs and their relatives: held against a network by their headers, merged into it by peft."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
-from diffusers.loaders.lora_base import fuse_text_encoder_lora
-from diffusers.loaders.lora_pipeline import StableDiffusionLoraLoaderMixin
-from diffusers.loaders.peft import PeftAdapterMixin
+from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils import set_peft_model_state_dict
 from torch import Tensor, nn
 
 from confiner_cli.errors import ConfinerError, first_line
-from confiner_cli.weights.tensors import read_tensors
+from confiner_cli.experts.lora_factors import Adapter, Factors, adapters
+from confiner_cli.experts.lora_file import LoraFile, Stated, outline, read_lora
+from confiner_cli.experts.lora_names import ALPHA, keys_of_layers
 
-NAME = "lora"
-UNET, TEXT = "unet", "text_encoder"
-"""What the names of an adapter's tensors begin with in diffusers' format."""
-_LAYER = re.compile(r"(\.processor)?[._]lora.*$")
-Loras = tuple[tuple[Path, float], ...]
-"""Adapters, each with its scale."""
+Loras = Sequence[tuple[Path, float]]
+"""Adapters, files or folders, each with its scale."""
+NAME, INSIDE = "lora", "model."
+"""What an adapter is called while it is merged, and where peft has the network that it wraps."""
+KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+"""Layers that can be merged into."""
 
 
-def adapt_unet(unet: Any, loras: Loras) -> nn.Module:
-    """Fuse what the adapters have for the UNet into it, each by its scale.
+def count_layers(skeleton: nn.Module, network: str, lora: Path) -> int:
+    """Hold an adapter's names and shapes against a network, by the header of its file.
 
     Args:
-        unet: one of diffusers' networks, or another with its PeftAdapterMixin.
-        loras: files and scales.
+        skeleton: the network, which may be on the meta device.
+        network: `unet` or `text_encoder`.
+        lora: a file or a folder.
+
+    Returns:
+        How many layers of the network it changes; 0 where it has nothing for it.
 
     Raises:
-        ConfinerError: an adapter cannot be read, or was made for another network.
+        ConfinerError: it cannot be read, says what is not honoured, or was made for another
+            network.
+    """
+    with _readable(lora):
+        found = adapters(_placed(outline(lora, network), skeleton, network, scale=1.0))
+        return sum(len(adapter.layers) for adapter in found)
+
+
+def merge_loras(module: nn.Module, network: str, loras: Loras) -> nn.Module:
+    """Merge what adapters have for a network into its weights, by peft.
+
+    `W + scale * alpha / rank * up @ down`, in float32, and its relatives.
+
+    Args:
+        module: the network, whose weights are changed in place.
+        network: `unet` or `text_encoder`.
+        loras: in this order.
+
+    Raises:
+        ConfinerError: see `count_layers`; or peft has not placed all of it.
     """
     for path, scale in loras:
         with _readable(path):
-            tensors, alphas = _read(path)
-            _check_layers(unet, _names(tensors, UNET))
-            unet.load_lora_adapter(tensors, prefix=UNET, network_alphas=alphas, adapter_name=NAME)
-            unet.fuse_lora(lora_scale=scale, safe_fusing=True, adapter_names=[NAME])
-            unet.unload_lora()
-    return _frozen(unet)
+            placed = _placed(read_lora(path, network), module, network, scale)
+            for adapter in adapters(placed):
+                _merge(module, adapter)
+    return module.eval().requires_grad_(False)
 
 
-def adapt_text(encoder: Any, loras: Loras) -> nn.Module:
-    """Fuse what the adapters have for the text encoder into it; most have nothing.
-
-    Raises:
-        ConfinerError: an adapter cannot be read, or was made for another network.
-    """
-    for path, scale in loras:
-        with _readable(path):
-            tensors, alphas = _read(path)
-            if not _names(tensors, TEXT):
-                continue
-            # transformers' networks have a loader of their own, for which diffusers has functions.
-            StableDiffusionLoraLoaderMixin.load_lora_into_text_encoder(
-                tensors, alphas, encoder, prefix=TEXT, adapter_name=NAME
-            )
-            fuse_text_encoder_lora(encoder, scale, safe_fusing=True, adapter_names=[NAME])
-            PeftAdapterMixin.unload_lora(encoder)
-    return _frozen(encoder)
+def _placed(file: LoraFile, module: nn.Module, network: str, scale: float) -> Iterator[Factors]:
+    """A file's factors by the layers of a network."""
+    shapes = {
+        name: tuple(layer.weight.shape)
+        for name, layer in module.named_modules()
+        if isinstance(layer, KINDS)
+    }
+    keys = keys_of_layers(network, shapes, _blocks(module))
+    for (key, name), parts in file.layers.items():
+        if key not in keys:
+            raise ValueError(f"this network has no layer {name}")
+        layer = keys[key]
+        strength = partial(_strength, file.stated, parts, layer, scale)
+        yield Factors(layer, shapes[layer], parts, strength)
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], Any]:
-    # In diffusers' own names, whichever trainer wrote the file.
-    tensors, alphas = StableDiffusionLoraLoaderMixin.lora_state_dict(read_tensors(path))
-    return tensors, alphas
+def _blocks(module: nn.Module) -> int:
+    """A UNet's `layers_per_block`, where it is one number."""
+    blocks = getattr(getattr(module, "config", None), "layers_per_block", 0)
+    return blocks if isinstance(blocks, int) else 0
 
 
-def _names(tensors: dict[str, Tensor], prefix: str) -> list[str]:
-    """The names of an adapter's tensors for one network, as it has them."""
-    begin = f"{prefix}."
-    return [name.removeprefix(begin) for name in tensors if name.startswith(begin)]
+def _strength(
+    stated: Stated, parts: Mapping[str, Tensor], layer: str, scale: float, rank: int
+) -> float:
+    """Scale times alpha over rank: a layer's own alpha, else what the file says of it."""
+    if ALPHA in parts:
+        return scale * float(parts[ALPHA]) / rank
+    return scale * stated.strength(layer, rank)
 
 
-def _check_layers(unet: nn.Module, names: list[str]) -> None:
-    """Hold an adapter's layers against those that there are: diffusers leaves out the others."""
-    if not names:
-        raise ValueError("it has nothing for a UNet")
-    known = {name for name, _ in unet.named_modules()}
-    for name in names:
-        layer = _LAYER.sub("", name)
-        if layer not in known:
-            raise ValueError(f"this network has no layer {layer}")
-
-
-def _frozen(network: nn.Module) -> nn.Module:
-    return network.eval().requires_grad_(False)
+def _merge(module: nn.Module, adapter: Adapter) -> None:
+    tuner = adapter.tuner(module, adapter.config, NAME)
+    tensors = {f"{INSIDE}{name}": tensor for name, tensor in adapter.tensors.items()}
+    _, unexpected = set_peft_model_state_dict(tuner, tensors, NAME)
+    if unexpected:
+        raise ValueError(f"peft has no place for {unexpected[0]}")
+    changed = {
+        name.removeprefix(INSIDE)
+        for name, layer in tuner.named_modules()
+        if isinstance(layer, BaseTunerLayer)
+    }
+    if different := sorted(changed.symmetric_difference(adapter.layers)):
+        raise ValueError(f"peft has not changed these layers alone: {different[0]}")
+    tuner.merge_and_unload(safe_merge=True)
 
 
 @contextmanager
@@ -98,7 +119,7 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except (ConfinerError, torch.OutOfMemoryError):
         raise
-    except (ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
         raise ConfinerError(
             f"the LoRA {path} does not fit: {first_line(error)}",
             "use one that was trained on this expert's base model, or give it to another role",

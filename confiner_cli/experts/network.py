@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Protocol
 
 import torch
@@ -12,7 +13,8 @@ from torch import Tensor, nn
 from confiner_cli.experts.components import Components
 from confiner_cli.experts.conditioning import Conditioning
 from confiner_cli.experts.families import family_named
-from confiner_cli.experts.lora import adapt_unet
+from confiner_cli.experts.lora import merge_loras
+from confiner_cli.experts.lora_names import UNET
 from confiner_cli.experts.offload import Handle, NetworkCache, OffloadPolicy
 
 
@@ -71,14 +73,16 @@ def family_network(
 ) -> FamilyNetwork:
     """The network that an expert's components make.
 
-    It is kept by what is read from disk and nothing else: a sweep over guidance scales loads
-    nothing twice.
+    It is kept by what its files hold and nothing else: a sweep over guidance scales loads nothing
+    twice, and a file that is saved anew is read anew.
     """
-    load = partial(_load, family, components)
-    unet = Handle((family, components), components.role, components.device, policy, cache, load)
+    role, device = components.role, components.device
+    sources = chain.from_iterable(family_named(family).sources(components).values())
+    key = (family, role, components.identity(sources))
+    unet = Handle(key, role, device, policy, cache, partial(_load, family, components))
     frame_batch = policy.frame_batch if family_named(family).FRAMEWISE else None
     return FamilyNetwork(family, unet, frame_batch)
 
 
 def _load(family: str, components: Components) -> nn.Module:
-    return adapt_unet(family_named(family).load(components), components.loras)
+    return merge_loras(family_named(family).load(components), UNET, components.loras)

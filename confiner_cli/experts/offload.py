@@ -6,14 +6,10 @@ Networks are loaded when they are first called, and moved off the device to make
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
-
-from confiner_cli.files import fingerprint
 
 if TYPE_CHECKING:
     import torch
@@ -114,15 +110,6 @@ class NetworkCache:
             self._small[key] = self._collecting(make)
         small: Small = self._small[key]
         return small
-
-    def fingerprints(self, files: Iterable[Path]) -> tuple[str, ...]:
-        """The hash of each file, which is read once while it does not change."""
-        return tuple(self._fingerprint(path) for path in files)
-
-    def _fingerprint(self, path: Path) -> str:
-        facts = path.stat()
-        key = ("fingerprint", path.resolve(), facts.st_size, facts.st_mtime_ns)
-        return self.remember(key, partial(fingerprint, path))
 
     def close(self) -> None:
         """Let go of all networks and give their memory back.

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import init_empty_weights
+from diffusers.loaders.single_file_utils import (
+    convert_ldm_clip_checkpoint,
+    convert_ldm_unet_checkpoint,
+    convert_ldm_vae_checkpoint,
+)
+from torch import Tensor
 
 from confiner_cli.weights.select import choice
+from confiner_cli.weights.single_file import PREFIXES, names_in
+from confiner_cli.weights.tensors import fill, read_part
 
+NO_WEIGHTS = "it has no safetensors weights, or not all of their files"
 OBSOLETE = "position_ids"
 """What published text encoders have and today's do not."""
 
@@ -31,7 +42,7 @@ def from_folder(
     """
     chosen = choice({path.name for path in folder.iterdir()}, pickles)
     if chosen is None:
-        raise ValueError("it has no safetensors weights, or not all of their files")
+        raise ValueError(NO_WEIGHTS)
     variant, names = chosen
     module, info = kind.from_pretrained(
         folder,
@@ -52,41 +63,64 @@ def from_folder(
 
 
 def from_single_file(
-    path: Path, kind: Any, device: torch.device, dtype: torch.dtype, config: Path
+    path: Path, name: str, kind: Any, device: torch.device, dtype: torch.dtype, config: Path
 ) -> Any:
-    """The network of a kind out of a file in the original layout.
+    """The network `name` out of a file in the original layout, or of a UNet alone in a file.
 
     Args:
         path: the file, which may hold other networks, too.
-        kind: the class, diffusers' or transformers'.
+        name: `unet`, `vae` or `text_encoder`.
+        kind: its class, diffusers' or transformers'.
         device: where it goes.
         dtype: what it computes in.
         config: the folder of its config.json.
 
     Raises:
-        ValueError: and all else that diffusers raises.
+        ConfinerError: tensors are missing, unknown, or of other shapes.
+        ValueError: and all else that the libraries raise.
     """
-    if hasattr(kind, "from_single_file"):
-        module = kind.from_single_file(
-            str(path), config=str(config), torch_dtype=dtype, local_files_only=True
-        )
-    else:
-        module = _text_from_single_file(path, kind, dtype, config)
-    return module.to(device)
+    part = read_part(path, *_names(path, name))
+    stated = json.loads((config / "config.json").read_text(encoding="utf-8"))
+    with init_empty_weights():  # its parameters alone: what is computed of the config stays
+        module = _made(kind, stated)
+    tensors = part if part.keys() <= module.state_dict().keys() else _converted(name, part, stated)
+    _check_all_used(part, tensors)
+    return fill(module, tensors, path, kind.__name__).to(device, dtype)
 
 
-def _text_from_single_file(path: Path, kind: Any, dtype: torch.dtype, config: Path) -> Any:
-    # transformers reads no single files; diffusers does it inside its pipelines.
-    from diffusers.loaders.single_file_utils import (
-        create_diffusers_clip_model_from_ldm,
-        load_single_file_checkpoint,
-    )
+def _names(path: Path, name: str) -> tuple[str, str]:
+    """What the names of a network's tensors begin with in a file, and what they should."""
+    names = names_in(path)
+    inside = any(key.startswith(PREFIXES[name]) for key in names)
+    return PREFIXES[name] if inside else "", PREFIXES[name]
 
-    return create_diffusers_clip_model_from_ldm(
-        kind,
-        load_single_file_checkpoint(str(path)),
-        config=str(config.parent),
-        subfolder=config.name,
-        torch_dtype=dtype,
-        local_files_only=True,
-    )
+
+def _made(kind: Any, config: dict[str, Any]) -> Any:
+    if hasattr(kind, "from_config"):
+        return kind.from_config(config)
+    return kind(kind.config_class.from_dict(config))
+
+
+def _converted(name: str, part: dict[str, Tensor], config: dict[str, Any]) -> dict[str, Tensor]:
+    """The tensors of the original layout by the names that the network has."""
+    if name == "text_encoder":
+        tensors = convert_ldm_clip_checkpoint(part)
+        return {
+            key.removeprefix("text_model."): value
+            for key, value in tensors.items()
+            if not key.endswith(OBSOLETE)
+        }
+    convert = convert_ldm_unet_checkpoint if name == "unet" else convert_ldm_vae_checkpoint
+    return dict(convert(dict(part), config=config))
+
+
+def _check_all_used(part: dict[str, Tensor], tensors: dict[str, Tensor]) -> None:
+    """Refuse tensors that the conversion has dropped: it says nothing of them."""
+    used = {tensor.untyped_storage().data_ptr() for tensor in tensors.values()}
+    dropped = [
+        key
+        for key, tensor in part.items()
+        if tensor.untyped_storage().data_ptr() not in used and not key.endswith(OBSOLETE)
+    ]
+    if dropped:
+        raise ValueError(f"the file has {len(dropped)} unknown tensors, {dropped[0]} for one")

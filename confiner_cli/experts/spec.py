@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from confiner_cli.method.schedule import BETA_SCHEDULES, Discrete
+from confiner_cli.method.schedule import BETA_SCHEDULES, Discrete, with_zero_snr
 from confiner_cli.weights.model_ref import Requirement, model_ref
 
 NETWORKS = ("unet", "motion_adapter", "scheduler")
@@ -40,8 +40,8 @@ class ExpertSpec:
             `weights_only`.
         latent_space: experts of a set must share it; a VAE decodes from one only.
         loras: adapters merged into its UNet and text encoder.
-        beta_schedule, beta_start, beta_end, num_train_timesteps, prediction_type: as in
-            diffusers' schedulers.
+        beta_schedule, beta_start, beta_end, num_train_timesteps, prediction_type,
+            rescale_betas_zero_snr: as in diffusers' schedulers.
         guidance_scale: 1 is no guidance.
         max_frames: how many frames it takes at once.
         distilled_steps: the numbers of steps that it was distilled for, if it was: it can make a
@@ -63,6 +63,7 @@ class ExpertSpec:
     beta_end: float
     num_train_timesteps: int = 1000
     prediction_type: str = "epsilon"
+    rescale_betas_zero_snr: bool = False
     guidance_scale: float = 1.0
     max_frames: int = 16
     distilled_steps: list[int] = field(default_factory=list)
@@ -74,7 +75,8 @@ class ExpertSpec:
     def schedule(self) -> Discrete:
         """The noise schedule that it states."""
         make = BETA_SCHEDULES[self.beta_schedule]
-        return make(self.beta_start, self.beta_end, self.num_train_timesteps)
+        schedule = make(self.beta_start, self.beta_end, self.num_train_timesteps)
+        return with_zero_snr(schedule) if self.rescale_betas_zero_snr else schedule
 
     def for_steps(self, num_inference_steps: int) -> ExpertSpec:
         """The same expert, its motion adapter being the one for a structure of so many steps."""

@@ -13,8 +13,10 @@ from transformers.models.clip.tokenization_clip import CLIPTokenizer
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.components import Components
 from confiner_cli.experts.conditioning import Conditioning
-from confiner_cli.experts.lora import adapt_text
+from confiner_cli.experts.lora import merge_loras
+from confiner_cli.experts.lora_names import TEXT
 from confiner_cli.experts.offload import Handle, NetworkCache, OffloadPolicy
+from confiner_cli.weights.identity import content_hash
 
 CLIP_LENGTH = 77
 
@@ -61,7 +63,7 @@ def text_encoder(components: Components, policy: OffloadPolicy, cache: NetworkCa
     """
     folder = components.folder("tokenizer")
     try:
-        key = ("tokenizer", folder, folder.stat().st_mtime_ns)
+        key = ("tokenizer", *map(content_hash, components.sources("tokenizer")))
         tokenizer = cache.remember(key, partial(_tokenizer, folder))
     except Exception as error:  # the tokenizers library raises bare exceptions
         raise ConfinerError(
@@ -74,8 +76,8 @@ def text_encoder(components: Components, policy: OffloadPolicy, cache: NetworkCa
 
 
 def _encoder(components: Components, policy: OffloadPolicy, cache: NetworkCache) -> Handle:
-    device, content = components.device, cache.fingerprints(components.files("text_encoder"))
-    key = ("text", content, device, components.dtype, components.loras)
+    device = components.device
+    key = ("text", components.identity(components.sources("text_encoder")))
     return Handle(key, "text", device, policy, cache, partial(_load, components))
 
 
@@ -84,4 +86,5 @@ def _tokenizer(folder: Path) -> CLIPTokenizer:
 
 
 def _load(components: Components) -> torch.nn.Module:
-    return adapt_text(components.model("text_encoder", CLIPTextModel), components.loras)
+    encoder = components.model("text_encoder", CLIPTextModel)
+    return merge_loras(encoder, TEXT, components.loras)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from confiner_cli.errors import FailedError
 from confiner_cli.experts.components import Components
 from confiner_cli.experts.offload import Handle, NetworkCache, OffloadPolicy
+from confiner_cli.experts.stated import check_vae
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,8 @@ def coder(
         ConfinerError: there is no VAE, or its files are damaged.
     """
     config, device = components.config("vae"), components.device
-    key = ("vae", cache.fingerprints(components.files("vae")), device, components.dtype)
+    check_vae(config, components.place("vae"))
+    key = ("vae", components.identity(components.sources("vae")))
     load = partial(components.model, "vae", AutoencoderKL)
     return direction(
         vae=Handle(key, "vae", device, policy, cache, load),

@@ -192,5 +192,17 @@ def scaled_linear(
     return from_betas(root**2 for root in roots)
 
 
+@functools.cache
+def with_zero_snr(schedule: Discrete) -> Discrete:
+    """The schedule stretched so that its last timestep is pure noise (arXiv 2305.08891, alg. 1).
+
+    Signals are shifted to end at 0 and scaled to begin where they began.
+    """
+    signals = [math.sqrt(abar) for abar in schedule.alphas_cumprod]
+    first, last = signals[0], signals[-1]
+    stretched = ((signal - last) * first / (first - last) for signal in signals)
+    return Discrete(tuple(signal**2 for signal in stretched))
+
+
 BETA_SCHEDULES = {"linear": linear, "scaled_linear": scaled_linear}
 """By diffusers' names."""

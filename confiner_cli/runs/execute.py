@@ -7,6 +7,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
+from types import MappingProxyType
+from typing import Any
 
 import torch
 
@@ -15,6 +17,7 @@ from confiner_cli.config.job import Job
 from confiner_cli.config.prompts import slug
 from confiner_cli.errors import ConfinerError, Terminated, named_error
 from confiner_cli.experts.device import device_of
+from confiner_cli.experts.identity import Weights
 from confiner_cli.experts.offload import NetworkCache
 from confiner_cli.experts.spec import requirements
 from confiner_cli.media.contact_sheet import write_contact_sheet
@@ -27,7 +30,10 @@ from confiner_cli.runs.open_run import OpenRun, open_run
 from confiner_cli.runs.provenance import is_finished, plain
 from confiner_cli.runs.render import Renderer, evaluations_left
 from confiner_cli.runs.signals import unmasked
+from confiner_cli.runs.weights import changed_parts
 from confiner_cli.weights import hub
+
+NO_WEIGHTS: Mapping[str, Any] = MappingProxyType({})
 
 
 def execute_jobs(
@@ -35,6 +41,7 @@ def execute_jobs(
     place: RunFolder,
     snapshots: Mapping[str, str],
     networks: NetworkCache,
+    recorded_weights: Mapping[str, Any] = NO_WEIGHTS,
 ) -> list[Path]:
     """Make a folder and the video in it for each job, or go on with the runs there.
 
@@ -43,6 +50,7 @@ def execute_jobs(
         place: where the folders go, or the one folder is.
         snapshots: files for `.hydra/`, by name.
         networks: where networks stay from job to job.
+        recorded_weights: those of the record that the jobs repeat; empty where there is none.
 
     Returns:
         The absolute paths of each video.mp4.
@@ -72,7 +80,7 @@ def execute_jobs(
             with _ending(runs, meter):
                 for job, at in left:
                     runs.append(open_run(job, at, snapshots, meter, name, batch))
-                _make(runs, meter, networks)
+                _make(runs, meter, networks, recorded_weights)
             for run in runs:
                 partial.remove(run.folder)
                 _summarise(run)
@@ -92,11 +100,20 @@ def _is_done(job: Job, folder: Path) -> bool:
     return True
 
 
-def _make(runs: Sequence[OpenRun], meter: Meter, networks: NetworkCache) -> None:
+def _make(
+    runs: Sequence[OpenRun],
+    meter: Meter,
+    networks: NetworkCache,
+    recorded_weights: Mapping[str, Any],
+) -> None:
     """Load what the runs need, and make all that they are for."""
     started, said = monotonic(), len(networks.messages)
     loaded = load_pipeline([run.job for run in runs], networks)
     meter.add("load", monotonic() - started)
+    for run in runs:
+        _refuse_other_weights(run, loaded.weights)
+    for change in changed_parts(recorded_weights, loaded.weights):
+        progress.say(f"notice: not the weights of the record: {change}")
     _notice(runs, loaded)
     try:
         _render(runs, loaded, meter)
@@ -165,6 +182,15 @@ def _write_down_failure(run: OpenRun, error: ConfinerError, meter: Meter) -> Non
         progress.say(f"what is finished is kept; to go on afterwards: {resume_command(run.folder)}")
 
 
+def _refuse_other_weights(run: OpenRun, weights: Mapping[str, Weights]) -> None:
+    """A video that was begun with other weights is not gone on with."""
+    for change in changed_parts(run.earlier.weights, weights):
+        raise ConfinerError(
+            f"{run.folder} was begun with other weights: {change}",
+            "put the old file back, or begin anew in a new output.dir=",
+        )
+
+
 def _notice(runs: Sequence[OpenRun], loaded: LoadedPipeline) -> None:
     for notice in loaded.notices:
         progress.say(f"notice: {notice}")
@@ -172,7 +198,10 @@ def _notice(runs: Sequence[OpenRun], loaded: LoadedPipeline) -> None:
         for notice in loaded.notices:
             run.logbook.log(notice)
         run.logbook.update(
-            notices=loaded.notices, memory=loaded.policy.name, models=_models(run.job)
+            notices=loaded.notices,
+            memory=loaded.policy.name,
+            models=_models(run.job),
+            weights=loaded.weights,
         )
 
 

@@ -13,6 +13,7 @@ from confiner_cli.costs.memory import policy_of
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.device import device_of, dtype_of, free_memory
 from confiner_cli.experts.expert import Expert
+from confiner_cli.experts.identity import Weights, weights_of
 from confiner_cli.experts.loading import load_decoder, load_encoder, load_expert
 from confiner_cli.experts.offload import NetworkCache, OffloadPolicy
 from confiner_cli.experts.vae import Decoder
@@ -33,6 +34,7 @@ class LoadedPipeline:
         experts: by role, those that are asked.
         policy: which networks stay on the device.
         notices: one-line remarks about the prompts and the steps.
+        weights: the files that the experts are made of, hashed, by role.
     """
 
     pipeline: Pipeline
@@ -40,6 +42,7 @@ class LoadedPipeline:
     experts: Mapping[str, Expert]
     policy: OffloadPolicy
     notices: tuple[str, ...]
+    weights: Mapping[str, Weights]
 
     def load(self) -> None:
         """Load every network now, and not when it is first called.
@@ -83,7 +86,8 @@ def load_pipeline(jobs: Sequence[Job], networks: NetworkCache) -> LoadedPipeline
         source_latents=_source_latents(job, device, dtype, policy, networks),
     )
     notices = tuple(advice(job, experts))
-    return LoadedPipeline(pipeline, decoder, experts, policy, notices)
+    weights = {role: weights_of(role, spec) for role, spec in job.experts.items()}
+    return LoadedPipeline(pipeline, decoder, experts, policy, notices, weights)
 
 
 def _conditioned(job: Job, role: str, expert: Expert) -> dict[int, Denoiser]:

@@ -98,7 +98,7 @@ class OpenRun:
         settings = self.job.settings
         if f"{name}.mp4" != VIDEO or not settings.output.metadata:
             return None
-        return recipe(replace(settings, num_frames=num_frames))
+        return recipe(replace(settings, num_frames=num_frames), self.logbook.record.weights)
 
 
 def open_run(

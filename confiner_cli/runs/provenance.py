@@ -23,6 +23,7 @@ from confiner_cli.files import sha256
 from confiner_cli.media.video import read_comment
 from confiner_cli.runs.folder import RECORD, resume_command
 from confiner_cli.runs.record import FORMAT, RunRecord, read_run, record_of
+from confiner_cli.runs.weights import changed_files, without_places
 
 PACKAGES = (
     "confiner",
@@ -64,12 +65,18 @@ def prompting(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: config[key] for key in ("prompt", "negative_prompt", "prompts", "seed")}
 
 
-def recipe(settings: Settings) -> str:
-    """What decides the frames, as ASCII JSON: the comment of the video, which `from=` reads."""
+def recipe(settings: Settings, weights: Mapping[str, Any]) -> str:
+    """What decides the frames, as ASCII JSON: the comment of the video, which `from=` reads.
+
+    Args:
+        settings: whole.
+        weights: as run.json has them; of files the names are kept, and not their places.
+    """
     config = plain(settings)
     for key in ("output", *OF_THE_RUN):
         config.pop(key, None)
     facts = {"format": FORMAT, **prompting(config), "config": config, "versions": versions()}
+    facts["weights"] = without_places(weights)
     return json.dumps(facts, ensure_ascii=True)
 
 
@@ -116,7 +123,15 @@ def is_finished(folder: Path, settings: Settings) -> bool:
             f"{folder} has a run with other settings: {', '.join(changed)} differ",
             "name a new output.dir=, or go on with the old settings: " + resume_command(folder),
         )
-    return is_whole(folder, record)
+    return is_whole(folder, record) and not _refuse_other_weights(folder, record)
+
+
+def _refuse_other_weights(folder: Path, record: RunRecord) -> None:
+    for path in changed_files(record.weights):
+        raise ConfinerError(
+            f"{folder} has a run with other weights: {path} has changed since",
+            "name a new output.dir=, or put the old file back",
+        )
 
 
 def is_whole(folder: Path, record: RunRecord) -> bool:
@@ -164,6 +179,15 @@ def recorded_under(overrides: Overrides) -> dict[str, Any] | None:
         return None
     config = _config_of(path)
     return recorded_values(config, replaced_keys(config, overrides.chosen), str(path))
+
+
+def recorded_weights(overrides: Overrides) -> Mapping[str, Any]:
+    """The weights of the record that `from=` names; empty where there is none.
+
+    Raises:
+        ConfinerError: there is no such record.
+    """
+    return {} if overrides.record is None else read_record(overrides.record).weights
 
 
 def settings_of_words(words: Sequence[str]) -> Settings:

@@ -34,6 +34,7 @@ class RunRecord:
         device: the name of what it runs on.
         memory: the `memory=` that `auto` came to.
         models: the hub's commits by model.
+        weights: the files that each part of each expert came from, by role, by part, hashed.
         notices: remarks, a line each.
         evaluations, passes: by role, of all processes that worked on it together.
         seconds: by stage, likewise.
@@ -57,6 +58,7 @@ class RunRecord:
     device: str = ""
     memory: str = ""
     models: Mapping[str, str] = field(default_factory=dict)
+    weights: Mapping[str, Any] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
     evaluations: Mapping[str, int] = field(default_factory=dict)
     passes: Mapping[str, int] = field(default_factory=dict)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 EMBEDDED = Path(__file__).resolve().parents[1] / "embedded"
+PACKAGED = "embedded"
+"""What names of models that come with the package begin with."""
 _ON_HUB = re.compile(
     r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(?:@(?P<revision>[\w./-]+))?(?::(?P<file>[^:]+))?", re.ASCII
 )
@@ -45,13 +47,19 @@ def model_ref(text: str) -> ModelRef:
     What exists on this machine is meant before what may be on the hub.
     """
     kind, _, name = text.partition(":")
-    if kind == "embedded":
+    if kind == PACKAGED:
         return ModelRef(EMBEDDED / name)
     path, match = Path(text).expanduser(), _ON_HUB.fullmatch(text)
     if match is None or path.exists():
         return ModelRef(path)
     revision, file = match["revision"] or "main", match["file"] or ""
     return ModelRef(repo=match["repo"], revision=revision, file=file)
+
+
+def absolute(text: str) -> str:
+    """The same place, from whatever folder it is read: a path of this machine written out."""
+    path = model_ref(text).path
+    return text if path is None or text.startswith(f"{PACKAGED}:") else str(path.absolute())
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
@@ -120,15 +122,31 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
         OSError: it cannot be read.
         ValueError: it is no such file, or ends too early or too late.
     """
+    with _opened(path) as file:
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+        return {
+            name: TensorInfo(part.get_dtype(), tuple(part.get_shape()))
+            for name, part in slices.items()
+        }
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
         # Of all frameworks' tensors numpy's are the quickest to import; none is made here.
         with safe_open(path, framework="np") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-            return {
-                name: TensorInfo(part.get_dtype(), tuple(part.get_shape()))
-                for name, part in slices.items()
-            }
+            yield file
     except SafetensorError as error:
         with path.open("rb") as file:
             page = " but a web page" if file.read(64).lstrip().startswith(b"<") else ""
         raise ValueError(f"it is no whole safetensors file{page}: {error}") from error
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """What a safetensors file says beside its tensors; empty where it says nothing.
+
+    Raises:
+        OSError, ValueError: as `read_header`.
+    """
+    with _opened(path) as file:
+        return dict(file.metadata() or {})

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 from zipfile import is_zipfile
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -17,19 +18,21 @@ from confiner_cli.errors import ConfinerError, first_line
 from confiner_cli.files import atomic_write
 
 SUFFIX = ".safetensors"
+WRAPPERS = ("ema", "state_dict")
+"""What trainers put a network's tensors under."""
 
 
 def read_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, Tensor]:
     """All tensors of a safetensors file, straight to the device, or of a pickle, on the CPU.
 
-    A pickle may hold them under `ema`.
+    A pickle may hold them under `ema` or `state_dict`, beside what is not read.
 
     Raises:
         ConfinerError: the file is damaged, or a pickle that holds more than tensors (nothing of it
             is run).
     """
     content = _content(path, str(device))
-    tensors = content.get("ema", content) if isinstance(content, dict) else None
+    tensors = _unwrapped(content)
     if not isinstance(tensors, dict) or not _all_tensors(tensors.values()):
         raise ConfinerError(
             f"{path} holds no state dict", "name the file that the network was published as"
@@ -37,11 +40,37 @@ def read_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, Te
     return dict(tensors)
 
 
+def _unwrapped(content: Any) -> Any:
+    for wrapper in WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            return content[wrapper]
+    return content
+
+
+def read_part(path: Path, prefix: str, renamed: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with `prefix`, on the CPU, with another beginning.
+
+    Raises: as `read_tensors`.
+    """
+    if path.suffix != SUFFIX:
+        found = {key: value for key, value in read_tensors(path).items() if key.startswith(prefix)}
+    else:
+        with _readable(path), safe_open(path, framework="pt") as file:
+            found = {key: file.get_tensor(key) for key in file.keys() if key.startswith(prefix)}  # noqa: SIM118
+    return {renamed + key.removeprefix(prefix): value for key, value in found.items()}
+
+
 def _content(path: Path, device: str) -> Any:
-    try:
+    with _readable(path):
         if path.suffix == SUFFIX:
             return load_file(path, device=device)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
     except UnpicklingError as error:
         raise ConfinerError(
             f"{path} is refused: it holds more than tensors, or is no checkpoint",

@@ -1,10 +1,11 @@
 """The families of experts, one file each, named in YAML by `family: <file name>`.
 
-A family is five functions over its UNet, a module that nothing else knows the class of:
+A family is six functions over its UNet, a module that nothing else knows the class of:
 
 - `build(configs)`: the UNet without weights, from the configs of its components (`unet`,
   `motion_adapter`) by name;
-- `files(components)`: the weight files that it is made of, where `components` says;
+- `sources(components)`: by component, the files that decide it, where `components` says;
+- `skeleton(components)`: the UNet of these files without its weights, on the meta device;
 - `text_width(components)`: the width of the hidden states that it reads;
 - `load(components)`: the UNet with its weights;
 - `predict(unet, x_t, t, conditioning)`: the raw prediction for a sample `(batch, channel, frame,
@@ -13,7 +14,7 @@ A family is five functions over its UNet, a module that nothing else knows the c
 
 `FRAMEWISE` says whether each frame is predicted without the others; `FOLDER_HAS_SCHEDULE` whether
 the `scheduler_config.json` of a pipeline folder is about the schedule that this network was trained
-on.
+on; `CONFIG` is the component whose diffusers config says what it takes, where there is one.
 """
 
 from __future__ import annotations

@@ -14,10 +14,11 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.models.unets.unet_motion_model import MotionAdapter, UNetMotionModel
 from torch import Tensor, nn
 
-from confiner_cli.experts.components import Components, Configs
+from confiner_cli.experts.components import Components, Configs, Files, without_weights
 from confiner_cli.experts.conditioning import Conditioning
 from confiner_cli.weights.tensors import fill, read_tensors
 
+CONFIG = "unet"
 FRAMEWISE = False
 FOLDER_HAS_SCHEDULE = False  # a pipeline folder's is its base model's
 POSITIONS = "down_blocks.0.motion_modules.0.transformer_blocks.0.pos_embed.pe"
@@ -32,9 +33,19 @@ def build(configs: Configs) -> nn.Module:
     return unet
 
 
-def files(components: Components) -> tuple[Path, ...]:
+def sources(components: Components) -> Files:
     """Those of the base and of the adapter."""
-    return (*components.files("unet"), *components.files("motion_adapter"))
+    return {name: components.sources(name) for name in ("unet", "motion_adapter")}
+
+
+def skeleton(components: Components) -> nn.Module:
+    """As `unet/` states it, and the adapter or its tensors."""
+    if components.place("motion_adapter").is_dir():
+        return without_weights(build, components, "unet", "motion_adapter")
+    base = components.config("unet")
+    adapter = _empty(base, read_tensors(components.place("motion_adapter")))
+    with torch.device("meta"):
+        return build({"unet": base, "motion_adapter": adapter.config})
 
 
 def text_width(components: Components) -> int:
@@ -67,12 +78,17 @@ def predict(unet: nn.Module, x_t: Tensor, t: Tensor, conditioning: Conditioning)
 def _bare(components: Components, path: Path, base: Mapping[str, Any]) -> MotionAdapter:
     """An adapter published as a file without a config: its tensors and its base say what it is."""
     tensors = read_tensors(path, components.device)
+    adapter = _empty(base, tensors)
+    return fill(adapter, tensors, path, "motion adapter for this UNet").to(components.dtype)
+
+
+def _empty(base: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> MotionAdapter:
+    """The adapter that some tensors are of, without them, on the meta device."""
     with torch.device("meta"):
-        adapter = MotionAdapter(
+        return MotionAdapter(
             block_out_channels=base["block_out_channels"],
             motion_layers_per_block=base["layers_per_block"],
             motion_norm_num_groups=base["norm_num_groups"],
             motion_max_seq_length=tensors[POSITIONS].shape[1] if POSITIONS in tensors else 32,
             use_motion_mid_block=any(key.startswith("mid_block.") for key in tensors),
         )
-    return fill(adapter, tensors, path, "motion adapter for this UNet").to(components.dtype)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from torch import Tensor, nn
 
-from confiner_cli.experts.components import Components, Configs
+from confiner_cli.experts.components import Components, Configs, Files
 from confiner_cli.experts.conditioning import Conditioning
 from confiner_cli.experts.networks.lavie import LaVieUNet
-from confiner_cli.experts.networks.lavie_checkpoint import config_beside, load_unet
+from confiner_cli.experts.networks.lavie_checkpoint import config_beside, empty_unet, load_unet
 
 FRAMEWISE = False
 FOLDER_HAS_SCHEDULE = False  # there is none to state it
@@ -23,9 +21,16 @@ def build(configs: Configs) -> nn.Module:
     return LaVieUNet(**{key: value for key, value in config.items() if not key.startswith("_")})
 
 
-def files(components: Components) -> tuple[Path, ...]:
-    """The checkpoint."""
-    return (components.checked("checkpoint", components.checkpoint(CHECKPOINT)),)
+def sources(components: Components) -> Files:
+    """The checkpoint, and the config beside it."""
+    checkpoint = components.checked("checkpoint", components.checkpoint(CHECKPOINT))
+    config = checkpoint.with_name("config.json")
+    return {"unet": (checkpoint, config) if config.is_file() else (checkpoint,)}
+
+
+def skeleton(components: Components) -> nn.Module:
+    """As the config beside the checkpoint states it."""
+    return empty_unet(components.checkpoint(CHECKPOINT))
 
 
 def text_width(components: Components) -> int:

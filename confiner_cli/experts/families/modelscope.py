@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from diffusers.loaders.peft import PeftAdapterMixin
 from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
 from torch import Tensor, nn
 
-from confiner_cli.experts.components import Components, Configs
+from confiner_cli.experts.components import Components, Configs, Files, without_weights
 from confiner_cli.experts.conditioning import Conditioning
 
+CONFIG = "unet"
 FRAMEWISE = False
 FOLDER_HAS_SCHEDULE = True
 
 
-class UNet3D(UNet3DConditionModel, PeftAdapterMixin):  # type: ignore[misc]
-    """diffusers' UNet, which can be given LoRAs as its other UNets can."""
-
-
 def build(configs: Configs) -> nn.Module:
     """The UNet of a text-to-video folder."""
-    unet: nn.Module = UNet3D.from_config(configs["unet"])
+    unet: nn.Module = UNet3DConditionModel.from_config(configs["unet"])
     return unet
 
 
-def files(components: Components) -> tuple[Path, ...]:
+def sources(components: Components) -> Files:
     """Those of `unet/`."""
-    return components.files("unet")
+    return {"unet": components.sources("unet")}
+
+
+def skeleton(components: Components) -> nn.Module:
+    """As `unet/` states it."""
+    return without_weights(build, components, "unet")
 
 
 def text_width(components: Components) -> int:
@@ -37,7 +36,7 @@ def text_width(components: Components) -> int:
 
 def load(components: Components) -> nn.Module:
     """Load `unet/`."""
-    unet: nn.Module = components.model("unet", UNet3D)
+    unet: nn.Module = components.model("unet", UNet3DConditionModel)
     return unet
 
 

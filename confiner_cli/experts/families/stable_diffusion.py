@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
-from confiner_cli.experts.components import Components, Configs
+from confiner_cli.experts.components import Components, Configs, Files, without_weights
 from confiner_cli.experts.conditioning import Conditioning
 
+CONFIG = "unet"
 FRAMEWISE = True
 FOLDER_HAS_SCHEDULE = True
 
@@ -20,9 +19,14 @@ def build(configs: Configs) -> nn.Module:
     return unet
 
 
-def files(components: Components) -> tuple[Path, ...]:
+def sources(components: Components) -> Files:
     """Those of `unet/`."""
-    return components.files("unet")
+    return {"unet": components.sources("unet")}
+
+
+def skeleton(components: Components) -> nn.Module:
+    """As `unet/` states it."""
+    return without_weights(build, components, "unet")
 
 
 def text_width(components: Components) -> int:

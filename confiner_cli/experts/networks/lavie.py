@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from diffusers.loaders.peft import PeftAdapterMixin
 from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, silu
@@ -104,7 +103,7 @@ class _Widths:
         return Transformer(self.widths[level], self.heads[level], self.text_width, self.groups)
 
 
-class LaVieUNet(nn.Module, PeftAdapterMixin):  # type: ignore[misc]
+class LaVieUNet(nn.Module):
     """The denoiser of LaVie's base model.
 
     Its state dict has the keys of `lavie_base.pt`; without those that hold `_temp` they are Stable

@@ -25,17 +25,25 @@ def load_unet(path: Path) -> LaVieUNet:
         ConfinerError: the file cannot be read, or is no LaVie UNet: tensors are missing, unknown,
             or of other shapes.
     """
-    tensors, config = read_tensors(path), config_beside(path)
+    unet = empty_unet(path)
+    fill(unet, read_tensors(path), path, KIND)
+    return unet
+
+
+def empty_unet(path: Path) -> LaVieUNet:
+    """The UNet of a checkpoint without its weights, on the meta device.
+
+    Raises:
+        ConfinerError: the config beside it is not one of this UNet.
+    """
     try:
         with torch.device("meta"):
-            unet = LaVieUNet(**config)
+            return LaVieUNet(**config_beside(path))
     except (ValueError, TypeError) as error:
         place = path.with_name("config.json")
         raise ConfinerError(
             f"{place} is no config of LaVie's UNet: {error}", f"mend or remove {place}"
         ) from error
-    fill(unet, tensors, path, KIND)
-    return unet
 
 
 def config_beside(path: Path) -> dict[str, Any]:

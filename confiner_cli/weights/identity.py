@@ -1,0 +1,60 @@
+"""Files known by what is in them: each is hashed once while it does not change, also by others.
+
+What a file's hash was is kept in the person's cache, under its place, size, times and inode.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from confiner_cli import progress
+from confiner_cli.files import SHA256, atomic_write, sha256
+
+SMALL = 2**20
+"""Bytes that are hashed as fast as a note of them is read."""
+LARGE = 2**30
+"""Bytes from which on hashing takes seconds, and is told."""
+SETTLED = 2.0
+"""Seconds after which a file that is written again has other times, on any file system."""
+
+
+def content_hash(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal.
+
+    A large file of the hub's cache is named by it and is not read.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    blob = path.resolve()
+    if blob.parent.name == "blobs" and SHA256(blob.name):
+        return blob.name
+    facts = blob.stat()
+    if facts.st_size < SMALL:
+        return sha256(blob)
+    note = _note(blob, facts)
+    with suppress(OSError):
+        known = note.read_text(encoding="ascii")
+        if SHA256(known):
+            return known
+    if facts.st_size > LARGE:
+        progress.say(f"hashing {blob.name}, {facts.st_size / 1e9:.1f} GB, once")
+    digest = sha256(blob)
+    if time.time() - facts.st_mtime > SETTLED and _note(blob, blob.stat()) == note:
+        with suppress(OSError):  # without a place for notes it is hashed again next time
+            note.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(note) as temporary:
+                temporary.write_text(digest, encoding="ascii")
+    return digest
+
+
+def _note(blob: Path, facts: os.stat_result) -> Path:
+    """Where the hash of this very file, unchanged since, is kept."""
+    said = (blob, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
+    name = hashlib.sha256(repr(said).encode()).hexdigest()
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "confiner" / "hashes" / name
