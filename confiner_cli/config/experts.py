@@ -32,8 +32,12 @@ def with_absolute_places(experts: ExpertSetSettings) -> ExpertSetSettings:
 
     A record is read from other folders, too.
     """
-    roles = {role: _absolute_places(experts.role(role)) for role in ROLES}
-    return replace(experts, **roles)
+    return replace(
+        experts,
+        control=_absolute_places(experts.control),
+        spatial=_absolute_places(experts.spatial),
+        temporal=_absolute_places(experts.temporal),
+    )
 
 
 def _absolute_places(expert: ExpertSpec) -> ExpertSpec:

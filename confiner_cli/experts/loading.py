@@ -10,10 +10,11 @@ import torch
 from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel
 
+from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.components import COMMON, Components, Configs, without_weights
 from confiner_cli.experts.expert import Expert
 from confiner_cli.experts.families import family_named
-from confiner_cli.experts.lora import count_layers
+from confiner_cli.experts.lora import LORA_HINT, count_layers
 from confiner_cli.experts.lora_names import TEXT, UNET
 from confiner_cli.experts.network import family_network
 from confiner_cli.experts.offload import NetworkCache, OffloadPolicy
@@ -119,14 +120,17 @@ def _check_loras(components: Components, family: ModuleType, cache: NetworkCache
         cache.remember(key, partial(_merged_layers, components, family))
 
 
-def _merged_layers(components: Components, family: ModuleType) -> int:
-    """How many layers of its networks an expert's LoRAs change, each counted once a LoRA."""
+def _merged_layers(components: Components, family: ModuleType) -> list[int]:
+    """How many layers of its networks each LoRA of an expert changes."""
     unet = family.skeleton(components)
     text = without_weights(_text_encoder, components, "text_encoder")
-    return sum(
-        count_layers(unet, UNET, path) + count_layers(text, TEXT, path)
-        for path, _ in components.loras
-    )
+    counts = []
+    for path, _ in components.loras:
+        count = count_layers(unet, UNET, path) + count_layers(text, TEXT, path)
+        if not count:
+            raise ConfinerError(f"the LoRA {path} has nothing for these networks", LORA_HINT)
+        counts.append(count)
+    return counts
 
 
 def _text_encoder(configs: Configs) -> CLIPTextModel:

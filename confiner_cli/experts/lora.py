@@ -21,6 +21,7 @@ Loras = Sequence[tuple[Path, float]]
 """Adapters, files or folders, each with its scale."""
 NAME, INSIDE = "lora", "model."
 """What an adapter is called while it is merged, and where peft has the network that it wraps."""
+LORA_HINT = "use one that was trained on this expert's base model, or give it to another role"
 KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 """Layers that can be merged into."""
 
@@ -92,8 +93,8 @@ def _strength(
     stated: Stated, parts: Mapping[str, Tensor], layer: str, scale: float, rank: int
 ) -> float:
     """Scale times alpha over rank: a layer's own alpha, else what the file says of it."""
-    if ALPHA in parts:
-        return scale * float(parts[ALPHA]) / rank
+    if ALPHA in parts:  # LyCORIS writes one, and does not read it, where there is no rank
+        return scale * float(parts[ALPHA]) / rank if rank else scale
     return scale * stated.strength(layer, rank)
 
 
@@ -121,6 +122,5 @@ def _readable(path: Path) -> Iterator[None]:
         raise
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
         raise ConfinerError(
-            f"the LoRA {path} does not fit: {first_line(error)}",
-            "use one that was trained on this expert's base model, or give it to another role",
+            f"the LoRA {path} does not fit: {first_line(error)}", LORA_HINT
         ) from error

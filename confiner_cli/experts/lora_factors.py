@@ -40,7 +40,8 @@ class Factors:
         layer: its name in the network.
         shape: of its weight, `(output, input)` or `(output, input, *kernel)`.
         parts: the factors by `lora_names`' names, in the file's own shapes.
-        strength: of the adapter and its scale: by rank, what the product is multiplied by.
+        strength: of the adapter and its scale: by rank, what the product is multiplied by; the rank
+            is 0 where factors are whole.
     """
 
     layer: str
@@ -165,9 +166,7 @@ def _lokr(factors: Factors, parts: Parts) -> tuple[tuple[Any, ...], Parts]:
         right = right.reshape(len(right), -1, *factors.shape[2:])
         if (len(left) * len(right), left.shape[1] * right.shape[1]) != (outputs, inputs):
             raise _misfit(factors, left)
-    # LyCORIS has no rank, and ignores alpha, where neither factor is a product.
-    rank = left_rank or right_rank
-    factor = factors.factor(rank) if rank else 1.0
+    factor = factors.factor(left_rank or right_rank)
     split = _decompose_factor(factors, left)
     found = {
         "lokr_w1": left * factor,

@@ -47,25 +47,37 @@ class Stated:
     """What peft's config says of the factors of one network; an empty one where there is none.
 
     Attributes:
-        alpha: of layers that no pattern names; None is their rank.
-        alphas: by pattern of layers' names.
+        alpha, rank: of layers that no pattern names; an alpha of None is their rank.
+        alphas, ranks: by pattern of layers' names.
         by_root: whether alpha is divided by the rank's square root (arXiv 2312.03732).
     """
 
     alpha: float | None = None
+    rank: float | None = None
     alphas: Mapping[str, float] = field(default_factory=dict)
+    ranks: Mapping[str, float] = field(default_factory=dict)
     by_root: bool = False
 
     def strength(self, layer: str, rank: int) -> float:
-        """What the product of a layer's factors is multiplied by."""
-        alpha = self.alpha
-        for pattern, value in self.alphas.items():
-            if re.fullmatch(rf"(.*\.)?({pattern})", layer):
-                alpha = value
-                break
-        if alpha is None:
+        """What the product of a layer's factors is multiplied by.
+
+        Args:
+            layer: its name in the network.
+            rank: of its factors; 0 where they do not tell it.
+        """
+        alpha = _named(self.alphas, layer, self.alpha)
+        known = rank or _named(self.ranks, layer, self.rank)
+        if alpha is None or known is None:
             return 1.0
-        return alpha / (rank**0.5 if self.by_root else rank)
+        return alpha / (known**0.5 if self.by_root else known)
+
+
+def _named(patterns: Mapping[str, float], layer: str, default: float | None) -> float | None:
+    """What the first of peft's patterns that names a layer says of it."""
+    for pattern, value in patterns.items():
+        if re.fullmatch(rf"(.*\.)?({pattern})", layer):
+            return value
+    return default
 
 
 @dataclass(frozen=True)
@@ -194,7 +206,9 @@ def _honoured(config: Mapping[str, Any]) -> Stated:
         raise ValueError(f"its config says {strange[0]}, which is not honoured")
     return Stated(
         alpha=config.get("lora_alpha", config.get("alpha")),
+        rank=config.get("r"),
         alphas=config.get("alpha_pattern") or {},
+        ranks=config.get("rank_pattern") or {},
         by_root=bool(config.get("use_rslora")),
     )
 

@@ -106,7 +106,7 @@ def is_finished(folder: Path, settings: Settings) -> bool:
     """Whether a folder has the run of these settings, finished and untouched.
 
     Raises:
-        ConfinerError: the folder has a run of other settings.
+        ConfinerError: the folder has a run of other settings, or of other weights.
     """
     if not (folder / RECORD).exists():
         return False
@@ -123,15 +123,14 @@ def is_finished(folder: Path, settings: Settings) -> bool:
             f"{folder} has a run with other settings: {', '.join(changed)} differ",
             "name a new output.dir=, or go on with the old settings: " + resume_command(folder),
         )
-    return is_whole(folder, record) and not _refuse_other_weights(folder, record)
-
-
-def _refuse_other_weights(folder: Path, record: RunRecord) -> None:
+    if not is_whole(folder, record):
+        return False
     for path in changed_files(record.weights):
         raise ConfinerError(
             f"{folder} has a run with other weights: {path} has changed since",
             "name a new output.dir=, or put the old file back",
         )
+    return True
 
 
 def is_whole(folder: Path, record: RunRecord) -> bool:
