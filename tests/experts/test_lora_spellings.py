@@ -7,8 +7,8 @@ import copy
 import pytest
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from peft import LoHaConfig, LoKrConfig, LoraConfig, get_peft_model
-from peft.utils import get_peft_model_state_dict
+from peft import LoHaConfig, LoKrConfig, get_peft_model
+from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from support import lora_files, tiny_networks
 from support.family_experts import CPU, ROLE_OF, spec_of
 from support.lora_files import factors_for, kohya, peft, product, write, write_folder
@@ -227,17 +227,7 @@ def adapted_by_peft(unet, config):
         name: value.clone() + 0.01 * torch.randn_like(value)
         for name, value in get_peft_model_state_dict(network).items()
     }
-    network.load_state_dict(
-        {
-            name.replace(".weight", ".default.weight")
-            if "lora_" in name and "vector" not in name
-            else f"{name}.default": value
-            for name, value in tensors.items()
-        }
-        if isinstance(config, LoraConfig)
-        else {f"{name}.default": value for name, value in tensors.items()},
-        strict=False,
-    )
+    set_peft_model_state_dict(network, tensors)
     return tensors, network.merge_and_unload().state_dict()
 
 
