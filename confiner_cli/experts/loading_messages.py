@@ -1,8 +1,9 @@
-"""What diffusers and transformers say while they load: collected, and nothing left changed."""
+"""What diffusers, transformers and peft say while they load: collected, nothing left changed."""
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
-LIBRARIES = ("diffusers", "transformers")
+LIBRARIES = ("diffusers", "transformers", "peft")
+HARMLESS = (re.compile(r"should be kept in float32: \[\]"),)
+"""What they say of networks that are as they should be."""
 
 
 @contextmanager
@@ -26,6 +29,11 @@ def collected() -> Iterator[list[str]]:
         for library in LIBRARIES:
             stack.enter_context(_into(messages, logging.getLogger(library)))
         yield messages
+
+
+def is_harmless(message: str) -> bool:
+    """Whether a message is known to be about nothing: a person need not read it."""
+    return any(pattern.search(message) for pattern in HARMLESS)
 
 
 class _Collector(logging.Handler):

@@ -18,6 +18,7 @@ from confiner_cli.config.prompts import slug
 from confiner_cli.errors import ConfinerError, Terminated, named_error
 from confiner_cli.experts.device import device_of
 from confiner_cli.experts.identity import Weights
+from confiner_cli.experts.loading_messages import is_harmless
 from confiner_cli.experts.offload import NetworkCache
 from confiner_cli.experts.spec import requirements
 from confiner_cli.media.contact_sheet import write_contact_sheet
@@ -119,7 +120,9 @@ def _make(
         _render(runs, loaded, meter)
     finally:
         # Networks are loaded when they are first called: now it is known what the libraries said.
-        for message in networks.messages[said:]:
+        for message in dict.fromkeys(networks.messages[said:]):
+            if not is_harmless(message):
+                progress.say(f"notice: {' '.join(message.split())}")
             for run in runs:
                 run.logbook.log(message)
 
