@@ -49,10 +49,10 @@ def _named(files: Mapping[str, str]) -> dict[str, str]:
 
 
 def _differing(before: Mapping[str, str], now: Mapping[str, str]) -> str:
-    known = set(before.values())
-    path, digest = next(
-        ((path, digest) for path, digest in now.items() if digest not in known),
-        next(iter(now.items())),
-    )
-    was = before.get(path) or next(iter(before.values()))
-    return f"{path} was {was[:SHOWN]}, is {digest[:SHOWN]}"
+    """The first file of now that the record has not, and what it had in its place."""
+    known, there = set(before.values()), set(now.values())
+    new = next(((path, digest) for path, digest in now.items() if digest not in known), None)
+    gone = next((digest for digest in before.values() if digest not in there), "nothing")
+    if new is None:
+        return f"{gone[:SHOWN]} is gone"
+    return f"{new[0]} was {gone[:SHOWN]}, is {new[1][:SHOWN]}"

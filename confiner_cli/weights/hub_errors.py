@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 from huggingface_hub import constants
@@ -60,17 +62,30 @@ def _translation(ref: ModelRef, error: Exception) -> ConfinerError:
         return ConfinerError(
             f"{ref.repo} has no revision {ref.revision}", "leave out @revision for main"
         )
+    local = _on_this_machine(ref)
     if isinstance(error, hub_errors.RepositoryNotFoundError):
         return ConfinerError(
             f"{ref} is neither a path on this machine nor a repository on the hub "
             "(or a private one)",
-            "mind the spelling; for a private one `hf auth login` or HF_TOKEN=...",
+            local or "mind the spelling; for a private one `hf auth login` or HF_TOKEN=...",
         )
     return ConfinerError(
-        f"{ref} cannot be fetched: {first_line(error)}",
-        f"is there a network, and a way to {constants.ENDPOINT}? files that came whole are kept: "
+        f"{ref} is no path on this machine, and cannot be fetched: {first_line(error)}",
+        local
+        or f"is there a network, and a way to {constants.ENDPOINT}? files that came whole are kept: "
         "try again",
     )
+
+
+def _on_this_machine(ref: ModelRef) -> str:
+    """What to type where a path was meant: its folder is here, and has something else in it."""
+    path = Path(ref.repo)
+    if not path.parent.is_dir():
+        return ""
+    beside = sorted(entry.name for entry in path.parent.iterdir())
+    near = difflib.get_close_matches(path.name, beside, n=1)
+    meant = f"did you mean {path.parent / near[0]}?" if near else "mind the spelling of the path"
+    return f"there is a folder {path.parent} here, without {path.name} in it: {meant}"
 
 
 def _of_this_machine(error: Exception) -> bool:

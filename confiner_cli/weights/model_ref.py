@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 EMBEDDED = Path(__file__).resolve().parents[1] / "embedded"
+FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
+"""What a file's name ends with, and no repository's; in a repository it comes after a colon."""
 PACKAGED = "embedded"
 """What names of models that come with the package begin with."""
 _ON_HUB = re.compile(
@@ -50,7 +52,7 @@ def model_ref(text: str) -> ModelRef:
     if kind == PACKAGED:
         return ModelRef(EMBEDDED / name)
     path, match = Path(text).expanduser(), _ON_HUB.fullmatch(text)
-    if match is None or path.exists():
+    if match is None or path.exists() or (text.endswith(FILES) and not match["file"]):
         return ModelRef(path)
     revision, file = match["revision"] or "main", match["file"] or ""
     return ModelRef(repo=match["repo"], revision=revision, file=file)

@@ -54,6 +54,22 @@ def fetch(wanted: Requirement) -> Path:
     return ours.cached(wanted)
 
 
+@pytest.mark.parametrize("kind", ["absent", "busy"])
+def test_a_mistyped_path_is_told_as_one(kind, hub, tmp_path, monkeypatch):
+    (tmp_path / "models" / "my-model").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    hub.faults["models/my-modle", None] = Fault(kind)
+    with pytest.raises(ConfinerError, match=r"models/my-modle is n.* path on this mach") as caught:
+        ours.missing(requirement("models/my-modle"))
+    assert caught.value.hint.endswith("did you mean models/my-model?")
+
+
+@pytest.mark.parametrize("name", ["loras/stile.safetensors", "models/mm.ckpt", "a/b.pt"])
+def test_the_name_of_a_file_is_no_repository(name):
+    assert model_ref(name).path == Path(name)
+    assert model_ref(f"owner/repository:{name}").file == name
+
+
 def forbid_sockets(monkeypatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("a socket was opened"))
 
