@@ -69,11 +69,10 @@ def _translation(ref: ModelRef, error: Exception) -> ConfinerError:
             "(or a private one)",
             local or "mind the spelling; for a private one `hf auth login` or HF_TOKEN=...",
         )
+    way = f"is there a network, and a way to {constants.ENDPOINT}?"
     return ConfinerError(
         f"{ref} is no path on this machine, and cannot be fetched: {first_line(error)}",
-        local
-        or f"is there a network, and a way to {constants.ENDPOINT}? files that came whole are kept: "
-        "try again",
+        local or f"{way} files that came whole are kept: try again",
     )
 
 
