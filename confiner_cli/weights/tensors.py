@@ -17,24 +17,36 @@ from confiner_cli.errors import ConfinerError, first_line
 from confiner_cli.files import atomic_write
 
 SUFFIX = ".safetensors"
+WRAPPERS = ("ema", "state_dict")
+"""Under which names a pickle may hold its tensors."""
+NOTES = ("animatediff_config", "epoch", "global_step")
+"""What training writes beside tensors, and what decides nothing of them."""
 
 
 def read_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, Tensor]:
     """All tensors of a safetensors file, straight to the device, or of a pickle, on the CPU.
 
-    A pickle may hold them under `ema`.
+    A pickle may hold them under one of `WRAPPERS`, and `NOTES` beside them, which are left out.
 
     Raises:
         ConfinerError: the file is damaged, or a pickle that holds more than tensors (nothing of it
             is run).
     """
-    content = _content(path, str(device))
-    tensors = content.get("ema", content) if isinstance(content, dict) else None
+    tensors = _unwrapped(_content(path, str(device)))
     if not isinstance(tensors, dict) or not _all_tensors(tensors.values()):
         raise ConfinerError(
             f"{path} holds no state dict", "name the file that the network was published as"
         )
     return dict(tensors)
+
+
+def _unwrapped(content: Any) -> Any:
+    if not isinstance(content, dict):
+        return None
+    for wrapper in WRAPPERS:
+        if wrapper in content:
+            return _unwrapped(content[wrapper])
+    return {name: value for name, value in content.items() if name not in NOTES}
 
 
 def _content(path: Path, device: str) -> Any:
