@@ -164,7 +164,8 @@ class Components:
         if name == "tokenizer":
             return tuple(sorted(path for path in place.iterdir() if path.suffix in READABLE))
         stated = place.is_dir() or name in single_file.PREFIXES
-        return (*self.files(name), *((self.config_file(name),) if stated else ()))
+        config = self.config_file(name) if stated else place.with_name("config.json")
+        return (*self.files(name), *((config,) if config.is_file() else ()))
 
     def identity(self, files: Iterable[Path]) -> tuple[Hashable, ...]:
         """What a network of these files is known by: what is in them and in its adapters."""

@@ -19,20 +19,21 @@ from confiner_cli.files import atomic_write
 
 SUFFIX = ".safetensors"
 WRAPPERS = ("ema", "state_dict")
-"""What trainers put a network's tensors under."""
+"""Under which names a pickle may hold its tensors."""
+NOTES = ("animatediff_config", "epoch", "global_step")
+"""What training writes beside tensors, and what decides nothing of them."""
 
 
 def read_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, Tensor]:
     """All tensors of a safetensors file, straight to the device, or of a pickle, on the CPU.
 
-    A pickle may hold them under `ema` or `state_dict`, beside what is not read.
+    A pickle may hold them under one of `WRAPPERS`, and `NOTES` beside them, which are left out.
 
     Raises:
         ConfinerError: the file is damaged, or a pickle that holds more than tensors (nothing of it
             is run).
     """
-    content = _content(path, str(device))
-    tensors = _unwrapped(content)
+    tensors = _unwrapped(_content(path, str(device)))
     if not isinstance(tensors, dict) or not _all_tensors(tensors.values()):
         raise ConfinerError(
             f"{path} holds no state dict", "name the file that the network was published as"
@@ -41,10 +42,12 @@ def read_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, Te
 
 
 def _unwrapped(content: Any) -> Any:
+    if not isinstance(content, dict):
+        return None
     for wrapper in WRAPPERS:
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            return content[wrapper]
-    return content
+        if wrapper in content:
+            return _unwrapped(content[wrapper])
+    return {name: value for name, value in content.items() if name not in NOTES}
 
 
 def read_part(path: Path, prefix: str, renamed: str) -> dict[str, Tensor]:

@@ -1,12 +1,10 @@
 """AnimateDiff experts (UNetMotionModel): a Stable Diffusion UNet with a motion adapter.
 
-The adapter may be a single file.
+The adapter may be a single file, AnimateDiff's own or diffusers'.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,14 +12,14 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.models.unets.unet_motion_model import MotionAdapter, UNetMotionModel
 from torch import Tensor, nn
 
+from confiner_cli.errors import ConfinerError, first_line
 from confiner_cli.experts.components import Components, Configs, Files, without_weights
 from confiner_cli.experts.conditioning import Conditioning
-from confiner_cli.weights.tensors import fill, read_tensors
+from confiner_cli.experts.networks.motion_adapter_checkpoint import empty_adapter, load_adapter
 
 CONFIG = "unet"
 FRAMEWISE = False
 FOLDER_HAS_SCHEDULE = False  # a pipeline folder's is its base model's
-POSITIONS = "down_blocks.0.motion_modules.0.transformer_blocks.0.pos_embed.pe"
 
 
 def build(configs: Configs) -> nn.Module:
@@ -42,10 +40,13 @@ def skeleton(components: Components) -> nn.Module:
     """As `unet/` states it, and the adapter or its tensors."""
     if components.place("motion_adapter").is_dir():
         return without_weights(build, components, "unet", "motion_adapter")
-    base = components.config("unet")
-    adapter = _empty(base, read_tensors(components.place("motion_adapter")))
+    config = components.config("unet")
     with torch.device("meta"):
-        return build({"unet": base, "motion_adapter": adapter.config})
+        base = UNet2DConditionModel.from_config(config)
+    place = components.place("motion_adapter")
+    adapter = empty_adapter(place, base, components.config("motion_adapter"))
+    with torch.device("meta"):
+        return build({"unet": config, "motion_adapter": adapter.config})
 
 
 def text_width(components: Components) -> int:
@@ -56,39 +57,43 @@ def text_width(components: Components) -> int:
 def load(components: Components) -> nn.Module:
     """Load `unet/` and `motion_adapter/` and put the one into the other, with no second copy."""
     base = components.model("unet", UNet2DConditionModel)
-    place = components.place("motion_adapter")
-    adapter = (
-        components.model("motion_adapter", MotionAdapter)
-        if place.is_dir()
-        else _bare(components, place, base.config)
-    )
-    with torch.device("meta"):
-        unet = build({"unet": base.config, "motion_adapter": adapter.config})
-    unet.load_state_dict({**base.state_dict(), **adapter.state_dict()}, assign=True)
+    adapter = _adapter(components, base)
+    try:
+        with torch.device("meta"):
+            unet = build({"unet": base.config, "motion_adapter": adapter.config})
+        unet.load_state_dict({**base.state_dict(), **adapter.state_dict()}, assign=True)
+    except (ValueError, RuntimeError) as error:
+        place = components.place("motion_adapter")
+        raise ConfinerError(
+            f"the {components.role} expert's motion adapter in {place} does not fit its UNet: "
+            f"{first_line(error)}",
+            "use a motion adapter that was made for this expert's base model",
+        ) from error
     return unet.eval().requires_grad_(False)
 
 
 def predict(unet: nn.Module, x_t: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
     """The UNet's own layout is ours; it wants the text once a frame."""
     batch, _, count, _, _ = x_t.shape
+    _check_frames(unet, count)
     prediction: Tensor = unet(x_t, t, conditioning.for_batch(batch * count).states).sample
     return prediction
 
 
-def _bare(components: Components, path: Path, base: Mapping[str, Any]) -> MotionAdapter:
-    """An adapter published as a file without a config: its tensors and its base say what it is."""
-    tensors = read_tensors(path, components.device)
-    adapter = _empty(base, tensors)
-    return fill(adapter, tensors, path, "motion adapter for this UNet").to(components.dtype)
-
-
-def _empty(base: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> MotionAdapter:
-    """The adapter that some tensors are of, without them, on the meta device."""
-    with torch.device("meta"):
-        return MotionAdapter(
-            block_out_channels=base["block_out_channels"],
-            motion_layers_per_block=base["layers_per_block"],
-            motion_norm_num_groups=base["norm_num_groups"],
-            motion_max_seq_length=tensors[POSITIONS].shape[1] if POSITIONS in tensors else 32,
-            use_motion_mid_block=any(key.startswith("mid_block.") for key in tensors),
+def _check_frames(unet: Any, count: int) -> None:
+    """Hold the number of frames against the frame positions that the adapter has."""
+    positions = unet.config["motion_max_seq_length"]
+    if count > positions:
+        raise ConfinerError(
+            f"{count} frames at once are more than the motion adapter has positions for: "
+            f"{positions}",
+            f"experts.control.max_frames={positions}, and long_video=confiner_long for more frames",
         )
+
+
+def _adapter(components: Components, base: nn.Module) -> MotionAdapter:
+    place = components.place("motion_adapter")
+    if place.is_dir():
+        return components.model("motion_adapter", MotionAdapter)
+    adapter = load_adapter(place, base, components.config("motion_adapter"))
+    return adapter.to(components.dtype)
