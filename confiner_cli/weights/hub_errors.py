@@ -68,8 +68,7 @@ def _translation(ref: ModelRef, error: Exception) -> ConfinerError:
         )
     return ConfinerError(
         f"{ref} cannot be fetched: {first_line(error)}",
-        f"is there a network, and a way to {constants.ENDPOINT}? files that came whole are kept: "
-        "try again",
+        f"is there a network, and a way to {constants.ENDPOINT}? what has come is kept: try again",
     )
 
 
