@@ -71,12 +71,17 @@ def first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
+def is_disk_full(error: Exception) -> bool:
+    """Whether a file could not grow."""
+    return any(sign in str(error) for sign in DISK_FULL)
+
+
 def named_error(error: Exception, stage: str = "", memory: str = "low") -> ConfinerError:
     """The error as one with a cure: out of memory, disk full, or our own failure with its type.
 
     Args:
         error: what was raised.
-        stage: what the run was doing.
+        stage: what the run was doing; empty where it was no run.
         memory: the memory setting that it did it with.
     """
     if isinstance(error, ConfinerError):
@@ -89,10 +94,10 @@ def named_error(error: Exception, stage: str = "", memory: str = "low") -> Confi
         return ConfinerError(f"the GPU is out of memory{when} (memory={memory})", cure)
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return ConfinerError("there is not enough memory", SMALLER)
-    if any(sign in str(error) for sign in DISK_FULL):
+    if is_disk_full(error):
+        elsewhere = "set output.dir= to" if stage else "write to"
         return ConfinerError(
-            f"no room left on the disk: {error}",
-            "free some space, or set output.dir= to another disk",
+            f"no room left on the disk: {error}", f"free some space, or {elsewhere} another disk"
         )
     if isinstance(error, OSError) and error.filename is not None:
         return ConfinerError(

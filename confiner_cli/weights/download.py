@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from confiner_cli import progress
-from confiner_cli.errors import DISK_FULL, ConfinerError, Terminated
+from confiner_cli.errors import ConfinerError, Terminated, is_disk_full
 from confiner_cli.weights import hub
 from confiner_cli.weights.hub_cache import cache_folder
 from confiner_cli.weights.model_ref import ModelRef, Requirement
@@ -70,7 +70,7 @@ def _saying_what_is_kept(downloads: Collection[Download]) -> Iterator[None]:
         _say_kept(downloads)
         raise
     except OSError as error:
-        if not any(sign in str(error) for sign in DISK_FULL):
+        if not is_disk_full(error):
             raise
         _say_kept(downloads)
         raise ConfinerError(f"no room left on the disk: {cache_folder()}", ANOTHER_DISK) from error

@@ -11,12 +11,13 @@ from pathlib import Path
 
 from huggingface_hub import HfApi, constants
 
+from confiner_cli import files
 from confiner_cli.errors import ConfinerError
 from confiner_cli.weights.blob_download import SUFFIX, remove_partials
 from confiner_cli.weights.checksums import verify_files
 from confiner_cli.weights.hub_cache import blob_folder, cache_folder, in_cache
 from confiner_cli.weights.hub_errors import retrying, translated
-from confiner_cli.weights.model_ref import ModelRef, Requirement
+from confiner_cli.weights.model_ref import PICKLES, ModelRef, Requirement, converted, present
 from confiner_cli.weights.repository_download import Download, Listed
 from confiner_cli.weights.select import INDEX, UNWEIGHTED, is_whole, needed_files
 
@@ -45,11 +46,17 @@ def found(requirement: Requirement) -> Path | None:
     """As `cached`, unchecked: None where it is not all there."""
     ref = requirement.ref
     if ref.path is not None:
-        return ref.path if ref.path.exists() else None
+        return present(ref.path)
     if ref.file:
-        return in_cache(ref, ref.file)
+        return in_cache(ref, ref.file) or _converted_in_cache(ref)
     marker = in_cache(ref, INDEX) or in_cache(ref, "config.json")
     return marker.parent if marker and _complete(marker.parent, requirement) else None
+
+
+def _converted_in_cache(ref: ModelRef) -> Path | None:
+    """What stands in for a pickle that was removed after it had been converted."""
+    path = Path(ref.file)
+    return in_cache(ref, converted(path).as_posix()) if path.suffix in PICKLES else None
 
 
 def files_of(requirement: Requirement, place: Path) -> list[Path]:
@@ -62,7 +69,10 @@ def files_of(requirement: Requirement, place: Path) -> list[Path]:
 
 
 def sweep(requirement: Requirement) -> None:
-    """Remove what broken downloads have left of files that are whole now."""
+    """Remove what broken downloads have left of files that are whole now, and dead conversions."""
+    place = found(requirement)
+    if place is not None:
+        files.sweep(place if place.is_dir() else place.parent)
     if requirement.ref.path is None:
         for partial in blob_folder(requirement.ref).glob(f"*{SUFFIX}"):
             blob = partial.with_name(partial.name.partition(".")[0])
@@ -99,8 +109,9 @@ def commit_of(requirement: Requirement, place: Path) -> str | None:
     """The commit of a model in the cache; None for a model that is a path."""
     if requirement.ref.path is not None:
         return None
-    snapshot = place.parent if requirement.ref.file else place
-    return snapshot.name
+    if not requirement.ref.file:
+        return place.name
+    return place.parents[requirement.ref.file.count("/")].name
 
 
 def _listing(ref: ModelRef) -> tuple[str | None, dict[str, Listed]]:

@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+PICKLES = (".pt", ".pth", ".ckpt", ".bin")
+"""Suffixes of checkpoints that are pickles."""
 EMBEDDED = Path(__file__).resolve().parents[1] / "embedded"
 _ON_HUB = re.compile(
     r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(?:@(?P<revision>[\w./-]+))?(?::(?P<file>[^:]+))?", re.ASCII
@@ -39,6 +41,19 @@ class ModelRef:
         return f"{self.repo}{revision}{file}"
 
 
+def converted(path: Path) -> Path:
+    """Where `confiner experts convert` puts a checkpoint as safetensors: beside the pickle."""
+    return path.with_suffix(".safetensors")
+
+
+def present(path: Path) -> Path | None:
+    """What there is on this machine of a path: itself, or what it was converted to."""
+    if path.exists():
+        return path
+    instead = converted(path)
+    return instead if path.suffix in PICKLES and instead.is_file() else None
+
+
 def model_ref(text: str) -> ModelRef:
     """Read what `model=` says.
 
@@ -48,7 +63,7 @@ def model_ref(text: str) -> ModelRef:
     if kind == "embedded":
         return ModelRef(EMBEDDED / name)
     path, match = Path(text).expanduser(), _ON_HUB.fullmatch(text)
-    if match is None or path.exists():
+    if match is None or present(path) is not None:
         return ModelRef(path)
     revision, file = match["revision"] or "main", match["file"] or ""
     return ModelRef(repo=match["repo"], revision=revision, file=file)

@@ -565,3 +565,15 @@ def test_experts_lists_downloads_checks_and_converts(hub, tmp_path):
     converted = confiner("experts", "convert", f"{LAVIE}:lavie_base.pt")
     assert converted.code == 0 and converted.out.endswith("lavie_base.safetensors\n")
     assert "lavie_base.safetensors" in confiner("experts", "check", "lavie_sd").out
+    pickle = ours.cached(requirement(f"{LAVIE}:lavie_base.pt", ())).resolve()
+    for line in done.out.splitlines():
+        if line.endswith("lavie_base.pt"):
+            Path(line).unlink()
+    pickle.unlink()
+    place = ours.cached(requirement(f"{LAVIE}:lavie_base.pt", ()))
+    assert place.name == "lavie_base.safetensors"
+    listed = confiner("experts").out.partition("modelscope_sd")[0]
+    assert f"{LAVIE}:lavie_base.pt: {place}" in listed and "missing" not in listed
+    assert str(place) in confiner("experts", "download", "lavie_sd").out
+    assert "missing" not in confiner("plan", "experts=lavie_sd").out
+    assert confiner("experts", "check", "lavie_sd").code == 0
