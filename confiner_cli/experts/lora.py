@@ -14,7 +14,7 @@ from diffusers.loaders.lora_pipeline import StableDiffusionLoraLoaderMixin
 from diffusers.loaders.peft import PeftAdapterMixin
 from torch import Tensor, nn
 
-from confiner_cli.errors import ConfinerError, first_line
+from confiner_cli.errors import ConfinerError, first_line, is_ram_full, no_ram_for
 from confiner_cli.weights.tensors import read_tensors
 
 NAME = "lora"
@@ -99,6 +99,8 @@ def _readable(path: Path) -> Iterator[None]:
     except (ConfinerError, torch.OutOfMemoryError):
         raise
     except (ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+        if is_ram_full(error):
+            raise no_ram_for(f"the LoRA {path}") from error
         raise ConfinerError(
             f"the LoRA {path} does not fit: {first_line(error)}",
             "use one that was trained on this expert's base model, or give it to another role",

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from confiner_cli.errors import ConfinerError, first_line
+from confiner_cli.errors import ConfinerError, first_line, is_ram_full, no_ram_for
 from confiner_cli.files import atomic_write, temporary_folder_beside
 
 SUFFIX = ".safetensors"
@@ -50,7 +50,9 @@ def _content(path: Path, device: str) -> Any:
         ) from error
     except torch.OutOfMemoryError:
         raise  # a RuntimeError, too, but not the file's fault
-    except (OSError, RuntimeError, ValueError, EOFError, SafetensorError) as error:
+    except (OSError, RuntimeError, ValueError, EOFError, SafetensorError, MemoryError) as error:
+        if is_ram_full(error):
+            raise no_ram_for(str(path)) from error
         raise ConfinerError(
             f"{path} cannot be read: {first_line(error)}",
             "is the file whole? download it once more",
