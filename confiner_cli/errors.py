@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from errno import ENOMEM
+
 DISK_FULL = ("No space left", "File too large", "Disk quota exceeded")
 """What the system says where a file cannot grow; ffmpeg and safetensors only pass the words on."""
 
@@ -9,6 +11,14 @@ GPU_FULL = ("MPS backend out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDA out
 SMALLER = "fewer frames (num_frames=) or a smaller height= and width="
 LOWER = {"high": "memory=balanced or memory=low", "balanced": "memory=low", "auto": "memory=low"}
 """What to try where `memory=` this was too much for a GPU."""
+
+
+RAM_FULL = ("can't allocate memory", "Cannot allocate memory", "DefaultCPUAllocator", "bad_alloc")
+"""What torch, safetensors and the system say where there is no memory."""
+MORE_RAM = (
+    "`confiner plan` with the same settings says what they need and what is free; end other "
+    "programs, raise the limit (of the container, or ulimit -v), or halve it with dtype=bf16"
+)
 
 
 class ConfinerError(Exception):
@@ -71,12 +81,36 @@ def first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
+def is_ram_full(error: BaseException | None) -> bool:
+    """Whether memory could not be had: for an error, or for what it was raised from or after."""
+    while error is not None:
+        numbered = getattr(error, "errno", None) == ENOMEM
+        if isinstance(error, MemoryError) or numbered or _says(error, RAM_FULL):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def no_ram_for(what: str) -> ConfinerError:
+    """There is not enough memory to load something: its files are not at fault."""
+    return ConfinerError(f"there is not enough memory (RAM) to load {what}", MORE_RAM)
+
+
+def _says(error: BaseException, signs: tuple[str, ...]) -> bool:
+    return any(sign in str(error) for sign in signs)
+
+
+def is_disk_full(error: Exception) -> bool:
+    """Whether a file could not grow."""
+    return _says(error, DISK_FULL)
+
+
 def named_error(error: Exception, stage: str = "", memory: str = "low") -> ConfinerError:
     """The error as one with a cure: out of memory, disk full, or our own failure with its type.
 
     Args:
         error: what was raised.
-        stage: what the run was doing.
+        stage: what the run was doing; empty where it was no run.
         memory: the memory setting that it did it with.
     """
     if isinstance(error, ConfinerError):
@@ -87,12 +121,13 @@ def named_error(error: Exception, stage: str = "", memory: str = "low") -> Confi
         when = f" in the stage {stage}" if stage else ""
         cure = f"{LOWER[memory]}, or {SMALLER}" if memory in LOWER else SMALLER
         return ConfinerError(f"the GPU is out of memory{when} (memory={memory})", cure)
-    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
-        return ConfinerError("there is not enough memory", SMALLER)
-    if any(sign in str(error) for sign in DISK_FULL):
+    if is_ram_full(error):
+        when = f" in the stage {stage}" if stage else ""
+        return ConfinerError(f"there is not enough memory (RAM){when}", f"{SMALLER}; {MORE_RAM}")
+    if is_disk_full(error):
+        elsewhere = "set output.dir= to" if stage else "write to"
         return ConfinerError(
-            f"no room left on the disk: {error}",
-            "free some space, or set output.dir= to another disk",
+            f"no room left on the disk: {error}", f"free some space, or {elsewhere} another disk"
         )
     if isinstance(error, OSError) and error.filename is not None:
         return ConfinerError(

@@ -21,6 +21,8 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 
 SECONDS_BETWEEN_LINES = 30.0
+SECONDS_BETWEEN_AMOUNTS = 10.0
+UNITS = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 
 
 @contextmanager
@@ -43,6 +45,14 @@ def transfer(counts: Iterable[int], total: int) -> Iterator[int]:
 def say(line: str) -> None:
     """One line for the person at the terminal."""
     print(line, file=sys.stderr, flush=True)
+
+
+def amount(count: int) -> str:
+    """Bytes in a unit in which they are not 0.00: `3.64 GB`, `1.2 MB`."""
+    for name, unit in UNITS:
+        if count >= unit:
+            return f"{count / unit:.{2 if name == 'GB' else 1}f} {name}"
+    return f"{count} bytes"
 
 
 @contextmanager
@@ -108,10 +118,11 @@ def _bytes_bar(counts: Iterable[int], total: int) -> Iterator[int]:
 
 
 def _bytes_lines(counts: Iterable[int], total: int) -> Iterator[int]:
+    """A line at most every ten seconds, when something comes."""
     said, done = monotonic(), 0
     for count in counts:
         done += count
-        if monotonic() - said > SECONDS_BETWEEN_LINES:
+        if monotonic() - said > SECONDS_BETWEEN_AMOUNTS:
             said = monotonic()
-            say(f"{done / 1e9:.2f} of {total / 1e9:.2f} GB")
+            say(f"{amount(done)} of {amount(total)}")
         yield count

@@ -15,8 +15,9 @@ import sys
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
+from confiner_cli.weights.tensors import save_tensors
 from world import captions
 from world.scene import ATTRIBUTES, placed, seen_in_training
 
@@ -65,7 +66,7 @@ def copy(source: Path, target: Path) -> None:
             path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     for path in target.glob("*.safetensors"):
         tensors = {key: half(value) for key, value in load_file(path).items()}
-        save_file(tensors, path, metadata={"format": "pt"})
+        save_tensors(tensors, path, metadata={"format": "pt"})
 
 
 def half(tensor: torch.Tensor) -> torch.Tensor:

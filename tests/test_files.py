@@ -1,10 +1,19 @@
 """Files appear whole or not at all, and nothing is left of what was written on the way."""
 
 import os
+import stat
+import subprocess
+import sys
 
 import pytest
 
-from confiner_cli.files import atomic_write, temporary_beside
+from confiner_cli.files import (
+    ABANDONED,
+    atomic_write,
+    sweep,
+    temporary_beside,
+    temporary_folder_beside,
+)
 
 
 def names(folder):
@@ -61,3 +70,58 @@ def test_a_temporary_file_may_be_given_a_name_of_its_own(tmp_path):
         temporary.write_text("content")
         temporary.replace(tmp_path / "long.mp4")
     assert names(tmp_path) == ["long.mp4"]
+
+
+@pytest.fixture
+def umask():
+    """The process's umask for one test: new files are 0640."""
+    before = os.umask(0o027)
+    yield
+    os.umask(before)
+
+
+def test_a_file_has_the_mode_of_the_persons_other_files_whatever_the_writer_gave_it(
+    tmp_path, umask
+):
+    path = tmp_path / "latents.safetensors"
+    with atomic_write(path) as temporary:
+        own = tmp_path / "own"
+        own.touch(mode=0o600)
+        own.replace(temporary)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_a_folder_for_temporary_files_is_gone_with_all_that_a_writer_left_in_it(tmp_path):
+    with temporary_folder_beside(tmp_path / "big.safetensors") as folder:
+        (folder / ".tmpX1Y2").write_text("half of")
+    assert names(tmp_path) == []
+
+
+def test_what_dead_processes_were_writing_is_swept_and_nothing_else(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    ours, gone = names_of_writers(tmp_path, os.getppid()), names_of_writers(tmp_path, dead.pid)
+    kept = {*ours, "video.mp4", ".video.writing.mp4", ".0badcafe-1.hidden"}
+    for name in (*kept, *gone):
+        (tmp_path / name).write_text("half of")
+    folder = tmp_path / f".big.{gone[0].split('.')[2]}.writing"
+    folder.mkdir()
+    (folder / ".tmpX1Y2").write_text("half of")
+    sweep(tmp_path)
+    assert set(names(tmp_path)) == kept
+
+
+def names_of_writers(folder, process):
+    """How temporary files of a process on this machine are called."""
+    with temporary_beside(folder / "video.mp4") as temporary:
+        return [temporary.name.replace(f"-{os.getpid()}.", f"-{process}.")]
+
+
+def test_files_of_another_machine_are_swept_when_they_are_old(tmp_path):
+    young, old = tmp_path / ".a.00000000-1.writing.mp4", tmp_path / ".b.00000000-1.writing.mp4"
+    for path in (young, old):
+        path.touch()
+    past = old.stat().st_mtime - ABANDONED - 60
+    os.utime(old, (past, past))
+    sweep(tmp_path)
+    assert names(tmp_path) == [young.name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,9 @@ usage: confiner experts                   list the sets of experts, with licence
                                           StableDiffusionPipeline and TextToVideoSDPipeline load
                                           with from_pretrained
        confiner experts convert FILE      write LaVie's checkpoint, a .pt, as .safetensors beside
-                                          it, which is preferred from then on; FILE may be on the
-                                          hub: YaohuiW/LaVie:lavie_base.pt
+                                          it, which is taken instead from then on, also where
+                                          the .pt is removed; FILE may be on the hub:
+                                          YaohuiW/LaVie:lavie_base.pt
 
 download and check take settings as `confiner generate` does: experts/spatial=epicrealism
 """
@@ -116,14 +118,20 @@ def _export(name: str, folder: Path) -> None:
 
 
 def _convert(file: str) -> None:
+    from confiner_cli import progress
     from confiner_cli.experts.networks.lavie_checkpoint import convert
     from confiner_cli.weights import hub
-    from confiner_cli.weights.model_ref import Requirement, model_ref
+    from confiner_cli.weights.model_ref import Requirement, converted, model_ref
 
     path = hub.cached(Requirement(model_ref(file), ()))
     path = path if path.is_symlink() else path.absolute()
-    convert(path, path.with_suffix(".safetensors"))
-    print(path.with_suffix(".safetensors"))
+    target = converted(path)
+    if path == target:
+        raise ConfinerError(f"{path} is safetensors already", "name it, or the .pt, as model=")
+    convert(path, target)
+    print(target)
+    pickle = dict.fromkeys((str(path), str(path.resolve())))
+    progress.say(f"nothing needs the pickle any more: rm {shlex.join(pickle)}")
 
 
 def _job(name: str, overrides: list[str]) -> Job:

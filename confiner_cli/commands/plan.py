@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from confiner_cli.config.job import Job
+    from confiner_cli.costs.memory import RamNeed
 
 HELP = """\
 usage: confiner plan [key=value ...]
 
 takes what `confiner generate` takes (the prompt may be left out) and prints, without loading
 anything: the stages, the networks' evaluations, passes and operations, the memory for each memory=
-setting, and which files are missing
+setting and the RAM, and which files are missing
 """
 GB, TERA = 1e9, 1e12
+HALF = 2
 
 
 def main(arguments: list[str]) -> int:
@@ -73,11 +75,37 @@ def _memory(job: Job) -> Iterator[str]:
     from confiner_cli.costs.memory import peak_bytes
     from confiner_cli.experts.offload import POLICIES
 
-    shown = []
-    for name in POLICIES:
-        need = peak_bytes(job, name)
-        shown.append(f"{name} unknown" if need is None else f"{name} {need / GB:.3g} GB")
+    needs = {name: peak_bytes(job, name) for name in POLICIES}
+    shown = [f"{name} {_gigabytes(need)}" for name, need in needs.items()]
     yield f"memory on a GPU in 16 bits (estimated): {', '.join(shown)}"
+    yield from _ram(job)
+
+
+def _ram(job: Job) -> Iterator[str]:
+    """The machine's own memory, which networks take that compute on the CPU or make room."""
+    from confiner_cli.costs.available import available
+    from confiner_cli.costs.memory import policy_of, ram_need
+    from confiner_cli.experts.offload import POLICIES
+
+    beside = {name: ram_need(job, name, HALF, on_cpu=False) for name in POLICIES}
+    shown = [f"{name} {_ram_of(need)}" for name, need in beside.items()]
+    yield f"RAM beside that GPU (estimated): {', '.join(shown)}"
+    name = policy_of(job, free=None).name
+    alone = {bits: ram_need(job, name, bits // 8, on_cpu=True) for bits in (32, 16)}
+    shown = [f"{_ram_of(need)} in {bits} bits" for bits, need in alone.items()]
+    yield f"RAM without a GPU (estimated): {', '.join(shown)}"
+    free = available()
+    room = min(free.memory, free.addresses)
+    if math.isfinite(room):
+        yield f"RAM that is free here: {_gigabytes(room)}"
+
+
+def _ram_of(need: RamNeed | None) -> str:
+    return _gigabytes(None if need is None else need.total)
+
+
+def _gigabytes(size: float | None) -> str:
+    return "unknown" if size is None else f"{size / GB:.3g} GB"
 
 
 def _files(job: Job) -> Iterator[str]:

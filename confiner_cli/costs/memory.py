@@ -1,4 +1,4 @@
-"""How much device memory a job needs with each memory setting, and which of them `auto` means.
+"""How much memory of the device and how much RAM a job needs, and which setting `auto` means.
 
 No torch: `confiner plan` says it before anything is loaded.
 """
@@ -6,7 +6,7 @@ No torch: `confiner plan` says it before anything is loaded.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from confiner_cli.config.job import Job
 from confiner_cli.costs.table import Cost, companions, costs
@@ -14,6 +14,8 @@ from confiner_cli.experts.offload import POLICIES, STAGE, OffloadPolicy
 
 SPARE = 1.15
 """What the allocator and the kernels' workspaces take on top of what was counted."""
+LIBRARIES = 0.6e9
+"""Bytes that torch and the others take in RAM."""
 
 
 def policy_of(job: Job, free: int | None, bytes_a_number: int = 2, batch: int = 1) -> OffloadPolicy:
@@ -49,20 +51,88 @@ def peak_bytes(job: Job, name: str, bytes_a_number: int = 2, batch: int = 1) -> 
 
     None where an expert's network is not a known one. Arguments as in `policy_of`.
     """
+    known = _networks(job)
+    if known is None:
+        return None
+    resident = _resident_parameters(known.sizes, known.others, name)
+    return SPARE * bytes_a_number * (resident + known.working(job, name, batch) / 2)
+
+
+def ram_need(
+    job: Job, name: str, bytes_a_number: int, on_cpu: bool, batch: int = 1
+) -> RamNeed | None:
+    """What a job needs of the machine's RAM with the memory setting `name`.
+
+    On a CPU all its networks stay; beside a GPU those that have made room there.
+
+    Args:
+        job: what is to be made.
+        name: of the memory setting.
+        bytes_a_number: of the precision that networks compute in.
+        on_cpu: whether they compute on the CPU.
+        batch: how many samples go through the networks at once.
+
+    Returns:
+        None where an expert's network is not a known one.
+    """
+    known = _networks(job)
+    if known is None:
+        return None
+    everything = sum(known.sizes.values()) + sum(known.others)
+    if on_cpu:
+        working = SPARE * bytes_a_number / 2 * known.working(job, name, batch)
+        return RamNeed(bytes_a_number * everything, working)
+    here = _resident_parameters(known.sizes, known.others, name)
+    away = everything - (here if name != "low" else min(*known.sizes.values(), *known.others))
+    return RamNeed(bytes_a_number * away, 0)
+
+
+@dataclass(frozen=True)
+class RamNeed:
+    """Bytes of RAM.
+
+    Attributes:
+        weights: of the networks that are in it, in the precision that they compute in.
+        working: of a pass through the largest of them.
+    """
+
+    weights: float
+    working: float
+
+    @property
+    def total(self) -> float:
+        """All of it, the libraries included."""
+        return self.weights + self.working + LIBRARIES
+
+
+@dataclass(frozen=True)
+class _Networks:
+    """The networks of a job: UNets by role, the text encoders and the VAE."""
+
+    unets: Mapping[str, Cost]
+    others: Sequence[int]
+    vae: Cost
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return {role: cost.parameters for role, cost in self.unets.items()}
+
+    def working(self, job: Job, name: str, batch: int) -> float:
+        """Bytes of the largest pass, in 16 bits."""
+        return max(_activation_bytes(job, self.unets, self.vae, POLICIES[name], batch))
+
+
+def _networks(job: Job) -> _Networks | None:
     table = costs()
     architectures = {role: job.experts[role].architecture or "" for role in job.asked}
     if not set(architectures.values()) <= set(table):
         return None
-    networks = {role: table[architecture] for role, architecture in architectures.items()}
     beside: set[str] = set()
     for architecture in architectures.values():
         beside.update(companions(architecture))
-    others = [table[row].parameters for row in beside]
-    sizes = {role: cost.parameters for role, cost in networks.items()}
     vae = table[companions(job.experts["spatial"].architecture or "")[1]]
-    working = max(_activation_bytes(job, networks, vae, POLICIES[name], batch))
-    resident = _resident_parameters(sizes, others, name)
-    return SPARE * bytes_a_number * (resident + working / 2)
+    unets = {role: table[architecture] for role, architecture in architectures.items()}
+    return _Networks(unets, [table[row].parameters for row in beside], vae)
 
 
 def _resident_parameters(networks: Mapping[str, int], others: Sequence[int], name: str) -> int:

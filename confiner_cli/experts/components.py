@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import torch
 from safetensors import SafetensorError
 
-from confiner_cli.errors import ConfinerError, first_line
+from confiner_cli.errors import ConfinerError, first_line, is_ram_full, no_ram_for
 from confiner_cli.experts.lora_file import files_of_lora
 from confiner_cli.experts.pretrained import NO_WEIGHTS, from_folder, from_single_file
 from confiner_cli.weights import single_file
@@ -188,6 +188,8 @@ class Components:
             if file.suffix == ".safetensors":
                 read_header(file)
         except (OSError, ValueError) as error:
+            if is_ram_full(error):
+                raise no_ram_for(f"the {self.role} expert's {name}") from error
             raise self._broken(name, file, str(error)) from error
         return file
 
@@ -228,7 +230,9 @@ class Components:
             module: Module = self._read(name, place, kind)
         except (ConfinerError, torch.OutOfMemoryError):
             raise  # it has been named, or is a RuntimeError, too, but not the file's fault
-        except BROKEN as error:
+        except (*BROKEN, MemoryError) as error:
+            if is_ram_full(error):
+                raise no_ram_for(f"the {self.role} expert's {name}") from error
             raise self._broken(name, place, first_line(error), kind.__name__) from error
         return module.eval().requires_grad_(False)
 

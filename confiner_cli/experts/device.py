@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,14 @@ DTYPES = MappingProxyType({
     "fp32": "float32", "fp16": "float16", "bf16": "bfloat16",
 })  # fmt: skip
 """What `dtype=` takes beside `auto`, and torch's names."""
+
+
+CPUINFO = Path("/proc/cpuinfo")
+IN_HARDWARE = MappingProxyType({
+    "bfloat16": {"avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16"},
+    "float16": {"avx512_fp16", "amx_fp16", "avx_ne_convert", "asimdhp"},
+})  # fmt: skip
+"""What CPUs that compute in 16 bits say of themselves, by torch's names of the precisions."""
 
 
 def device_of(name: str) -> torch.device:
@@ -59,6 +69,25 @@ def dtype_of(name: str, device: torch.device) -> torch.dtype:
     if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
         return torch.bfloat16
     return torch.float16
+
+
+def is_slow_on_this_cpu(dtype: torch.dtype, cpuinfo: Path = CPUINFO) -> bool:
+    """Whether a CPU only imitates a precision, by what Linux says of it; False where it does not.
+
+    Args:
+        dtype: of 16 or 32 bits.
+        cpuinfo: Linux' description of the CPU.
+    """
+    name = str(dtype).removeprefix("torch.")
+    try:
+        text = cpuinfo.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    # `flags` of x86 and `Features` of ARM; no others are known well enough.
+    found = re.search(r"^(flags|Features)\s*:(.*)$", text, re.MULTILINE)
+    if found is None or name not in IN_HARDWARE:
+        return False
+    return IN_HARDWARE[name].isdisjoint(found[2].split())
 
 
 def free_memory(device: torch.device) -> int | None:

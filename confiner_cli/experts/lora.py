@@ -12,7 +12,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import set_peft_model_state_dict
 from torch import Tensor, nn
 
-from confiner_cli.errors import ConfinerError, first_line
+from confiner_cli.errors import ConfinerError, first_line, is_ram_full, no_ram_for
 from confiner_cli.experts.lora_factors import Adapter, Factors, adapters
 from confiner_cli.experts.lora_file import LoraFile, Stated, outline, read_lora
 from confiner_cli.experts.lora_names import ALPHA, keys_of_layers
@@ -121,6 +121,8 @@ def _readable(path: Path) -> Iterator[None]:
     except (ConfinerError, torch.OutOfMemoryError):
         raise
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+        if is_ram_full(error):
+            raise no_ram_for(f"the LoRA {path}") from error
         raise ConfinerError(
             f"the LoRA {path} does not fit: {first_line(error)}", LORA_HINT
         ) from error

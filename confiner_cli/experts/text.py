@@ -10,7 +10,7 @@ import torch
 from transformers.models.clip.modeling_clip import CLIPTextModel
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
-from confiner_cli.errors import ConfinerError
+from confiner_cli.errors import ConfinerError, is_ram_full, no_ram_for
 from confiner_cli.experts.components import Components
 from confiner_cli.experts.conditioning import Conditioning
 from confiner_cli.experts.lora import merge_loras
@@ -66,6 +66,8 @@ def text_encoder(components: Components, policy: OffloadPolicy, cache: NetworkCa
         key = ("tokenizer", *map(content_hash, components.sources("tokenizer")))
         tokenizer = cache.remember(key, partial(_tokenizer, folder))
     except Exception as error:  # the tokenizers library raises bare exceptions
+        if is_ram_full(error):
+            raise no_ram_for(f"the {components.role} tokenizer") from error
         raise ConfinerError(
             f"the {components.role} tokenizer in {folder} cannot be loaded: {error}",
             "the folder needs a CLIP tokenizer's tokenizer.json, or vocab.json and merges.txt",

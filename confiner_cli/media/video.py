@@ -202,6 +202,6 @@ def _error(path: Path, ending: ffmpeg.Ending) -> ConfinerError:
     if full or ending.status == -signal.SIGXFSZ:  # the signal: the file may grow no further
         return ConfinerError(
             f"no room to write {file}: {ending.reason}",
-            "free some space, or set output.dir= to another disk",
+            "free some space, or name a place on another disk (a run's is output.dir=)",
         )
     return FailedError(f"ffmpeg could not write {file}: {ending.reason}", "is the folder writable?")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import torch
+
 from confiner_cli.config.job import Job
 from confiner_cli.config.vocabulary import read_vocabulary
+from confiner_cli.experts.device import is_slow_on_this_cpu
 from confiner_cli.experts.expert import Expert
 
 
@@ -22,6 +25,28 @@ def advice(job: Job, experts: Mapping[str, Expert]) -> Iterator[str]:
     if job.samples_structures:
         yield from _late_prompts(job)
         yield from _too_few_steps(job)
+
+
+def device_advice(job: Job, device: torch.device, dtype: torch.dtype) -> Iterator[str]:
+    """Remarks about settings that do not do on a CPU what they do on a GPU.
+
+    Args:
+        job: what is to be made.
+        device: where networks compute.
+        dtype: what they compute in.
+    """
+    if device.type != "cpu":
+        return
+    chosen = job.settings.memory
+    if chosen in ("balanced", "low"):
+        smaller = "; it makes passes smaller, no more" if chosen == "low" else ""
+        yield f"memory={chosen} frees no network on a CPU, they all stay in RAM{smaller}"
+    if is_slow_on_this_cpu(dtype):
+        name = str(dtype).removeprefix("torch.")
+        yield (
+            f"this CPU has no {name} in hardware: a video may take five times as long as with "
+            "dtype=float32"
+        )
 
 
 def _unlearnt_words(job: Job) -> Iterator[str]:

@@ -20,7 +20,8 @@ from confiner_cli.experts.vae import Decoder
 from confiner_cli.method.long.timeline import Span
 from confiner_cli.method.pipeline import Pipeline
 from confiner_cli.method.walk import Denoiser
-from confiner_cli.runs.advice import advice
+from confiner_cli.runs.advice import advice, device_advice
+from confiner_cli.runs.enough_memory import check_memory
 from confiner_cli.runs.source_latents import SourceLatents
 
 
@@ -63,8 +64,8 @@ def load_pipeline(jobs: Sequence[Job], networks: NetworkCache) -> LoadedPipeline
         networks: what has been loaded before, and where the networks stay that are loaded now.
 
     Raises:
-        ConfinerError: a device that is not there, weights that are missing, or a size that the VAE
-            cannot make.
+        ConfinerError: a device that is not there, weights that are missing, too little memory for
+            them, or a size that the VAE cannot make.
     """
     job = jobs[0]
     device = device_of(job.settings.device)
@@ -75,6 +76,9 @@ def load_pipeline(jobs: Sequence[Job], networks: NetworkCache) -> LoadedPipeline
         for role in job.asked
     }
     decoder = load_decoder(job.experts["spatial"], device, dtype, policy, networks)
+    may_be_short: tuple[str, ...] = ()
+    if not networks.modules:  # else they have found their room
+        may_be_short = check_memory(job, device, dtype, policy.name, len(jobs))
     pipeline = Pipeline(
         denoisers={role: _conditioned(job, role, expert) for role, expert in experts.items()},
         structure=job.structure,
@@ -85,7 +89,7 @@ def load_pipeline(jobs: Sequence[Job], networks: NetworkCache) -> LoadedPipeline
         long_video=job.long_video,
         source_latents=_source_latents(job, device, dtype, policy, networks),
     )
-    notices = tuple(advice(job, experts))
+    notices = (*advice(job, experts), *device_advice(job, device, dtype), *may_be_short)
     weights = {role: weights_of(role, spec) for role, spec in job.experts.items()}
     return LoadedPipeline(pipeline, decoder, experts, policy, notices, weights)
 

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
-from confiner_cli.files import atomic_write
+from confiner_cli.files import UNFINISHED, remove_unfinished
 from confiner_cli.method.pipeline import Structure
 from confiner_cli.runs.journal import Journal
 from confiner_cli.runs.perform import Result
 from confiner_cli.runs.tasks import LATENTS, Kind, Task
+from confiner_cli.weights.tensors import save_tensors
 
 FOLDER = "parts"
 LATENTS_KEY = "latents"
@@ -67,8 +68,7 @@ class PartialRun:
             return
         path = self.path(task)
         # The line comes last: a file without one is made again, a line without its file would lie.
-        with atomic_write(path) as temporary:
-            save_file(_tensors(result), temporary)
+        save_tensors(_tensors(result), path)
         self.journal.add(path)
 
     def latents(self) -> list[Task]:
@@ -103,8 +103,8 @@ def opened(run: Path) -> tuple[Path, Journal]:
     """The folder of a run's parts and its journal; what a killed process was writing is removed."""
     folder = run / FOLDER
     folder.mkdir(exist_ok=True)
-    for path in (*run.glob(".*.writing*"), *folder.glob(".*.writing*")):
-        path.unlink(missing_ok=True)
+    for path in (*run.glob(UNFINISHED), *folder.glob(UNFINISHED)):
+        remove_unfinished(path)
     return folder, Journal(folder)
 
 
@@ -116,8 +116,8 @@ def has_latents(run: Path) -> bool:
 def remove(run: Path) -> None:
     """Remove the parts of a run that is done, and what a killed process was writing."""
     shutil.rmtree(run / FOLDER, ignore_errors=True)
-    for path in run.glob(".*.writing*"):
-        path.unlink(missing_ok=True)
+    for path in run.glob(UNFINISHED):
+        remove_unfinished(path)
 
 
 def _tensors(result: Structure | Tensor) -> dict[str, Tensor]:

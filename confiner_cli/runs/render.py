@@ -9,10 +9,8 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
-from confiner_cli.files import atomic_write
 from confiner_cli.media.background import consume_in_background
 from confiner_cli.method.long.timeline import count_up
 from confiner_cli.method.pipeline import Structure, Watch
@@ -24,6 +22,7 @@ from confiner_cli.runs.meter import Meter
 from confiner_cli.runs.open_run import OpenRun
 from confiner_cli.runs.perform import Performer, Result, graph_of
 from confiner_cli.runs.tasks import LATENTS, Kind, Task
+from confiner_cli.weights.tensors import save_tensors
 
 WAITING = 2
 """How many chunks may wait for their encoder."""
@@ -185,5 +184,4 @@ def _write(run: OpenRun, parts: Mapping[str, list[Tensor]], base_noise: Tensor) 
     tensors = {"base_noise": base_noise}
     for name, latents in parts.items():
         tensors[name] = torch.cat(latents, dim=2)[:, :, : run.num_frames].contiguous()
-    with atomic_write(path) as temporary:
-        save_file(tensors, temporary)
+    save_tensors(tensors, path)

@@ -6,75 +6,20 @@ huggingface_hub.
 
 from __future__ import annotations
 
-import glob
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import HfApi, constants, snapshot_download, try_to_load_from_cache
+from huggingface_hub import HfApi, constants
 
+from confiner_cli import files
 from confiner_cli.errors import ConfinerError
-from confiner_cli.weights.checksums import verify_file, verify_files
+from confiner_cli.weights.blob_download import SUFFIX, remove_partials
+from confiner_cli.weights.checksums import verify_files
+from confiner_cli.weights.hub_cache import blob_folder, cache_folder, in_cache
 from confiner_cli.weights.hub_errors import retrying, translated
-from confiner_cli.weights.model_ref import ModelRef, Requirement
+from confiner_cli.weights.model_ref import PICKLES, ModelRef, Requirement, converted, present
+from confiner_cli.weights.repository_download import Download, Listed
 from confiner_cli.weights.select import INDEX, UNWEIGHTED, is_whole, needed_files
-from confiner_cli.weights.stream_download import stream_download
-
-
-@dataclass(frozen=True)
-class Listed:
-    """A file of a repository: its size in bytes and its hash, SHA-256 or git's."""
-
-    size: int
-    hash: str
-
-
-@dataclass(frozen=True)
-class Download:
-    """Files of one repository that are not in the cache."""
-
-    ref: ModelRef
-    files: Mapping[str, Listed]
-
-    @property
-    def size(self) -> int:
-        """Bytes of all files."""
-        return sum(file.size for file in self.files.values())
-
-    def arriving(self) -> Iterator[int]:
-        """Download the files into the cache, several at once, yielding bytes as they come.
-
-        Each is held against its hash afterwards.
-
-        Raises:
-            ConfinerError: the hub cannot be reached, refuses, or sends something else.
-        """
-        with translated(self.ref):
-            yield from stream_download(
-                lambda bars, go_on: retrying(lambda: self._fetch(bars, go_on))
-            )
-        for name, listed in self.files.items():
-            place = _in_cache(self.ref, name)
-            if place is None:
-                raise ConfinerError(
-                    f"{self.ref} did not send {name}", "try again, or name another revision"
-                )
-            verify_file(place, listed.hash)
-
-    def _fetch(self, bars: type, go_on: Callable[[], None]) -> str:
-        go_on()  # before each new try
-        return snapshot_download(
-            self.ref.repo,
-            revision=self.ref.revision,
-            allow_patterns=[glob.escape(name) for name in self.files],
-            tqdm_class=bars,
-        )
-
-
-def cache_folder() -> Path:
-    """Where huggingface_hub keeps models."""
-    return Path(constants.HF_HUB_CACHE)
 
 
 def cached(requirement: Requirement) -> Path:
@@ -101,11 +46,17 @@ def found(requirement: Requirement) -> Path | None:
     """As `cached`, unchecked: None where it is not all there."""
     ref = requirement.ref
     if ref.path is not None:
-        return ref.path if ref.path.exists() else None
+        return present(ref.path)
     if ref.file:
-        return _in_cache(ref, ref.file)
-    marker = _in_cache(ref, INDEX) or _in_cache(ref, "config.json")
+        return in_cache(ref, ref.file) or _converted_in_cache(ref)
+    marker = in_cache(ref, INDEX) or in_cache(ref, "config.json")
     return marker.parent if marker and _complete(marker.parent, requirement) else None
+
+
+def _converted_in_cache(ref: ModelRef) -> Path | None:
+    """What stands in for a pickle that was removed after it had been converted."""
+    path = Path(ref.file)
+    return in_cache(ref, converted(path).as_posix()) if path.suffix in PICKLES else None
 
 
 def files_of(requirement: Requirement, place: Path) -> list[Path]:
@@ -115,6 +66,18 @@ def files_of(requirement: Requirement, place: Path) -> list[Path]:
     names = _names(place, requirement)
     needed = needed_files(names, requirement.components, requirement.pickles)
     return [place / name for name in needed]
+
+
+def sweep(requirement: Requirement) -> None:
+    """Remove what broken downloads have left of files that are whole now, and dead conversions."""
+    place = found(requirement)
+    if place is not None:
+        files.sweep(place if place.is_dir() else place.parent)
+    if requirement.ref.path is None:
+        for partial in blob_folder(requirement.ref).glob(f"*{SUFFIX}"):
+            blob = partial.with_name(partial.name.partition(".")[0])
+            if blob.exists():
+                remove_partials(blob)
 
 
 def missing(requirement: Requirement) -> Download | None:
@@ -136,7 +99,7 @@ def missing(requirement: Requirement) -> Download | None:
         )
     commit, listing = _listing(ref)
     chosen = sorted(_chosen(requirement, set(listing)))
-    places = {name: _in_cache(ref, name, commit) for name in chosen}
+    places = {name: in_cache(ref, name, commit) for name in chosen}
     verify_files(place for place in places.values() if place is not None)
     absent = {name: listing[name] for name, place in places.items() if place is None}
     return Download(ref, absent)
@@ -146,8 +109,9 @@ def commit_of(requirement: Requirement, place: Path) -> str | None:
     """The commit of a model in the cache; None for a model that is a path."""
     if requirement.ref.path is not None:
         return None
-    snapshot = place.parent if requirement.ref.file else place
-    return snapshot.name
+    if not requirement.ref.file:
+        return place.name
+    return place.parents[requirement.ref.file.count("/")].name
 
 
 def _listing(ref: ModelRef) -> tuple[str | None, dict[str, Listed]]:
@@ -161,11 +125,6 @@ def _listing(ref: ModelRef) -> tuple[str | None, dict[str, Listed]]:
         hash_ = file.lfs.sha256 if file.lfs else file.blob_id or ""
         listing[file.rfilename] = Listed(file.size or 0, hash_)
     return info.sha, listing
-
-
-def _in_cache(ref: ModelRef, name: str, revision: str | None = None) -> Path | None:
-    path = try_to_load_from_cache(ref.repo, name, revision=revision or ref.revision)
-    return Path(path) if isinstance(path, str) and Path(path).exists() else None
 
 
 def _names(folder: Path, requirement: Requirement) -> set[str]:

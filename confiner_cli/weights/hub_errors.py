@@ -72,7 +72,7 @@ def _translation(ref: ModelRef, error: Exception) -> ConfinerError:
     way = f"is there a network, and a way to {constants.ENDPOINT}?"
     return ConfinerError(
         f"{ref} is no path on this machine, and cannot be fetched: {first_line(error)}",
-        local or f"{way} files that came whole are kept: try again",
+        local or f"{way} what has come is kept: try again",
     )
 
 

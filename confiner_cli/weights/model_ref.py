@@ -9,9 +9,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+PICKLES = (".pt", ".pth", ".ckpt", ".bin")
+"""Suffixes of checkpoints that are pickles."""
+WEIGHTS = (".safetensors", *PICKLES)
+"""What a file's name ends with, and no repository's: there it comes after a colon."""
 EMBEDDED = Path(__file__).resolve().parents[1] / "embedded"
-FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
-"""What a file's name ends with, and no repository's; in a repository it comes after a colon."""
 PACKAGED = "embedded"
 """What names of models that come with the package begin with."""
 _ON_HUB = re.compile(
@@ -43,6 +45,19 @@ class ModelRef:
         return f"{self.repo}{revision}{file}"
 
 
+def converted(path: Path) -> Path:
+    """Where `confiner experts convert` puts a checkpoint as safetensors: beside the pickle."""
+    return path.with_suffix(".safetensors")
+
+
+def present(path: Path) -> Path | None:
+    """What there is on this machine of a path: itself, or what it was converted to."""
+    if path.exists():
+        return path
+    instead = converted(path)
+    return instead if path.suffix in PICKLES and instead.is_file() else None
+
+
 def model_ref(text: str) -> ModelRef:
     """Read what `model=` says.
 
@@ -52,7 +67,7 @@ def model_ref(text: str) -> ModelRef:
     if kind == PACKAGED:
         return ModelRef(EMBEDDED / name)
     path, match = Path(text).expanduser(), _ON_HUB.fullmatch(text)
-    if match is None or path.exists() or (text.endswith(FILES) and not match["file"]):
+    if match is None or present(path) is not None or match["repo"].endswith(WEIGHTS):
         return ModelRef(path)
     revision, file = match["revision"] or "main", match["file"] or ""
     return ModelRef(repo=match["repo"], revision=revision, file=file)

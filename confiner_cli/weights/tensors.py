@@ -14,8 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from confiner_cli.errors import ConfinerError, first_line
-from confiner_cli.files import atomic_write
+from confiner_cli.errors import ConfinerError, first_line, is_ram_full, no_ram_for
+from confiner_cli.files import atomic_write, temporary_folder_beside
 
 SUFFIX = ".safetensors"
 WRAPPERS = ("ema", "state_dict")
@@ -82,7 +82,9 @@ def _readable(path: Path) -> Iterator[None]:
         ) from error
     except torch.OutOfMemoryError:
         raise  # a RuntimeError, too, but not the file's fault
-    except (OSError, RuntimeError, ValueError, EOFError, SafetensorError) as error:
+    except (OSError, RuntimeError, ValueError, EOFError, SafetensorError, MemoryError) as error:
+        if is_ram_full(error):
+            raise no_ram_for(str(path)) from error
         raise ConfinerError(
             f"{path} cannot be read: {first_line(error)}",
             "is the file whole? download it once more",
@@ -96,7 +98,8 @@ def _all_tensors(values: Iterable[object]) -> bool:
 def fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path, what: str) -> nn.Module:
     """Give a module without weights (on the meta device) the tensors of a file, and freeze it.
 
-    None of them is copied.
+    Only buffers are copied: a module may keep the precision of one where its weights get another,
+    and the smallest tensor out of a file that stays keeps all of the file mapped.
 
     Args:
         module: is given its tensors in place.
@@ -116,7 +119,8 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path, what: str
         raise ConfinerError(
             f"{path} is no {what}: it {' and '.join(faults)}", f"name the file of a {what}"
         )
-    module.load_state_dict(tensors, assign=True)
+    copied = {name: tensors[name].clone() for name, _ in module.named_buffers() if name in tensors}
+    module.load_state_dict({**tensors, **copied}, assign=True)
     return module.eval().requires_grad_(False)
 
 
@@ -137,10 +141,28 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
         ConfinerError: there is a file of this name.
     """
     refuse_existing(path)
-    # Published files have one table under many names; safetensors keeps no shared memory.
-    apart = {key: value.clone().contiguous() for key, value in tensors.items()}
-    with atomic_write(path) as temporary:
-        save_file(apart, temporary, metadata={"format": "pt"})
+    save_tensors(dict(_apart(tensors)), path, metadata={"format": "pt"})
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """Published files have one table under many names; safetensors keeps no shared memory."""
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        place = tensor.untyped_storage().data_ptr()
+        yield name, tensor.clone() if place in seen else tensor.contiguous()
+        seen.add(place)
+
+
+def save_tensors(
+    tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None
+) -> None:
+    """Write a safetensors file, whole or not at all; an existing one is replaced."""
+    # safetensors writes to a file of its own first, which only its owner may read, and which a
+    # kill leaves under a name that nobody knows.
+    with atomic_write(path) as temporary, temporary_folder_beside(path) as folder:
+        written = folder / path.name
+        save_file(tensors, written, metadata)
+        written.replace(temporary)
 
 
 def refuse_existing(path: Path) -> None:

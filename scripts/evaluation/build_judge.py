@@ -14,13 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, cross_entropy
 
 if __name__ == "__main__":  # run by its path: the packages are beside the folder that it lies in
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from confiner_cli.weights.tensors import save_tensors
 from evaluation.floor import reconstructor
 from evaluation.judge import LOOKS, WEIGHTS, Judge, crops, judge
 from evaluation.tracking import mask_place
@@ -49,7 +49,7 @@ def main() -> None:
             key: value.half() if value.is_floating_point() else value
             for key, value in tensors.items()
         }
-        save_file(half, WEIGHTS, metadata={"format": "pt"})
+        save_tensors(half, WEIGHTS, metadata={"format": "pt"})
         print(f"{WEIGHTS.name}: {WEIGHTS.stat().st_size / 1024:.0f} KiB")
     scenes = unseen_scenes(options.placements)
     for name, change in {

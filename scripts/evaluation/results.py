@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
-from confiner_cli.files import atomic_write
+from confiner_cli.weights.tensors import save_tensors
 from evaluation.lines import Key, Lines
 
 ROLES = ("control", "spatial", "temporal")
@@ -55,8 +55,7 @@ class Results:
     def add(self, values: Mapping[str, Any], features: Tensor) -> None:
         """Keep one clip's columns and its features `(frame, width)`: on disk when this returns."""
         path = self._features_of(tuple(str(values[name]) for name in KEY))
-        with atomic_write(path) as temporary:
-            save_file({"features": features.half().contiguous()}, temporary)
+        save_tensors({"features": features.half().contiguous()}, path)
         self._lines.add(values)
 
     def refresh(self) -> None:

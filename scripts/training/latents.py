@@ -8,12 +8,12 @@ from pathlib import Path
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers.models.clip.modeling_clip import CLIPTextModel
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
-from confiner_cli.files import atomic_write
+from confiner_cli.weights.tensors import save_tensors
 from training.text import tokens
 from world.captions import caption
 from world.render import distinct
@@ -41,8 +41,7 @@ def encode_clips(vae: AutoencoderKL, folder: Path) -> None:
         clips.append(latents[index].permute(1, 0, 2, 3).to(torch.float16))
         if number % 500 == 499:
             print(f"latents {number + 1}", flush=True)
-    with atomic_write(path) as temporary:
-        save_file({"latents": torch.stack(clips)}, temporary)
+    save_tensors({"latents": torch.stack(clips)}, path)
 
 
 @dataclass(frozen=True)

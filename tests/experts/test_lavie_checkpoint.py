@@ -3,9 +3,12 @@
 import json
 import os
 import pickle
+import sys
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from support import tiny_networks as tiny
 
@@ -15,6 +18,8 @@ from confiner_cli.experts.components import Components
 from confiner_cli.experts.conditioning import Conditioning
 from confiner_cli.experts.families import lavie
 from confiner_cli.experts.networks.lavie_checkpoint import convert, load_unet
+from confiner_cli.weights import hub
+from confiner_cli.weights.model_ref import Requirement, model_ref
 from confiner_cli.weights.tensors import read_tensors
 
 CPU = torch.device("cpu")
@@ -62,6 +67,42 @@ def test_converted_it_holds_the_same_bits_and_is_preferred(published, capsys):
     assert torch.equal(answer(published / "lavie_base.pt"), wanted)
     with pytest.raises(ConfinerError, match="exists"):
         convert(published / "lavie_base.pt", target)
+
+
+def test_the_converted_file_stands_in_for_a_pickle_that_was_removed(published, capsys):
+    wanted, pickle = answer(published), published / "lavie_base.pt"
+    assert main(["experts", "convert", str(pickle)]) == 0
+    assert f"rm {pickle}" in capsys.readouterr().err
+    pickle.unlink()
+    ref = model_ref(str(pickle))
+    assert ref.path == pickle
+    place = hub.cached(Requirement(ref))
+    assert place == published / "lavie_base.safetensors"
+    assert torch.equal(answer(place), wanted)
+    assert main(["experts", "convert", str(pickle)]) == 2
+    assert "is safetensors already" in capsys.readouterr().err
+
+
+def test_a_full_disk_while_it_is_converted_is_told_with_its_place(published, monkeypatch):
+    def full(*_, **__):
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("confiner_cli.weights.tensors.save_file", full)
+    with pytest.raises(ConfinerError, match="no room left on the disk for") as caught:
+        convert(published / "lavie_base.pt", published / "lavie_base.safetensors")
+    assert str(published) in caught.value.hint and "output.dir" not in caught.value.hint
+    assert {path.name for path in published.iterdir()} == {"config.json", "lavie_base.pt"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_in_another_precision_nothing_of_it_keeps_the_file_mapped(published, suffix):
+    path = published / f"lavie_base{suffix}"
+    if suffix == ".safetensors":
+        convert(published / "lavie_base.pt", path)
+    unet = lavie.load(Components("temporal", (path,), CPU, torch.bfloat16))
+    assert next(unet.parameters()).dtype == torch.bfloat16
+    assert str(path) not in Path("/proc/self/maps").read_text()
 
 
 def test_half_precision_keeps_the_angles(published):

@@ -20,7 +20,7 @@ from support.killing import (
 )
 
 POPEN = "subprocess:Popen"
-SAVE = "confiner_cli.runs.partial:save_file"
+SAVE = "confiner_cli.weights.tensors:save_file"
 A_PART = "a part of the video"
 MOMENTS = {
     A_PART: Moment(POPEN, 1, ".video-000001."),

@@ -16,7 +16,7 @@ from support.killing import (
 )
 
 ADD = "confiner_cli.runs.journal:Journal.add"
-SAVE = "confiner_cli.runs.partial:save_file"
+SAVE = "confiner_cli.weights.tensors:save_file"
 NETWORK = "confiner_cli.experts.expert:Prompted.__call__"
 QUICK = {
     "inside a network's call of a refinement": Moment(NETWORK, 4, "spatial", "after"),

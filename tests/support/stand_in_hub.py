@@ -36,9 +36,19 @@ FILE = re.compile(r"/(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<file>
 PAGE = b"<!doctype html><html><body><h1>Please log in to this network</h1></body></html>"
 
 Kind = Literal[
-    "absent", "gated", "missing", "busy", "cut", "reset", "stall", "short", "flipped", "html"
+    "absent",
+    "gated",
+    "missing",
+    "busy",
+    "cut",
+    "reset",
+    "stall",
+    "short",
+    "flipped",
+    "html",
+    "whole",
 ]
-OF_BODIES = ("cut", "reset", "stall", "short", "flipped")
+OF_BODIES = ("cut", "reset", "stall", "short", "flipped", "whole")
 OF_FILES = (*OF_BODIES, "gated", "html")
 
 
@@ -55,7 +65,8 @@ class Fault:
     stall: half of the body, then nothing for 10 s;
     short: HEAD tells the file's size, GET announces and sends half;
     flipped: one bit of the body is wrong;
-    html: a page of its own size, under the file's ETag.
+    html: a page of its own size, under the file's ETag;
+    whole: the body from its beginning, whatever Range was asked for.
 
     Attributes:
         kind: see above.
@@ -104,6 +115,7 @@ class StandInHub:
         faults: what goes wrong, by (repository, file), or by (repository, None) for all that is
             asked about it.
         requests: the (method, path) of everything asked so far.
+        ranges: the (path, Range) of those that asked for a part of a file.
         commits: commits of repositories that have to have a certain one.
     """
 
@@ -111,6 +123,7 @@ class StandInHub:
         self.root = root
         self.faults: dict[tuple[str, str | None], Fault] = {}
         self.requests: list[tuple[str, str]] = []
+        self.ranges: list[tuple[str, str]] = []
         self.commits: dict[str, str] = {}
         self._met: Counter[tuple] = Counter()
         self._lock = threading.Lock()
@@ -154,6 +167,8 @@ class StandInHub:
         path, known = urlsplit(address).path, "authorization" in headers
         with self._lock:
             self.requests.append((method, path))
+            if "range" in headers:
+                self.ranges.append((path, headers["range"]))
         match = LISTING.fullmatch(path) or FILE.fullmatch(path)
         if match is None:
             return Answer(501, b"the stand-in hub does not know this address")
@@ -253,7 +268,8 @@ def _file(entry: Entry, commit: str, wanted: str, fault: Kind | None) -> Answer:
     if fault == "short":
         content = content[:half]
     body, status = content, 200
-    if part := re.fullmatch(r"bytes=(\d+)-(\d*)", wanted):
+    part = re.fullmatch(r"bytes=(\d+)-(\d*)", wanted)
+    if part and fault != "whole":
         first, last = int(part[1]), min(int(part[2] or len(content)), len(content) - 1)
         if first > last:
             return Answer(416, b"", {**headers, "Content-Range": f"bytes */{len(content)}"})

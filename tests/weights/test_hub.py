@@ -22,7 +22,10 @@ from support.stand_in_hub import PAGE, Fault, StandInHub, environment, in_proces
 
 from confiner_cli.errors import ConfinerError
 from confiner_cli.weights import hub as ours
+from confiner_cli.weights import repository_download
+from confiner_cli.weights.blob_download import kept_bytes
 from confiner_cli.weights.checksums import verify_file
+from confiner_cli.weights.hub_cache import blob_folder
 from confiner_cli.weights.model_ref import Requirement, model_ref
 from confiner_cli.weights.stream_download import StoppedError, stream_download
 
@@ -394,21 +397,28 @@ def test_a_full_disk_is_no_matter_of_the_network(hub, monkeypatch):
         raise OSError(28, "No space left on device")
 
     download = ours.missing(requirement())
-    monkeypatch.setattr(ours, "snapshot_download", full)
+    monkeypatch.setattr(repository_download, "snapshot_download", full)
     with pytest.raises(OSError, match="No space left"):
         list(download.arriving())
 
 
-def test_interrupting_a_stalled_download_ends_at_once(hub, tmp_path):
+def kept_of(hub: StandInHub) -> int:
+    """How much there is of a file that stalls."""
+    return kept_bytes(blob_folder(model_ref(SD15)) / hub.files(SD15)[UNET].etag)
+
+
+def test_interrupting_a_stalled_download_ends_at_once_and_says_what_is_kept(hub, tmp_path):
     hub.faults[SD15, UNET] = Fault("stall")
     process = started(
         "experts", "download", "lavie_sd", folder=tmp_path, env=environment(hub, tmp_path / "home")
     )
-    while UNET not in hub.fetched(SD15):
+    while not kept_of(hub):
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    assert ended(process).code == 130
+    ending = ended(process)
+    assert ending.code == 130
+    assert "are kept; the same command goes on from there" in ending.err
 
 
 def test_run_json_says_which_commit_main_was(hub, tmp_path):
@@ -429,13 +439,16 @@ def test_a_download_killed_in_mid_file_leaves_nothing_that_passes_as_whole(hub, 
     hub.faults[SD15, UNET] = Fault("stall", times=1)
     variables = environment(hub, tmp_path / "home")
     process = started("experts", "download", "lavie_sd", folder=tmp_path, env=variables)
-    while UNET not in hub.fetched(SD15):
+    while not kept_of(hub):
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
     process.kill()
     process.communicate()
     assert ours.found(requirement()) is None
+    hub.ranges.clear()
     assert (fetch(requirement()) / UNET).read_bytes() == (hub.root / SD15 / UNET).read_bytes()
+    assert hub.ranges, "it went on from what was there"
+    assert not list((tmp_path / "home").rglob("*.incomplete"))
 
 
 def test_a_download_that_nobody_waits_for_ends_with_the_next_piece():
@@ -461,14 +474,14 @@ def test_a_download_that_nobody_waits_for_ends_with_the_next_piece():
 @pytest.mark.parametrize("chosen", [True, False])
 def test_a_download_takes_no_xet_and_leaves_the_choice_as_it_was(chosen, hub, monkeypatch):
     name, seen = "huggingface_hub.constants.HF_HUB_DISABLE_XET", []
-    real = ours.snapshot_download
+    real = repository_download.snapshot_download
 
     def watched(*arguments, **options):
         seen.append(constants.HF_HUB_DISABLE_XET)
         return real(*arguments, **options)
 
     monkeypatch.setattr(name, chosen)
-    monkeypatch.setattr(ours, "snapshot_download", watched)
+    monkeypatch.setattr(repository_download, "snapshot_download", watched)
     fetch(requirement(components=("vae",)))
     assert seen == [True] and constants.HF_HUB_DISABLE_XET is chosen
 
@@ -568,3 +581,15 @@ def test_experts_lists_downloads_checks_and_converts(hub, tmp_path):
     converted = confiner("experts", "convert", f"{LAVIE}:lavie_base.pt")
     assert converted.code == 0 and converted.out.endswith("lavie_base.safetensors\n")
     assert "lavie_base.safetensors" in confiner("experts", "check", "lavie_sd").out
+    pickle = ours.cached(requirement(f"{LAVIE}:lavie_base.pt", ())).resolve()
+    for line in done.out.splitlines():
+        if line.endswith("lavie_base.pt"):
+            Path(line).unlink()
+    pickle.unlink()
+    place = ours.cached(requirement(f"{LAVIE}:lavie_base.pt", ()))
+    assert place.name == "lavie_base.safetensors"
+    listed = confiner("experts").out.partition("modelscope_sd")[0]
+    assert f"{LAVIE}:lavie_base.pt: {place}" in listed and "missing" not in listed
+    assert str(place) in confiner("experts", "download", "lavie_sd").out
+    assert "missing" not in confiner("plan", "experts=lavie_sd").out
+    assert confiner("experts", "check", "lavie_sd").code == 0

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
-from confiner_cli.errors import ConfinerError
+from confiner_cli.errors import ConfinerError, is_disk_full
 from confiner_cli.experts.networks.lavie import LaVieUNet
 from confiner_cli.weights.tensors import fill, read_tensors, refuse_existing, write_tensors
 
@@ -70,7 +71,16 @@ def convert(source: Path, target: Path) -> None:
     That is read faster, and by anyone without fear.
 
     Raises:
-        ConfinerError: see `load_unet`; or there is a file at `target`.
+        ConfinerError: see `load_unet`; or there is a file at `target`, or no room for it.
     """
     refuse_existing(target)
-    write_tensors(load_unet(source).state_dict(), target)
+    try:
+        write_tensors(load_unet(source).state_dict(), target)
+    except (OSError, SafetensorError) as error:
+        if not is_disk_full(error):
+            raise
+        raise ConfinerError(
+            f"no room left on the disk for {target}: it takes as much as {source.name}",
+            f"free some space in {target.parent}, or convert a copy of {source.name} on another "
+            "disk",
+        ) from error
