@@ -93,7 +93,9 @@ def weight_files(job: Job, device: torch.device, dtype: torch.dtype) -> set[Path
     for role in job.asked:
         spec = job.experts[role]
         components = components_of(role, spec, device, dtype)
-        found |= {*family_named(spec.family).files(components), *components.files("text_encoder")}
+        for files in family_named(spec.family).sources(components).values():
+            found |= {path for path in files if path.suffix != ".json"}
+        found |= set(components.files("text_encoder"))
     found |= set(components_of("spatial", job.experts["spatial"], device, dtype).files("vae"))
     return found
 

@@ -17,7 +17,7 @@ from confiner_cli.costs.memory import RamNeed, ram_need
 from confiner_cli.errors import ConfinerError, is_ram_full, named_error
 from confiner_cli.experts import text
 from confiner_cli.experts.components import Components
-from confiner_cli.experts.lora import adapt_unet
+from confiner_cli.experts.lora import merge_loras
 from confiner_cli.experts.offload import POLICIES, NetworkCache
 from confiner_cli.runs import enough_memory
 from confiner_cli.runs.enough_memory import judged, mapped_bytes, weight_files
@@ -164,7 +164,7 @@ def test_files_are_not_blamed_for_too_little_memory(source, tmp_path, monkeypatc
         lambda: components.model("unet", torch.nn.Module),
         lambda: components.checked("unet", path),
         lambda: text.text_encoder(components, POLICIES["high"], NetworkCache()),
-        lambda: adapt_unet(torch.nn.Module(), ((path, 1.0),)),
+        lambda: merge_loras(torch.nn.Module(), "unet", ((path, 1.0),)),
     ):
         with pytest.raises(Exception) as caught:
             load()
