@@ -78,7 +78,7 @@ def execute_jobs(
             name = _name_of(device)
             batch = len(left) if len(left) > 1 else 0
             runs: list[OpenRun] = []
-            with _ending(runs, meter):
+            with meter.memory.watched(), _ending(runs, meter):
                 for job, at in left:
                     runs.append(open_run(job, at, snapshots, meter, name, batch))
                 _make(runs, meter, networks, recorded_weights)

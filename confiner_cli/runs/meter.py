@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +13,7 @@ import torch
 
 from confiner_cli.config.schema import ROLES
 from confiner_cli.method.walk import Step
+from confiner_cli.runs.memory_peak import MemoryPeak
 from confiner_cli.runs.record import RunRecord
 
 Item = TypeVar("Item")
@@ -31,6 +30,7 @@ class Meter:
         stage: what is being done.
         device: whose memory counts.
         started: when, by the monotonic clock.
+        memory: the most of it that the process has held.
     """
 
     evaluations: Counter[str] = field(default_factory=Counter)
@@ -39,6 +39,7 @@ class Meter:
     stage: str = "load"
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     started: float = field(default_factory=monotonic)
+    memory: MemoryPeak = field(default_factory=MemoryPeak)
     _lock: Lock = field(default_factory=Lock, repr=False)
 
     def add(self, stage: str, seconds: float) -> None:
@@ -80,17 +81,15 @@ class Meter:
             "evaluations": _summed(self.evaluations, earlier.evaluations),
             "passes": _summed(self.passes, earlier.passes),
             "seconds": rounded,
-            "peak_memory_bytes": peak_memory(self.device),
+            "peak_memory_bytes": self._peak_memory(),
         }
+
+    def _peak_memory(self) -> int:
+        """The most bytes that were held: on a GPU by torch, else by the process."""
+        if self.device.type == "cuda":
+            return int(torch.cuda.max_memory_allocated(self.device))
+        return self.memory.value()
 
 
 def _summed(counts: Counter[str], earlier: Mapping[str, int]) -> dict[str, int]:
     return {role: counts[role] + earlier.get(role, 0) for role in ROLES}
-
-
-def peak_memory(device: torch.device) -> int:
-    """The most bytes that were held: on a GPU by torch, else by the process."""
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

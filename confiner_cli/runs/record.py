@@ -38,7 +38,8 @@ class RunRecord:
         notices: remarks, a line each.
         evaluations, passes: by role, of all processes that worked on it together.
         seconds: by stage, likewise.
-        peak_memory_bytes: of the last process.
+        peak_memory_bytes: of the last process; on a CPU without pages of files, which can be
+            dropped.
         batch: how many runs were sampled in one forward with this one, itself included.
         resumed: how often it was gone on with.
         stopped_at: the length of a video without an end, once it is known.

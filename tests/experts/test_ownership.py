@@ -14,13 +14,16 @@ import torch
 from diffusers.utils import logging as diffusers_logging
 from safetensors.torch import load_file, save_file
 from support.family_experts import CPU, T, load, sample, spec_of
+from torch import nn
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
 from confiner_cli.api import load as load_set
+from confiner_cli.config.hydra import settings_with
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts import offload
 from confiner_cli.experts.families import FAMILIES, family_named
+from confiner_cli.experts.inspection import inspect
 from confiner_cli.experts.loading import load_decoder
 from confiner_cli.experts.loading_messages import collected
 from confiner_cli.experts.offload import POLICIES, NetworkCache
@@ -88,6 +91,25 @@ def test_closed_networks_are_freed_and_loaded_anew_when_they_are_called(
     gc.collect()
     assert [reference() for reference in modules] == [None] * 3
     assert torch.equal(expert.condition("a heart")(sample(), T).clean, before)
+
+
+@pytest.mark.parametrize("role", ["control", "spatial", "temporal"])
+def test_a_check_lets_each_network_go_before_it_loads_the_next(role, monkeypatch):
+    loaded = []
+    collecting = NetworkCache._collecting
+
+    def watched(cache, make):
+        made = collecting(cache, make)
+        if isinstance(made, nn.Module):
+            gc.collect()
+            assert not any(reference() for reference in loaded)
+            loaded.append(weakref.ref(made))
+        return made
+
+    monkeypatch.setattr(NetworkCache, "_collecting", watched)
+    spec = settings_with([]).experts.role(role)
+    assert list(inspect(role, spec, CPU, torch.float32))
+    assert len(loaded) == (3 if role == "spatial" else 2)
 
 
 def test_leaving_the_block_closes_the_cache(tiny_networks):
