@@ -46,6 +46,8 @@ def _check_expert(key: str, expert: ExpertSpec) -> None:
     one_of(f"{key}.beta_schedule", expert.beta_schedule, BETA_SCHEDULES)
     one_of(f"{key}.prediction_type", expert.prediction_type, PREDICTION_TYPES)
     in_range(f"{key}.guidance_scale", expert.guidance_scale, 0, 100)
+    in_range(f"{key}.clip_skip", expert.clip_skip, 0, math.inf)
+    _check_tokens(key, [embedding.token for embedding in expert.embeddings])
     in_range(f"{key}.max_frames", expert.max_frames, 1, math.inf)
     in_range(f"{key}.num_train_timesteps", expert.num_train_timesteps, 2, 100_000)
     if not 0 < expert.beta_start <= expert.beta_end < 1:
@@ -54,6 +56,19 @@ def _check_expert(key: str, expert: ExpertSpec) -> None:
             "schedule",
             "0 < beta_start <= beta_end < 1",
         )
+
+
+def _check_tokens(key: str, tokens: Sequence[str]) -> None:
+    for token in tokens:
+        if not token or token.split() != [token]:
+            raise ConfinerError(
+                f"{key}.embeddings: the token {token!r} is no word",
+                'a token has no white space in it: token:"<my-word>"',
+            )
+        if tokens.count(token) > 1:
+            raise ConfinerError(
+                f"{key}.embeddings has the token {token} twice", "give each a name of its own"
+            )
 
 
 def _check_latent_space(experts: Mapping[str, ExpertSpec]) -> None:

@@ -13,8 +13,9 @@ from confiner_cli.experts.expert import Expert
 from confiner_cli.experts.families import family_named
 from confiner_cli.experts.network import family_network
 from confiner_cli.experts.offload import NetworkCache, OffloadPolicy
+from confiner_cli.experts.prompt_chunks import Chunking, verbatim
 from confiner_cli.experts.spec import ExpertSpec, requirements
-from confiner_cli.experts.text import text_encoder
+from confiner_cli.experts.text_loading import Reading, text_encoder
 from confiner_cli.experts.vae import Decoder, Encoder, coder
 from confiner_cli.weights import hub
 
@@ -29,6 +30,7 @@ def load_expert(
     dtype: torch.dtype,
     policy: OffloadPolicy,
     cache: NetworkCache,
+    chunking: Chunking = verbatim,
 ) -> Expert:
     """One expert, its files found and whole; its networks are loaded when they are called.
 
@@ -39,10 +41,11 @@ def load_expert(
         dtype: what they compute in.
         policy: who makes room for whom on the device.
         cache: owns the networks.
+        chunking: how it reads prompts.
 
     Raises:
-        ConfinerError: a component is missing or damaged, or the model's folder states another
-            schedule.
+        ConfinerError: a component or an embedding is missing or damaged, or the model's folder
+            states another schedule.
     """
     components, family = components_of(role, spec, device, dtype), family_named(spec.family)
     family.files(components)  # raises where one is missing or cut
@@ -52,13 +55,20 @@ def load_expert(
     return Expert(
         role=role,
         network=family_network(spec.family, components, policy, cache),
-        text=text_encoder(components, policy, cache),
+        text=text_encoder(components, policy, cache, _reading(role, spec, chunking)),
         schedule=spec.schedule,
         prediction_type=spec.prediction_type,
         device=device,
         dtype=dtype,
         guidance_batched=policy.guidance_batched,
     )
+
+
+def _reading(role: str, spec: ExpertSpec, chunking: Chunking) -> Reading:
+    needed = [each for name, each in requirements(role, spec) if name == "embeddings"]
+    tokens = [embedding.token for embedding in spec.embeddings]
+    places = [hub.cached(each) for each in needed]
+    return Reading(tuple(zip(tokens, places, strict=True)), spec.clip_skip, chunking)
 
 
 def load_decoder(

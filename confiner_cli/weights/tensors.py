@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
+from threading import Lock
 from typing import Any
 from zipfile import is_zipfile
 
@@ -12,6 +13,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.serialization import safe_globals
 
 from confiner_cli.errors import ConfinerError, first_line
 from confiner_cli.files import atomic_write
@@ -21,6 +23,9 @@ WRAPPERS = ("ema", "state_dict")
 """Under which names a pickle may hold its tensors."""
 NOTES = ("animatediff_config", "epoch", "global_step")
 """What training writes beside tensors, and what decides nothing of them."""
+SAFE = (nn.ParameterDict,)
+"""What a pickle may hold beside what `weights_only` takes: old embeddings have it."""
+_UNPICKLING = Lock()
 
 
 def read_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, Tensor]:
@@ -32,7 +37,7 @@ def read_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, Te
         ConfinerError: the file is damaged, or a pickle that holds more than tensors (nothing of it
             is run).
     """
-    tensors = _unwrapped(_content(path, str(device)))
+    tensors = _unwrapped(read_content(path, str(device)))
     if not isinstance(tensors, dict) or not _all_tensors(tensors.values()):
         raise ConfinerError(
             f"{path} holds no state dict", "name the file that the network was published as"
@@ -49,11 +54,17 @@ def _unwrapped(content: Any) -> Any:
     return {name: value for name, value in content.items() if name not in NOTES}
 
 
-def _content(path: Path, device: str) -> Any:
+def read_content(path: Path, device: str = "cpu") -> Any:
+    """What a safetensors file or a pickle holds: tensors by name, or what else there is in it.
+
+    Raises: as `read_tensors`.
+    """
     try:
         if path.suffix == SUFFIX:
             return load_file(path, device=device)
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
+        # torch keeps what is safe in one place for the whole process.
+        with _UNPICKLING, safe_globals(list(SAFE)):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
     except UnpicklingError as error:
         raise ConfinerError(
             f"{path} is refused: it holds more than tensors, or is no checkpoint",
