@@ -47,6 +47,7 @@ def _absolute_places(expert: ExpertSpec) -> ExpertSpec:
         shared=absolute(expert.shared) if expert.shared else None,
         motion_adapter=absolute(expert.motion_adapter) if expert.motion_adapter else None,
         loras=[replace(lora, path=absolute(lora.path)) for lora in expert.loras],
+        embeddings=[replace(word, path=absolute(word.path)) for word in expert.embeddings],
     )
 
 
@@ -77,6 +78,8 @@ def _check_expert(key: str, expert: ExpertSpec) -> None:
             f"{key}.prediction_type=v_prediction, if the expert was trained for it",
         )
     in_range(f"{key}.guidance_scale", expert.guidance_scale, 0, 100)
+    in_range(f"{key}.clip_skip", expert.clip_skip, 0, math.inf)
+    _check_tokens(key, [embedding.token for embedding in expert.embeddings])
     in_range(f"{key}.max_frames", expert.max_frames, 1, math.inf)
     in_range(f"{key}.num_train_timesteps", expert.num_train_timesteps, 2, 100_000)
     if not 0 < expert.beta_start <= expert.beta_end < 1:
@@ -85,6 +88,19 @@ def _check_expert(key: str, expert: ExpertSpec) -> None:
             "schedule",
             "0 < beta_start <= beta_end < 1",
         )
+
+
+def _check_tokens(key: str, tokens: Sequence[str]) -> None:
+    for token in tokens:
+        if not token or token.split() != [token]:
+            raise ConfinerError(
+                f"{key}.embeddings: the token {token!r} is no word",
+                'a token has no white space in it: token:"<my-word>"',
+            )
+        if tokens.count(token) > 1:
+            raise ConfinerError(
+                f"{key}.embeddings has the token {token} twice", "give each a name of its own"
+            )
 
 
 def _check_latent_space(experts: Mapping[str, ExpertSpec]) -> None:

@@ -36,6 +36,12 @@ _PATH = re.compile(
     r"output\.dir|structure\.video|experts\.knows"
     r"|experts\.\w+\.(?:model|shared|motion_adapter)"
 )
+_ADAPTERS = re.compile(r"experts\.\w+\.(?:loras|embeddings)")
+_BARE = re.compile(
+    r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'"""
+    r"""|\b(?P<name>path|token)\s*:\s*(?P<value>[^\s'",{}\[\]][^,{}\[\]]*)"""
+)
+"""What is quoted, to be skipped; or what is not, after `path:` and `token:`, up to its end."""
 _WORD = re.compile(
     r"(?P<mark>~|\+{0,2})(?P<key>[^=~+@][^=@]*)(?:@[^=]*)?(?:=(?P<value>.*))?", re.DOTALL
 )
@@ -210,7 +216,20 @@ def _translated(word: Word, multirun: bool) -> list[str]:
             return []
     if _PATH.fullmatch(word.key) and not _meant_for_hydra(value, multirun):
         return [f"{word.mark}{word.key}={quoted(value)}"]
+    if _ADAPTERS.fullmatch(word.key) and "${" not in value:
+        return [f"{word.mark}{word.key}={_with_quotes(value)}"]
     return [word.text]
+
+
+def _with_quotes(adapters: str) -> str:
+    """A list of adapters with its paths and tokens in quotes: Hydra takes no `~` and no `<`."""
+
+    def in_quotes(match: re.Match[str]) -> str:
+        if match["name"] is None:
+            return match[0]
+        return f"{match['name']}:{quoted(match['value'].rstrip())}"
+
+    return _BARE.sub(in_quotes, adapters)
 
 
 def _prompts_of(path: str, multirun: bool) -> list[str]:

@@ -169,6 +169,8 @@ class Settings:
     Attributes:
         prompt, negative_prompt: what the video shows, and what not.
         prompts: by frame, the prompts that take over from `prompt` there.
+        prompt_weighting: whether prompts are read as A1111 reads them, `(word:1.3)` and all of a
+            long one, and not verbatim.
         seed: None draws one.
         num_frames: a number, or `inf`: until Ctrl-C.
         height, width, fps: of the video.
@@ -185,6 +187,7 @@ class Settings:
     prompt: str = ""
     prompts: dict[int, str] = field(default_factory=dict)
     negative_prompt: str = ""
+    prompt_weighting: bool = False
     seed: int | None = None
     num_frames: int | float | None = None
     height: int | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -37,12 +37,41 @@ class Conditioning:
             raise ValueError(f"{samples} samples cannot be told {count} things")
         return self._changed(lambda tensor: tensor.repeat_interleave(repeats, dim=0))
 
+    def goes_with(self, other: Conditioning) -> bool:
+        """Whether both can be told at once: the longer text is so many times the shorter one."""
+        lengths = self.states.shape[1], other.states.shape[1]
+        return max(lengths) % min(lengths) == 0
+
+    def repeated(self, tokens: int) -> Conditioning:
+        """The same text in so many tokens: it is said several times.
+
+        To cross-attention that is the same: its keys have no order, and each is met as many times
+        as every other one. Other padding would be read, too.
+
+        Raises:
+            ValueError: it does not divide them.
+        """
+        count = self.states.shape[1]
+        if tokens == count:
+            return self
+        times, rest = divmod(tokens, count)
+        if rest or not times:
+            raise ValueError(f"{tokens} tokens cannot be told by {count}")
+        mask = None if self.mask is None else self.mask.repeat(1, times)
+        return replace(self, states=self.states.repeat(1, times, 1), mask=mask)
+
     def followed_by(self, other: Conditioning) -> Conditioning:
         """One conditioning for the samples of this one and then for those of another.
 
+        The shorter text is repeated.
+
         Raises:
-            ValueError: they do not say the same kinds of things.
+            ValueError: they do not say the same kinds of things, or do not go together.
         """
+        tokens = max(self.states.shape[1], other.states.shape[1])
+        return self.repeated(tokens)._before(other.repeated(tokens))
+
+    def _before(self, other: Conditioning) -> Conditioning:
         if (self.mask is None) != (other.mask is None) or self.extras.keys() != other.extras.keys():
             raise ValueError("only conditionings of one network go together")
         mask = None

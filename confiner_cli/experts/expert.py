@@ -67,8 +67,11 @@ class Expert:
         conditional = Prompted(self, self.text(prompt), self.schedule)
         if guidance.scale == 1.0:
             return conditional
-        unconditional = Prompted(self, self.text(negative_prompt), self.schedule)
-        batched = conditional.batched_with(unconditional) if self.guidance_batched else None
+        unconditional = Prompted(self, self.text.negative(negative_prompt), self.schedule)
+        at_once = conditional.conditioning.goes_with(unconditional.conditioning)
+        batched = None
+        if self.guidance_batched and at_once:
+            batched = conditional.batched_with(unconditional)
         return Guided(conditional, unconditional, guidance, batched)
 
 

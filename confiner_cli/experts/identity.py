@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 
 from confiner_cli.experts.components import Components
+from confiner_cli.experts.embeddings import embedding_file
 from confiner_cli.experts.families import family_named
-from confiner_cli.experts.loading import components_of
+from confiner_cli.experts.loading import components_of, places
 from confiner_cli.experts.lora_file import files_of_lora
 from confiner_cli.experts.spec import ExpertSpec
 from confiner_cli.weights.identity import content_hash
@@ -39,3 +40,5 @@ def _parts(
         yield name, components.sources(name)
     for number, (path, _) in enumerate(components.loras):
         yield f"loras.{number}", files_of_lora(path)
+    for number, place in enumerate(places(role, spec, "embeddings")):
+        yield f"embeddings.{number}", (embedding_file(place),)

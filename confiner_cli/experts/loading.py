@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import chain
+from pathlib import Path
 from types import ModuleType
 
 import torch
@@ -18,9 +19,10 @@ from confiner_cli.experts.lora import LORA_HINT, count_layers
 from confiner_cli.experts.lora_names import TEXT, UNET
 from confiner_cli.experts.network import family_network
 from confiner_cli.experts.offload import NetworkCache, OffloadPolicy
+from confiner_cli.experts.prompt_chunks import Chunking, verbatim
 from confiner_cli.experts.spec import ExpertSpec, requirements
 from confiner_cli.experts.stated import check_stated
-from confiner_cli.experts.text import text_encoder
+from confiner_cli.experts.text_loading import Reading, text_encoder
 from confiner_cli.experts.vae import Decoder, Encoder, coder
 from confiner_cli.weights import hub
 
@@ -32,6 +34,7 @@ def load_expert(
     dtype: torch.dtype,
     policy: OffloadPolicy,
     cache: NetworkCache,
+    chunking: Chunking = verbatim,
 ) -> Expert:
     """One expert, its files found and whole; its networks are loaded when they are called.
 
@@ -42,10 +45,11 @@ def load_expert(
         dtype: what they compute in.
         policy: who makes room for whom on the device.
         cache: owns the networks.
+        chunking: how it reads prompts.
 
     Raises:
-        ConfinerError: a component is missing or damaged, its files say something else of it than
-            the spec, or a LoRA does not fit.
+        ConfinerError: a component or an embedding is missing or damaged, its files say something
+            else of it than the spec, or a LoRA does not fit.
     """
     components, family = components_of(role, spec, device, dtype), family_named(spec.family)
     family.sources(components)  # raises where one is missing or cut
@@ -54,13 +58,28 @@ def load_expert(
     return Expert(
         role=role,
         network=family_network(spec.family, components, policy, cache),
-        text=text_encoder(components, policy, cache),
+        text=text_encoder(components, policy, cache, _reading(role, spec, chunking)),
         schedule=spec.schedule,
         prediction_type=spec.prediction_type,
         device=device,
         dtype=dtype,
         guidance_batched=policy.guidance_batched,
     )
+
+
+def _reading(role: str, spec: ExpertSpec, chunking: Chunking) -> Reading:
+    tokens = [embedding.token for embedding in spec.embeddings]
+    found = tuple(zip(tokens, places(role, spec, "embeddings"), strict=True))
+    return Reading(found, spec.clip_skip, chunking)
+
+
+def places(role: str, spec: ExpertSpec, *names: str) -> tuple[Path, ...]:
+    """Where the models lie that settings of these names name, in their order.
+
+    Raises:
+        ConfinerError: one is on the hub and not in the cache.
+    """
+    return tuple(hub.cached(needed) for name, needed in requirements(role, spec) if name in names)
 
 
 def load_decoder(
@@ -97,18 +116,17 @@ def components_of(
     Raises:
         ConfinerError: a model is on the hub and not in the cache.
     """
-    places = [(name, hub.cached(needed)) for name, needed in requirements(role, spec)]
-    loras = [place for name, place in places if name == "loras"]
     scales = [lora.scale for lora in spec.loras]
+    adapter = "motion_adapter"
     return Components(
         role,
-        folders=tuple(place for name, place in places if name in ("model", "shared")),
+        folders=places(role, spec, "model", "shared"),
         device=device,
         dtype=dtype,
-        named=tuple((name, place) for name, place in places if name == "motion_adapter"),
+        named=tuple((adapter, place) for place in places(role, spec, adapter)),
         architecture=spec.architecture or COMMON,
         pickles=spec.pickles,
-        loras=tuple(zip(loras, scales, strict=True)),
+        loras=tuple(zip(places(role, spec, "loras"), scales, strict=True)),
     )
 
 

@@ -21,6 +21,14 @@ class LoraSpec:
     scale: float = 1.0
 
 
+@dataclass(frozen=True)
+class EmbeddingSpec:
+    """One learnt word (textual inversion): where it is, as models are named, and its name."""
+
+    path: str
+    token: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExpertSpec:
     """One expert: where its weights are, which schedule it was trained on, how it is guided.
@@ -40,6 +48,9 @@ class ExpertSpec:
             `weights_only`.
         latent_space: experts of a set must share it; a VAE decodes from one only.
         loras: adapters merged into its UNet and text encoder.
+        embeddings: words that its text encoder is given.
+        clip_skip: as in diffusers' pipelines: how many of its text encoder's last layers a prompt
+            does not pass; a negative prompt passes all.
         beta_schedule, beta_start, beta_end, num_train_timesteps, prediction_type,
             rescale_betas_zero_snr: as in diffusers' schedulers.
         guidance_scale: 1 is no guidance.
@@ -58,6 +69,8 @@ class ExpertSpec:
     pickles: bool = False
     latent_space: str = "stable_diffusion"
     loras: list[LoraSpec] = field(default_factory=list)
+    embeddings: list[EmbeddingSpec] = field(default_factory=list)
+    clip_skip: int = 0
     beta_schedule: str
     beta_start: float
     beta_end: float
@@ -99,3 +112,5 @@ def requirements(role: str, spec: ExpertSpec) -> Iterator[tuple[str, Requirement
         yield "motion_adapter", Requirement(model_ref(spec.motion_adapter))
     for lora in spec.loras:
         yield "loras", Requirement(model_ref(lora.path))
+    for embedding in spec.embeddings:
+        yield "embeddings", Requirement(model_ref(embedding.path))

@@ -1,45 +1,55 @@
-"""Prompts to hidden states: CLIP's tokenizer and text encoder."""
+"""Prompts to hidden states: a CLIP tokenizer and a text encoder that belong together."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
+from typing import Any
 
 import torch
-from transformers.models.clip.modeling_clip import CLIPTextModel
+from torch import Tensor
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
-from confiner_cli.errors import ConfinerError, is_ram_full, no_ram_for
-from confiner_cli.experts.components import Components
 from confiner_cli.experts.conditioning import Conditioning
-from confiner_cli.experts.lora import merge_loras
-from confiner_cli.experts.lora_names import TEXT
-from confiner_cli.experts.offload import Handle, NetworkCache, OffloadPolicy
-from confiner_cli.weights.identity import content_hash
+from confiner_cli.experts.embeddings import Embedding, words_of
+from confiner_cli.experts.offload import Handle
+from confiner_cli.experts.prompt_chunks import Chunk, Chunked, Chunking, Word, verbatim
+from confiner_cli.experts.prompt_weighting import emphasized
 
 CLIP_LENGTH = 77
+FRAME = 2
+"""Of the tokens that an encoder takes, a text's start and its end."""
 
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """A tokenizer and an encoder that belong together, and how many tokens it takes."""
+    """A tokenizer and an encoder that belong together.
+
+    Attributes:
+        tokenizer: knows the words of the embeddings, too.
+        encoder: has their vectors.
+        length: how many tokens it takes at once.
+        embeddings: the words that it was given.
+        clip_skip: how many of its last layers a prompt does not pass.
+        chunking: what makes chunks of tokens of a text.
+    """
 
     tokenizer: CLIPTokenizer
     encoder: Handle
     length: int = CLIP_LENGTH
+    embeddings: tuple[Embedding, ...] = ()
+    clip_skip: int = 0
+    chunking: Chunking = verbatim
 
-    @torch.inference_mode()
     def __call__(self, text: str) -> Conditioning:
-        """A prompt's states `(1, token, width)`, padded and cut as diffusers' pipelines do.
+        """A prompt's states `(1, token, width)`: as diffusers' pipelines make them, if verbatim.
 
         There is no mask: networks that read CLIP's text read the padding, too.
         """
-        ids = self.tokenizer(
-            text, padding="max_length", max_length=self.length, truncation=True, return_tensors="pt"
-        )
-        encoded = self.encoder()(ids.input_ids.to(self.encoder.device))
-        return Conditioning(encoded.last_hidden_state)
+        return self._encoded(text, self.clip_skip)
+
+    def negative(self, text: str) -> Conditioning:
+        """A negative prompt's states: `clip_skip` has no part in them, as in diffusers."""
+        return self._encoded(text, 0)
 
     def load(self) -> None:
         """Load the encoder now. Raises ConfinerError: its weights are damaged."""
@@ -47,46 +57,49 @@ class TextEncoder:
 
     def truncated(self, text: str) -> str:
         """The end of the text that the encoder does not read; empty where it reads all."""
-        room = self.length - 2  # its start and its end are tokens, too
-        # Quietly: that it is too long for the encoder is what is asked here.
+        ids = self._chunked(text).left_out
+        words = words_of(self.embeddings, self.tokenizer).values()
+        hidden = {number for word in words for number in word[1:]}
+        return str(self.tokenizer.decode([each for each in ids if each not in hidden])).strip()
+
+    def uses(self, embedding: Embedding, text: str) -> bool:
+        """Whether a learnt word is in a text."""
+        (number,) = self.tokenizer.convert_tokens_to_ids([embedding.token])
+        return any(number in chunk.ids for chunk in self._chunked(text).chunks)
+
+    def _chunked(self, text: str) -> Chunked:
+        return self.chunking(text, self._tokenize, self.length - FRAME)
+
+    def _tokenize(self, text: str) -> list[Word]:
+        # Quietly: that a text is too long for the encoder at once is known here.
         ids = self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
-        return str(self.tokenizer.decode(ids[room:])).strip()
+        words = words_of(self.embeddings, self.tokenizer)
+        return [words.get(number, (number,)) for number in ids]
+
+    @torch.inference_mode()
+    def _encoded(self, text: str, clip_skip: int) -> Conditioning:
+        chunks = self._chunked(text).chunks
+        ids = torch.tensor([self._framed(chunk) for chunk in chunks])
+        weights = torch.ones(ids.shape)
+        for row, chunk in zip(weights, chunks, strict=True):
+            row[1 : 1 + len(chunk.weights)] = torch.tensor(chunk.weights)
+        encoder = self.encoder()
+        states = _hidden_states(encoder, ids.to(self.encoder.device), clip_skip)
+        states = emphasized(states, weights.to(states.device))
+        return Conditioning(states.flatten(0, 1)[None])
+
+    def _framed(self, chunk: Chunk) -> list[int]:
+        """A chunk's tokens with its start and its end, padded."""
+        start, end = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
+        padding = self.length - FRAME - len(chunk.ids)
+        return [start, *chunk.ids, end, *[self.tokenizer.pad_token_id] * padding]
 
 
-def text_encoder(components: Components, policy: OffloadPolicy, cache: NetworkCache) -> TextEncoder:
-    """The tokenizer, and the encoder, which is loaded when it is first called.
-
-    Encoders of equal files are one network.
-
-    Raises:
-        ConfinerError: there is none, or the tokenizer is damaged.
-    """
-    folder = components.folder("tokenizer")
-    try:
-        key = ("tokenizer", *map(content_hash, components.sources("tokenizer")))
-        tokenizer = cache.remember(key, partial(_tokenizer, folder))
-    except Exception as error:  # the tokenizers library raises bare exceptions
-        if is_ram_full(error):
-            raise no_ram_for(f"the {components.role} tokenizer") from error
-        raise ConfinerError(
-            f"the {components.role} tokenizer in {folder} cannot be loaded: {error}",
-            "the folder needs a CLIP tokenizer's tokenizer.json, or vocab.json and merges.txt",
-        ) from error
-    positions = components.config("text_encoder").get("max_position_embeddings", CLIP_LENGTH)
-    length = min(tokenizer.model_max_length, positions)
-    return TextEncoder(tokenizer, _encoder(components, policy, cache), length)
-
-
-def _encoder(components: Components, policy: OffloadPolicy, cache: NetworkCache) -> Handle:
-    device = components.device
-    key = ("text", components.identity(components.sources("text_encoder")))
-    return Handle(key, "text", device, policy, cache, partial(_load, components))
-
-
-def _tokenizer(folder: Path) -> CLIPTokenizer:
-    return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-
-
-def _load(components: Components) -> torch.nn.Module:
-    encoder = components.model("text_encoder", CLIPTextModel)
-    return merge_loras(encoder, TEXT, components.loras)
+def _hidden_states(encoder: Any, ids: Tensor, clip_skip: int) -> Tensor:
+    """`(chunk, token, width)`, past the last norm."""
+    if not clip_skip:
+        last: Tensor = encoder(ids).last_hidden_state
+        return last
+    found = encoder(ids, output_hidden_states=True).hidden_states[-(clip_skip + 1)]
+    states: Tensor = encoder.final_layer_norm(found)
+    return states

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 import torch
 
 from confiner_cli.config.job import Job
-from confiner_cli.config.vocabulary import read_vocabulary
 from confiner_cli.experts.device import is_slow_on_this_cpu
 from confiner_cli.experts.expert import Expert
+from confiner_cli.runs.prompt_advice import prompt_advice
 
 
 def advice(job: Job, experts: Mapping[str, Expert]) -> Iterator[str]:
@@ -19,8 +19,7 @@ def advice(job: Job, experts: Mapping[str, Expert]) -> Iterator[str]:
         job: what is to be made.
         experts: by role, those that are asked.
     """
-    yield from _unlearnt_words(job)
-    yield from _truncated_texts(job, experts)
+    yield from prompt_advice(job, experts)
     yield from _without_effect(job)
     if job.samples_structures:
         yield from _late_prompts(job)
@@ -47,24 +46,6 @@ def device_advice(job: Job, device: torch.device, dtype: torch.dtype) -> Iterato
             f"this CPU has no {name} in hardware: a video may take five times as long as with "
             "dtype=float32"
         )
-
-
-def _unlearnt_words(job: Job) -> Iterator[str]:
-    place = job.settings.experts.knows
-    if place is not None:
-        vocabulary = read_vocabulary(place)
-        for text in dict.fromkeys(job.prompts.values()):
-            yield from vocabulary.advice(job.settings.experts.name, text)
-
-
-def _truncated_texts(job: Job, experts: Mapping[str, Expert]) -> Iterator[str]:
-    texts = {"prompt": job.prompt}
-    texts |= {f"prompt at {frame}": text for frame, text in job.prompts.items() if frame}
-    texts["negative prompt"] = job.negative_prompt
-    for name, text in texts.items():
-        ends = {expert.text.truncated(text) for expert in experts.values()}
-        for end in sorted(ends - {""}):
-            yield f"the text encoder does not read the end of the {name}: {end!r}"
 
 
 def _without_effect(job: Job) -> Iterator[str]:

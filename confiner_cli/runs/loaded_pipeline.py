@@ -16,6 +16,8 @@ from confiner_cli.experts.expert import Expert
 from confiner_cli.experts.identity import Weights, weights_of
 from confiner_cli.experts.loading import load_decoder, load_encoder, load_expert
 from confiner_cli.experts.offload import NetworkCache, OffloadPolicy
+from confiner_cli.experts.prompt_chunks import verbatim
+from confiner_cli.experts.prompt_weighting import weighted
 from confiner_cli.experts.vae import Decoder
 from confiner_cli.method.long.timeline import Span
 from confiner_cli.method.pipeline import Pipeline
@@ -71,8 +73,9 @@ def load_pipeline(jobs: Sequence[Job], networks: NetworkCache) -> LoadedPipeline
     device = device_of(job.settings.device)
     dtype = dtype_of(job.settings.dtype, device)
     policy = policy_of(job, free_memory(device), dtype.itemsize, batch=len(jobs))
+    chunking = weighted if job.settings.prompt_weighting else verbatim
     experts = {
-        role: load_expert(role, job.experts[role], device, dtype, policy, networks)
+        role: load_expert(role, job.experts[role], device, dtype, policy, networks, chunking)
         for role in job.asked
     }
     decoder = load_decoder(job.experts["spatial"], device, dtype, policy, networks)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
+from threading import Lock
 from typing import Any
 from zipfile import is_zipfile
 
@@ -13,6 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.serialization import safe_globals
 
 from confiner_cli.errors import ConfinerError, first_line, is_ram_full, no_ram_for
 from confiner_cli.files import atomic_write, temporary_folder_beside
@@ -22,6 +24,9 @@ WRAPPERS = ("ema", "state_dict")
 """Under which names a pickle may hold its tensors."""
 NOTES = ("animatediff_config", "epoch", "global_step")
 """What training writes beside tensors, and what decides nothing of them."""
+SAFE = (nn.ParameterDict,)
+"""What a pickle may hold beside what `weights_only` takes: old embeddings have it."""
+_UNPICKLING = Lock()
 
 
 def read_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, Tensor]:
@@ -33,7 +38,7 @@ def read_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, Te
         ConfinerError: the file is damaged, or a pickle that holds more than tensors (nothing of it
             is run).
     """
-    tensors = _unwrapped(_content(path, str(device)))
+    tensors = _unwrapped(read_content(path, str(device)))
     if not isinstance(tensors, dict) or not _all_tensors(tensors.values()):
         raise ConfinerError(
             f"{path} holds no state dict", "name the file that the network was published as"
@@ -63,11 +68,17 @@ def read_part(path: Path, prefix: str, renamed: str) -> dict[str, Tensor]:
     return {renamed + key.removeprefix(prefix): value for key, value in found.items()}
 
 
-def _content(path: Path, device: str) -> Any:
+def read_content(path: Path, device: str = "cpu") -> Any:
+    """What a safetensors file or a pickle holds: tensors by name, or what else there is in it.
+
+    Raises: as `read_tensors`.
+    """
     with _readable(path):
         if path.suffix == SUFFIX:
             return load_file(path, device=device)
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
+        # torch keeps what is safe in one place for the whole process.
+        with _UNPICKLING, safe_globals(list(SAFE)):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
 
 
 @contextmanager

@@ -13,13 +13,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from support.nasty_prompts import NASTY
 
-from confiner_cli.config.hydra import compose, settings_of, settings_with
+from confiner_cli.config.hydra import compose, settings_of, settings_with, values_of
 from confiner_cli.config.overrides import parse_overrides
 from confiner_cli.config.prompts import verbatim
 from confiner_cli.config.resolve import resolve
 from confiner_cli.config.schema import OutputSettings
 from confiner_cli.errors import ConfinerError
-from confiner_cli.experts.spec import LoraSpec
+from confiner_cli.experts.spec import EmbeddingSpec, LoraSpec
 from confiner_cli.runs.provenance import recorded_settings, settings_of_words
 
 
@@ -188,17 +188,41 @@ def again(folder, *words):
     return settings_of_words([f"from={folder}", *words])
 
 
-def test_a_record_with_loras_is_read_back_as_it_was(tmp_path):
+def test_a_record_with_adapters_is_read_back_as_it_was(tmp_path):
     loras = [
         LoraSpec("a b/it's {x}.safetensors", 0.25),
         LoraSpec("owner/name:file.safetensors", 1.0),
     ]
+    embeddings = [EmbeddingSpec("~/a b/it's {x}.pt", "<x>"), EmbeddingSpec("o/n:f.bin", "${y}")]
     made = settings_with(["prompt=x"])
-    made = replace(
-        made, experts=replace(made.experts, spatial=replace(made.experts.spatial, loras=loras))
-    )
+    spatial = replace(made.experts.spatial, loras=loras, embeddings=embeddings, clip_skip=1)
+    made = replace(made, prompt_weighting=True, experts=replace(made.experts, spatial=spatial))
     write_record(tmp_path / "run", made)
-    assert again(tmp_path / "run").experts.spatial.loras == loras
+    found = again(tmp_path / "run")
+    assert found.experts.spatial == spatial and found.prompt_weighting
+
+
+@pytest.mark.parametrize(
+    ("typed", "path", "token"),
+    [
+        ("{path:~/a b/x.pt,token:<cat>}", "~/a b/x.pt", "<cat>"),
+        ("{token: <cat> , path: x.pt }", "x.pt", "<cat>"),
+        ('{path:"x.pt",token:"<cat>"}', "x.pt", "<cat>"),
+        ("{path:'a, path:~b',token:bad-dream}", "a, path:~b", "bad-dream"),
+        ("{path:owner/name@main:x.bin,token:cat}", "owner/name@main:x.bin", "cat"),
+    ],
+)
+def test_paths_and_tokens_of_adapters_need_no_quotes(typed, path, token):
+    key = "experts.spatial.embeddings"
+    for multirun in (False, True):
+        (word,) = for_hydra([f"{key}=[{typed}]"], multirun)
+        (value,) = values_of(word)
+        assert value == [{"path": path, "token": token}]
+
+
+def test_the_path_of_a_lora_may_begin_at_home():
+    (word,) = for_hydra(["experts.spatial.loras=[{path:~/x.safetensors,scale:0.5}]"], False)
+    assert values_of(word) == [[{"path": "~/x.safetensors", "scale": 0.5}]]
 
 
 def test_what_an_older_record_does_not_say_of_an_expert_is_not_taken_from_todays_default(tmp_path):

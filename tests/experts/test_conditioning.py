@@ -47,3 +47,30 @@ def test_one_follows_the_other():
 def test_those_of_two_kinds_of_networks_do_not_go_together(kind):
     with pytest.raises(ValueError, match="of one network"):
         told(1, **{kind: True}).followed_by(told(2))
+
+
+def test_of_two_lengths_the_shorter_text_is_repeated():
+    short, long = told(1, mask=True), told(2, 3, mask=True)
+    long = long.repeated(4)
+    found = short.followed_by(long)
+    assert found.states.shape == (3, 4, 3) and found.mask.shape == (3, 4)
+    assert found.states[:, :, 0].tolist() == [[1] * 4, [2] * 4, [3] * 4]
+    back = long.followed_by(short)
+    assert back.states[:, :, 0].tolist() == [[2] * 4, [3] * 4, [1] * 4]
+
+
+def test_lengths_that_do_not_divide_do_not_go_together():
+    two, four, six = (told(1).repeated(count) for count in (2, 4, 6))
+    assert two.goes_with(six) and six.goes_with(two) and four.goes_with(four)
+    assert not four.goes_with(six) and not six.goes_with(four)
+    with pytest.raises(ValueError, match="6 tokens cannot be told by 4"):
+        six.followed_by(four)
+
+
+def test_to_attention_a_repeated_text_is_the_same_text():
+    query, text = (
+        torch.randn(1, count, 8, generator=torch.Generator().manual_seed(count)) for count in (5, 3)
+    )
+    attend = torch.nn.functional.scaled_dot_product_attention
+    thrice = Conditioning(text).repeated(9).states
+    assert torch.allclose(attend(query, text, text), attend(query, thrice, thrice), atol=1e-6)

@@ -17,6 +17,7 @@ from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file
 from torch import Tensor
+from transformers.models.clip.modeling_clip import CLIPTextModel
 
 from confiner_cli.cli import main
 
@@ -33,10 +34,10 @@ PROMPT, NEGATIVE = "a red heart rising over the sea", "a blue star"
 NUM_FRAMES = 5
 
 
-def confiner(folder: Path, *overrides: str) -> dict[str, Tensor]:
+def confiner(folder: Path, *overrides: str, prompt: str = PROMPT) -> dict[str, Tensor]:
     """The latents of a run of the command."""
     words = [
-        f"prompt={PROMPT}",
+        f"prompt={prompt}",
         f"negative_prompt={NEGATIVE}",
         f"num_frames={NUM_FRAMES}",
         "seed=3",
@@ -62,11 +63,13 @@ def diffusers(
     folder: Path,
     latents: Tensor,
     loras: dict[Path, float] | None = None,
+    embeddings: dict[str, Path] | None = None,
+    prompt: str = PROMPT,
     **settings,
 ) -> Tensor:
     """The latents of an unmodified pipeline that starts from the given noise.
 
-    `loras` are files with their scales.
+    `loras` are files with their scales, `embeddings` words with their files.
     """
     pipeline = kind.from_pretrained(folder, local_files_only=True)
     pipeline.set_progress_bar_config(disable=True)
@@ -74,8 +77,10 @@ def diffusers(
         pipeline.load_lora_weights(path.parent, weight_name=path.name, adapter_name=path.stem)
     if loras:
         pipeline.set_adapters([path.stem for path in loras], list(loras.values()))
+    for token, path in (embeddings or {}).items():
+        pipeline.load_textual_inversion(path.parent, weight_name=path.name, token=token)
     made = pipeline(
-        PROMPT, negative_prompt=NEGATIVE, latents=latents, output_type="latent", **settings
+        prompt, negative_prompt=NEGATIVE, latents=latents, output_type="latent", **settings
     )
     return made.images if kind is StableDiffusionPipeline else made.frames
 
@@ -171,6 +176,35 @@ def test_with_loras_the_spatial_expert_is_stable_diffusion_with_them(exported_ex
     assert_equal(ours["refined"], theirs.transpose(0, 1)[None])
     without = diffusers(StableDiffusionPipeline, folder, noise, **settings)
     assert (without - theirs).abs().max() > 0.1 * theirs.std()
+
+
+def test_with_an_embedding_and_clip_skip_the_spatial_expert_is_stable_diffusion_with_them(
+    exported_experts, tmp_path, monkeypatch
+):
+    # diffusers looks for the norm where transformers before 5 had it.
+    monkeypatch.setattr(CLIPTextModel, "text_model", property(lambda self: self), raising=False)
+    folder, path = exported_experts / "spatial", tmp_path / "heart.pt"
+    vectors = 2 * torch.randn(3, 96, generator=torch.Generator().manual_seed(0))
+    torch.save({"string_to_param": {"*": vectors}, "name": "heart"}, path)
+    prompt = "a <my-heart> rising over the sea"
+    ours = confiner(
+        tmp_path, "scheduler=spatial_alone", "scheduler.structure.num_inference_steps=5",
+        "experts.spatial.guidance_scale=2.0", "experts.spatial.clip_skip=1",
+        f"experts.spatial.embeddings=[{{path:{path},token:<my-heart>}}]", prompt=prompt,
+    )  # fmt: skip
+    settings = {
+        "latents": ours["base_noise"][0].transpose(0, 1),
+        "num_images_per_prompt": NUM_FRAMES,
+        "num_inference_steps": 5,
+        "guidance_scale": 2.0,
+        "prompt": prompt,
+    }
+    both = {"embeddings": {"<my-heart>": path}, "clip_skip": 1}
+    theirs = diffusers(StableDiffusionPipeline, folder, **both, **settings)
+    assert_equal(ours["refined"], theirs.transpose(0, 1)[None])
+    for name, value in both.items():
+        other = diffusers(StableDiffusionPipeline, folder, **{name: value}, **settings)
+        assert (other - theirs).abs().max() > 0.1 * theirs.std()
 
 
 def test_the_temporal_expert_alone_is_text_to_video_with_ddim(exported_experts, tmp_path):

@@ -8,12 +8,20 @@ import pytest
 
 from confiner_cli.config.flatten import flatten
 from confiner_cli.config.resolve import resolve
+from confiner_cli.config.schema import ROLES
 from confiner_cli.runs.folder import RECORD
 from confiner_cli.runs.provenance import differences, recorded_settings, settings_of_words
 from confiner_cli.runs.record import FORMAT, RunRecord, read_run, record_of
 
 RECORDS = sorted((Path(__file__).parents[1] / "data" / "records").glob("0.1.0-*.json"))
-NEW = {"batch", "seeds", "scheduler.structure.solver", "scheduler.refinement.solver"}
+OF_EXPERTS = {f"experts.{role}.{key}" for role in ROLES for key in ("clip_skip", "embeddings")}
+NEW = OF_EXPERTS | {
+    "batch",
+    "prompt_weighting",
+    "seeds",
+    "scheduler.structure.solver",
+    "scheduler.refinement.solver",
+}
 """Settings that came later."""
 
 
