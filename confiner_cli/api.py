@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import base64
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, overload
+from typing import overload
 
 import torch
 from torch import Tensor
 
-from confiner_cli.config.hydra import settings_with
 from confiner_cli.config.job import Job
+from confiner_cli.config.numbers import plain
 from confiner_cli.config.overrides import Overrides, parse_overrides
+from confiner_cli.config.places import ConfigSource, config_source
 from confiner_cli.config.resolve import require_prompt, resolve
 from confiner_cli.config.schema import OF_THE_RUN, Settings
 from confiner_cli.errors import ConfinerError
@@ -31,7 +32,7 @@ from confiner_cli.runs.loaded_pipeline import LoadedPipeline, load_pipeline
 from confiner_cli.runs.memory_store import MemoryStore
 from confiner_cli.runs.meter import Meter
 from confiner_cli.runs.perform import Performer, Result, graph_of
-from confiner_cli.runs.provenance import recipe, recorded_under
+from confiner_cli.runs.provenance import recipe, settings_of
 from confiner_cli.runs.tasks import Kind
 
 
@@ -126,7 +127,7 @@ class Confiner:
         negative_prompt: str | None = None,
         prompts: Mapping[int, str] | None = None,
         seed: None = None,
-        seeds: Sequence[int],
+        seeds: Iterable[int],
         num_frames: int | None = None,
         height: int | None = None,
         width: int | None = None,
@@ -157,7 +158,7 @@ class Confiner:
         negative_prompt: str | None = None,
         prompts: Mapping[int, str] | None = None,
         seed: int | None = None,
-        seeds: Sequence[int] | None = None,
+        seeds: Iterable[int] | None = None,
         num_frames: int | None = None,
         height: int | None = None,
         width: int | None = None,
@@ -174,7 +175,7 @@ class Confiner:
                 those of `load`.
             negative_prompt: what it does not show.
             prompts: by frame, prompts that take over there.
-            seed: decides all noise; None draws one.
+            seed: decides all noise, in [0, 2**64); None draws one. Whole numbers may be NumPy's.
             seeds: makes a list of videos in one forward, each as its seed alone would make it but
                 for the last bits.
             num_frames: of the video.
@@ -196,7 +197,7 @@ class Confiner:
             "fps": fps,
             "frame_batch": frame_batch,
         }
-        given: dict[str, Any] = {key: value for key, value in asked.items() if value is not None}
+        given = {key: plain(value) for key, value in asked.items() if value is not None}
         if seed is not None and seeds is not None:
             raise ConfinerError("seed= and seeds= are given together", "use one of them")
         settings = replace(self._settings_with(overrides), prompt=prompt, **given)
@@ -207,9 +208,9 @@ class Confiner:
     def _settings_with(self, words: Sequence[str]) -> Settings:
         if not words:
             return self._settings  # to compose a config takes a part of a second
-        called = _parsed(words)
-        both = Overrides((*self._overrides.words, *called.words), multirun=False)
-        return settings_with(both.for_hydra(), recorded_under(both))
+        called = _parsed(words, self._overrides.source)
+        both = replace(self._overrides, words=(*self._overrides.words, *called.words))
+        return settings_of(both)
 
     def _make(self, jobs: Sequence[Job]) -> list[Video]:
         download_missing(jobs[0])
@@ -223,9 +224,9 @@ class Confiner:
         return [_video(number, job, loaded, meter, store) for number, job in enumerate(jobs)]
 
 
-def _parsed(words: Sequence[str]) -> Overrides:
+def _parsed(words: Sequence[str], source: ConfigSource) -> Overrides:
     """Overrides as on the command line, but for those that are about run folders."""
-    parsed = parse_overrides(words, multirun=False)
+    parsed = parse_overrides(words, multirun=False, source=source)
     for key in sorted(parsed.chosen):
         if key in OF_THE_RUN or key.startswith("output"):
             raise ConfinerError(
@@ -235,12 +236,19 @@ def _parsed(words: Sequence[str]) -> Overrides:
     return parsed
 
 
-def _jobs(settings: Settings, seeds: Sequence[int] | None) -> list[Job]:
-    if seeds is not None and not seeds:
-        raise ConfinerError("seeds=[] makes no video", "seeds=[1, 2]")
-    each = (settings.seed,) if seeds is None else seeds
+def _jobs(settings: Settings, seeds: Iterable[int] | None) -> list[Job]:
+    each = [settings.seed] if seeds is None else _each(seeds)
     jobs = [resolve(replace(settings, seed=seed)) for seed in each]
     return [job.finite("a video without an end does not fit into memory") for job in jobs]
+
+
+def _each(seeds: Iterable[int]) -> list[int]:
+    if not isinstance(seeds, Iterable):  # Python callers meet no schema
+        raise ConfinerError(f"seeds={seeds!r} is no list", "seeds=[1, 2], or seed=1")
+    each = [plain(seed) for seed in seeds]
+    if not each:
+        raise ConfinerError("seeds=[] makes no video", "seeds=[1, 2]")
+    return each
 
 
 def _video(
@@ -283,6 +291,7 @@ def load(
     device: str = "auto",
     dtype: str = "auto",
     memory: str = "auto",
+    config_dir: str | Path | None = None,
 ) -> Confiner:
     """Load a set of experts; what is missing of it is downloaded.
 
@@ -294,6 +303,7 @@ def load(
         device: `cpu`, `cuda`, `cuda:1`, `mps` or `auto`.
         dtype: `float32`, `float16`, `bfloat16` or `auto`.
         memory: which networks stay on a GPU: `high`, `balanced`, `low` or `auto`.
+        config_dir: a folder with configs of your own, as `--config-dir` has it.
 
     Raises:
         ConfinerError: weights that are missing or damaged, or a device that is not there.
@@ -302,8 +312,8 @@ def load(
     chosen |= {"device": device, "dtype": dtype, "memory": memory}
     stated = {name: value for name, value in chosen.items() if value not in (None, "auto")}
     words = [f"{name}={value}" for name, value in stated.items()]
-    parsed = _parsed([*words, *overrides])
-    settings = settings_with(parsed.for_hydra(), recorded_under(parsed))
+    parsed = _parsed([*words, *overrides], config_source(config_dir))
+    settings = settings_of(parsed)
     confiner = Confiner(parsed, settings, NetworkCache())
     job = resolve(settings)
     download_missing(job)

@@ -79,9 +79,11 @@ def dispatch(arguments: list[str]) -> int:
         import difflib
 
         near = difflib.get_close_matches(arguments[0], COMMANDS, n=1)
-        hint = (
-            f"did you mean confiner {near[0]}?" if near else f"commands are {', '.join(COMMANDS)}"
-        )
+        hint = f"commands are {', '.join(COMMANDS)}"
+        if near:
+            hint = f"did you mean confiner {near[0]}?"
+        elif arguments[0].startswith("-"):
+            hint = f"flags come after the command: confiner generate {arguments[0]} ..."
         raise ConfinerError(f"there is no command {arguments[0]!r}", hint)
     code: int = importlib.import_module(f"confiner_cli.commands.{arguments[0]}").main(arguments[1:])
     return code

@@ -6,13 +6,16 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from confiner_cli.commands.arguments import CONFIG_HELP, Parser, source_of
 from confiner_cli.errors import ConfinerError
 
 if TYPE_CHECKING:
     from confiner_cli.config.job import Job
+    from confiner_cli.config.places import ConfigSource
     from confiner_cli.experts.spec import ExpertSpec
 
-HELP = """\
+HELP = (
+    """\
 usage: confiner experts                   list the sets of experts, with licences, sizes and what
                                           is missing
        confiner experts download SET      fetch what is missing of a set
@@ -28,7 +31,10 @@ usage: confiner experts                   list the sets of experts, with licence
                                           YaohuiW/LaVie:lavie_base.pt
 
 download and check take settings as `confiner generate` does: experts/spatial=epicrealism
+
 """
+    + CONFIG_HELP
+)
 
 
 def main(arguments: list[str]) -> int:
@@ -36,31 +42,32 @@ def main(arguments: list[str]) -> int:
     if "-h" in arguments or "--help" in arguments:
         print(HELP, end="")
         return 0
-    match arguments:
+    options = Parser("experts", words="words").read(arguments)
+    source = source_of(options)
+    match options.words:
         case []:
-            _list()
+            _list(source)
         case ["download", name, *overrides]:
-            _download(name, overrides)
+            _download(_job(name, overrides, source))
         case ["check", name, *overrides]:
-            _check(name, overrides)
+            _check(_job(name, overrides, source))
         case ["export", name, folder]:
-            _export(name, Path(folder).expanduser().absolute())
+            _export(name, Path(folder).expanduser().absolute(), source)
         case ["convert", file]:
             _convert(file)
-        case _:
+        case words:
             raise ConfinerError(
-                f"cannot read: experts {' '.join(arguments)}",
+                f"cannot read: experts {' '.join(words)}",
                 "confiner experts download SET, check SET, export tiny DIR or convert FILE",
             )
     return 0
 
 
-def _list() -> None:
+def _list(source: ConfigSource) -> None:
     from confiner_cli.config.hydra import settings_with
-    from confiner_cli.config.places import choices
 
-    for name in choices("experts"):
-        settings = settings_with([f"experts={name}"])
+    for name in source.choices("experts"):
+        settings = settings_with([f"experts={name}"], source=source)
         chosen, steps = settings.experts, settings.scheduler.structure.num_inference_steps
         size = f"{chosen.height}x{chosen.width}"
         print(f"{name:<16}{chosen.description}")
@@ -81,12 +88,11 @@ def _list_expert(role: str, expert: ExpertSpec) -> None:
         print(f"{'':<26}{named}{'missing' if place is None else place}")
 
 
-def _download(name: str, overrides: list[str]) -> None:
+def _download(job: Job) -> None:
     from confiner_cli.experts.spec import requirements
     from confiner_cli.runs.downloads import download_missing
     from confiner_cli.weights import hub
 
-    job = _job(name, overrides)
     download_missing(job)
     places: dict[Path, None] = {}
     for role, expert in job.experts.items():
@@ -96,8 +102,7 @@ def _download(name: str, overrides: list[str]) -> None:
         print(place)
 
 
-def _check(name: str, overrides: list[str]) -> None:
-    job = _job(name, overrides)
+def _check(job: Job) -> None:
     from confiner_cli.experts.device import device_of, dtype_of
     from confiner_cli.experts.inspection import inspect
 
@@ -108,11 +113,11 @@ def _check(name: str, overrides: list[str]) -> None:
             print(f"{role:<9} {line}", flush=True)
 
 
-def _export(name: str, folder: Path) -> None:
+def _export(name: str, folder: Path, source: ConfigSource) -> None:
     from confiner_cli.config.hydra import settings_with
     from confiner_cli.experts.export import export
 
-    experts = settings_with([f"experts={name}"]).experts
+    experts = settings_with([f"experts={name}"], source=source).experts
     for path in export(experts.by_role(), folder):
         print(path)
 
@@ -134,8 +139,8 @@ def _convert(file: str) -> None:
     progress.say(f"nothing needs the pickle any more: rm {shlex.join(pickle)}")
 
 
-def _job(name: str, overrides: list[str]) -> Job:
+def _job(name: str, overrides: list[str], source: ConfigSource) -> Job:
     from confiner_cli.config.resolve import resolve
     from confiner_cli.runs.provenance import settings_of_words
 
-    return resolve(settings_of_words([f"experts={name}", *overrides]))
+    return resolve(settings_of_words([f"experts={name}", *overrides], source))

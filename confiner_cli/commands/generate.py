@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from confiner_cli.config.places import choices
+from confiner_cli.commands.arguments import CONFIG_HELP, Parser, source_of
+from confiner_cli.config.places import OURS
 from confiner_cli.errors import ConfinerError
 
 if TYPE_CHECKING:
     from confiner_cli.config.hydra import HydraJob
     from confiner_cli.config.overrides import Overrides
 
-HELP = """\
+HELP = (
+    """\
 usage: confiner generate prompt="..." [key=value ...] [-m]
 
 {groups}
@@ -32,17 +34,14 @@ usage: confiner generate prompt="..." [key=value ...] [-m]
                        prompts_file=FILE (one prompt a line)   seed=1,2,3,4 batch=4 (in one forward)
   --cfg job            print the config and stop          --hydra-help      Hydra's own flags
 """
+    + CONFIG_HELP
+)
 SWITCHES = {
     "--multirun": "-m",
     "--run": "-r",
     "--resolve": None,
     "--hydra-help": None,
     "--shell-completion": "-sc",
-}
-VALUED = {
-    "--package": "-p",
-    "--config-name": "-cn",
-    "--config-dir": "-cd",
 }
 SHOWN = ("job", "hydra", "all")
 INFORMED = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
@@ -63,18 +62,23 @@ def main(arguments: list[str]) -> int:
     if "-h" in arguments or "--help" in arguments:
         print(HELP.format(groups="\n".join(_groups())), end="")
         return 0
-    options = _parser().parse_intermixed_args(arguments)
+    options = _parser().read(arguments)
     _refuse(options)
     from confiner_cli.config.overrides import parse_overrides
+    from confiner_cli.config.sweep_config import SweepConfig, sweep_config
     from confiner_cli.runs.provenance import recorded_under, recorded_weights
 
-    overrides = parse_overrides(options.overrides, options.multirun)
+    source, words = source_of(options), options.overrides
+    swept = SweepConfig() if _shows(options) else sweep_config(words, source)
+    if swept.is_sweep or options.multirun:
+        words = swept.words(words)
+        options.multirun, options.run = True, False
+    overrides = parse_overrides(words, options.multirun, source)
     recorded, weights = recorded_under(overrides), recorded_weights(overrides)
     if options.multirun:
         from confiner_cli.commands.sweep import sweep
 
-        names_own_config = bool(options.config_dir or options.config_name)
-        return sweep(_flags(options), overrides, recorded, weights, names_own_config)
+        return sweep(_flags(options), overrides, recorded, weights)
     _single(_flags(options), overrides, recorded, weights)
     return 0
 
@@ -96,7 +100,7 @@ def _single(
         except Exception as error:  # Hydra would print it in its own way
             failures.append(error)
 
-    launch([*flags, *overrides.for_hydra()], carry_out, recorded)
+    launch([*flags, *overrides.for_hydra()], carry_out, recorded, overrides.source)
     for failure in failures:
         raise failure
 
@@ -124,22 +128,15 @@ def _groups() -> list[str]:
     from confiner_cli.config.overrides import GROUPS
 
     whole = [group for group in GROUPS if "/" not in group]
-    return [f"  {f'{group}=':<21}{' | '.join(choices(group))}" for group in whole]
+    return [f"  {f'{group}=':<21}{' | '.join(OURS.choices(group))}" for group in whole]
 
 
-class _Parser(ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfinerError(message, "confiner generate --help")
-
-
-def _parser() -> ArgumentParser:
-    """Hydra's flags, wherever they stand among the overrides (`a=1 -m b=2`)."""
-    parser = _Parser(prog="confiner generate", add_help=False)
-    parser.add_argument("overrides", nargs="*")
+def _parser() -> Parser:
+    """Hydra's flags, too."""
+    parser = Parser("generate")
     for flag, short in SWITCHES.items():
         parser.add_argument(*filter(None, (flag, short)), action="store_true")
-    for flag, short in VALUED.items():
-        parser.add_argument(flag, short)
+    parser.add_argument("--package", "-p")
     parser.add_argument("--cfg", "-c", choices=SHOWN)
     parser.add_argument("--info", "-i", nargs="?", const="all", choices=INFORMED)
     for flag, (short, _, _) in REFUSED.items():
@@ -153,10 +150,15 @@ def _refuse(options: Namespace) -> None:
             raise ConfinerError(f"{flag} {why}", cure)
 
 
+def _shows(options: Namespace) -> bool:
+    """Whether something is only printed."""
+    return bool(options.cfg or options.info or options.hydra_help or options.shell_completion)
+
+
 def _flags(options: Namespace) -> list[str]:
-    """The flags as Hydra is given them, before the overrides."""
+    """The flags as Hydra is given them, before the overrides; its files are `launch`'s."""
     flags = [flag for flag in SWITCHES if getattr(options, _attribute(flag))]
-    for flag in (*VALUED, "--cfg", "--info"):
+    for flag in ("--package", "--cfg", "--info"):
         value = getattr(options, _attribute(flag))
         flags += [] if value is None else [flag, value]
     return flags

@@ -42,7 +42,6 @@ def sweep(
     overrides: Overrides,
     recorded: Mapping[str, Any] | None,
     weights: Mapping[str, Any],
-    names_own_config: bool,
 ) -> int:
     """Run all jobs; however the sweep ends, there is a table of those that began.
 
@@ -51,12 +50,11 @@ def sweep(
         overrides: the sweep's words.
         recorded: values of the record that `from=` names.
         weights: those that the record states.
-        names_own_config: whether a config of the person's own may bring the prompt.
 
     Returns:
         The exit code: 1 if a job failed.
     """
-    if not overrides.names_prompt and not names_own_config:
+    if not overrides.names_prompt:
         raise ConfinerError(
             "prompt is empty",
             'say what the videos show: prompt="a red heart rising" prompt="..."',
@@ -66,7 +64,8 @@ def sweep(
     with sweep_root(_chosen_root(overrides)) as root, NetworkCache() as networks:
         place = f"hydra.sweep.dir={quoted(str(root))}"
         try:
-            launch([*flags, *words, place], partial(sweep_job, networks, weights), recorded)
+            job = partial(sweep_job, networks, weights)
+            launch([*flags, *words, place], job, recorded, overrides.source)
         finally:
             failed = print_table(root)
     return 1 if failed else 0
@@ -100,7 +99,7 @@ def _batched(overrides: Overrides) -> Overrides:
     text = ",".join(f"[{','.join(map(str, each))}]" for each in lists)
     word = Word(f"seeds={text}", "", "seeds", text)
     words = [word if each.key == "seed" else each for each in overrides.words]
-    return Overrides(tuple(words), overrides.multirun)
+    return replace(overrides, words=tuple(words))
 
 
 def sweep_job(networks: NetworkCache, weights: Mapping[str, Any], job: HydraJob) -> None:
@@ -164,9 +163,8 @@ def sweep_root(chosen: str | None) -> Iterator[Path]:
 
 
 def _chosen_root(overrides: Overrides) -> str | None:
-    words = Overrides(
-        tuple(word for word in overrides.words if word.key == "output.dir"), overrides.multirun
-    ).for_hydra()
+    named = tuple(word for word in overrides.words if word.key == "output.dir")
+    words = replace(overrides, words=named).for_hydra()
     if not words:
         return None
     values = values_of(words[0])

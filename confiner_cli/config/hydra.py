@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import functools
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,19 +18,19 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException, MissingConfigException
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from hydra.core.override_parser.types import QuotedString
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
 
-from confiner_cli.config.bounds import did_you_mean
-from confiner_cli.config.places import config_dir
+from confiner_cli.config.hydra_errors import readable_errors
+from confiner_cli.config.hydra_loader import VERSION_BASE, initialized
+from confiner_cli.config.own_root import check_hydra, check_root
+from confiner_cli.config.places import OURS, ConfigSource, config_dir
 from confiner_cli.config.schema import Settings
-from confiner_cli.errors import ConfinerError
+from confiner_cli.config.typed_lists import check_entries, open_lists, stated
 
-VERSION_BASE = "1.3"
 RECORDED = "+recorded=run"
 """The override that puts recorded values over the configs' own and under the command line's."""
-_HINT = "confiner generate --cfg job prints all settings and their values"
 
 
 @functools.cache
@@ -45,53 +44,30 @@ def schema() -> DictConfig:
     return cast(DictConfig, root)
 
 
+@functools.cache
+def _open_schema() -> DictConfig:
+    """The same for Hydra, which cannot set a value inside an entry of a typed list."""
+    root = copy.deepcopy(schema())
+    open_lists(root)
+    return root
+
+
 def _unlock(node: DictConfig) -> None:
     # Frozen dataclasses make read-only nodes; Hydra still has to compose them.
     OmegaConf.set_readonly(node, None)
-    for key in node:
-        if not OmegaConf.is_missing(node, key) and isinstance(node[key], DictConfig):
-            _unlock(node[key])
+    for _, child in stated(node, DictConfig):
+        _unlock(child)
 
 
 def _register(recorded: Mapping[str, Any] | None) -> list[str]:
     """Make the schema and recorded values known to Hydra; the words that the values take."""
     store = ConfigStore.instance()
-    store.store(name="schema", node=schema(), provider="confiner")
+    store.store(name="schema", node=_open_schema(), provider="confiner")
     if recorded is None:
         return []
     node = OmegaConf.create(dict(recorded))
     store.store(group="recorded", name="run", node=node, package="_global_", provider="confiner")
     return [RECORDED]
-
-
-@contextmanager
-def readable_errors() -> Iterator[None]:
-    """What Hydra and OmegaConf have to say about a config, as two lines."""
-    try:
-        yield
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
-        raise _translated(error) from error
-
-
-def _translated(error: Exception) -> ConfinerError:
-    if isinstance(error, MissingConfigException) and error.options:
-        group, _, name = str(error.missing_cfg_file).rpartition("/")
-        options = [option for option in error.options if not option.startswith("_")]
-        return ConfinerError(
-            f"{group}={name} is unknown",
-            f"{did_you_mean(name, options)}{group}= takes {', '.join(options)}",
-        )
-    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
-    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-    if lines[0].startswith("Ambiguous value"):
-        return ConfinerError(
-            lines[0], "add -m to try one value after another; a list is written key=[1,2]"
-        )
-    if "Could not override 'scheduler'" in lines[0]:
-        return ConfinerError(lines[0], "list scheduler: before experts:, or inherit generate")
-    key = re.search(r"full_key: (\S+)", str(cause))
-    where = key[1] if key else getattr(error, "override", None)
-    return ConfinerError(f"{where}: {lines[0]}" if where else lines[0], _HINT)
 
 
 @readable_errors()
@@ -101,6 +77,7 @@ def settings_of(config: DictConfig) -> Settings:
     Raises:
         ConfinerError: a key or type that the schema does not have.
     """
+    check_entries(schema(), config)
     # Merged once more because `+new=1` gets past the schema during composition.
     return cast(Settings, OmegaConf.to_object(OmegaConf.merge(schema(), config)))
 
@@ -116,26 +93,63 @@ def settings_from(recorded: Mapping[str, Any]) -> Settings:
 
 
 @readable_errors()
-def compose(overrides: Sequence[str] = (), recorded: Mapping[str, Any] | None = None) -> DictConfig:
+def compose(
+    overrides: Sequence[str] = (),
+    recorded: Mapping[str, Any] | None = None,
+    source: ConfigSource = OURS,
+) -> DictConfig:
     """Compose a config as the command line would. Hydra is as it was afterwards, but for its store
     of configs, which has our schema and the last record.
 
     Args:
         overrides: as Hydra reads them.
         recorded: values of a record, over the configs' own and under the overrides.
+        source: the YAML files.
 
     Raises:
         ConfinerError: an override that cannot be read, or that the schema or the groups do not
-            have.
+            have; a config of the person's own that cannot be used.
     """
     words = [*_register(recorded), *overrides]
-    with hydra.initialize_config_dir(str(config_dir()), version_base=VERSION_BASE):
-        return hydra.compose("generate", words)
+    with initialized(source) as loader:
+        if source.is_own:
+            check_root(source, loader.compute_defaults_list(source.root, words, RunMode.RUN))
+        config = hydra.compose(source.root, words, return_hydra_config=True)
+        check_hydra(config.hydra)
+    with open_dict(config):
+        del config["hydra"]
+    return config
 
 
-def settings_with(overrides: Sequence[str], recorded: Mapping[str, Any] | None = None) -> Settings:
+@readable_errors()
+def hydra_settings(choices: Sequence[str], source: ConfigSource) -> DictConfig:
+    """Hydra's own settings, as configs and the choices of groups bring them, for a sweep or not.
+
+    Args:
+        choices: overrides, as Hydra reads them, of groups and of `hydra.`; several values of a
+            group are left open.
+        source: the YAML files.
+
+    Raises:
+        ConfinerError: as `compose`.
+    """
+    words = [*_register(None), *choices]
+    with initialized(source) as loader:
+        check_root(source, loader.compute_defaults_list(source.root, words, RunMode.MULTIRUN))
+        composed = loader.load_configuration(
+            source.root, words, RunMode.MULTIRUN, validate_sweep_overrides=False
+        )
+    check_hydra(composed.hydra)
+    return cast(DictConfig, composed.hydra)
+
+
+def settings_with(
+    overrides: Sequence[str],
+    recorded: Mapping[str, Any] | None = None,
+    source: ConfigSource = OURS,
+) -> Settings:
     """The settings that overrides, as Hydra reads them, come to. Raises as `compose`."""
-    return settings_of(compose(overrides, recorded))
+    return settings_of(compose(overrides, recorded, source))
 
 
 @dataclass(frozen=True)
@@ -172,6 +186,7 @@ def launch(
     arguments: Sequence[str],
     task: Callable[[HydraJob], Any],
     recorded: Mapping[str, Any] | None = None,
+    source: ConfigSource = OURS,
 ) -> None:
     """Let Hydra run a task as its command line would: once, or for each job of a sweep.
 
@@ -179,13 +194,15 @@ def launch(
         arguments: Hydra's flags, then overrides.
         task: carries a job out. It pickles where a launcher sends it elsewhere.
         recorded: as in `compose`.
+        source: as in `compose`.
 
     Raises:
         ConfinerError: what Hydra has to say about the arguments.
     """
-    words = [*arguments, *_register(recorded)]
+    folder = [] if source.folder is None else ["--config-dir", str(source.folder)]
+    words = [*folder, *arguments, *_register(recorded)]
     main = hydra.main(
-        version_base=VERSION_BASE, config_path=str(config_dir()), config_name="generate"
+        version_base=VERSION_BASE, config_path=str(config_dir()), config_name=source.root
     )
     with readable_errors(), _as_arguments(words), _raising():
         main(functools.partial(_hand_over, task))()
@@ -227,7 +244,10 @@ def values_of(word: str) -> list[Any]:
         ConfinerError: it cannot be read.
     """
     override = OverridesParser.create().parse_override(word)
-    return list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
+    if not override.is_sweep_override():
+        return [override.value()]
+    values = list(override.sweep_iterator())
+    return [value.text if isinstance(value, QuotedString) else value for value in values]
 
 
 @readable_errors()

@@ -27,7 +27,7 @@ class Job:
         settings: what was asked, made whole: what run.json and the MP4 record.
         prompts: by the frame from which on each holds; frame 0 is among them. A plan may have "".
         negative_prompt: "" where there is none.
-        seed: in [0, 2**63).
+        seed: in [0, 2**64).
         size: `(height, width)` in pixels.
         fps: frames a second.
         experts: by role, control first: those of which something is loaded.

@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from confiner_cli.config.bounds import did_you_mean
+from confiner_cli.config.places import OURS, ConfigSource
 from confiner_cli.config.prompts import quoted, read_prompt, read_prompts, verbatim
 from confiner_cli.config.schema import Settings
 from confiner_cli.errors import ConfinerError
@@ -25,6 +26,8 @@ GROUPS = (
 SHORTHANDS = ("from", "prompt_file", "prompts_file", "at")
 """Keys of the command line that are no settings: they become some."""
 PROMPT_KEYS = ("prompt", "prompt_file", "prompts_file")
+TEXT_KEYS = ("prompt", "negative_prompt")
+"""Keys whose values are verbatim; a sweep repeats them where others have a comma."""
 RESERVED = (
     "hydra.run.dir",
     "hydra.sweep.dir",
@@ -34,14 +37,18 @@ RESERVED = (
 )
 _PATH = re.compile(
     r"output\.dir|structure\.video|experts\.knows"
-    r"|experts\.\w+\.(?:model|shared|motion_adapter)"
+    r"|experts\.\w+\.(?:model|shared|motion_adapter)|experts\.\w+\.\w+\.\d+\.path"
 )
-_ADAPTERS = re.compile(r"experts\.\w+\.(?:loras|embeddings)")
-_BARE = re.compile(
+_NAMED = re.compile(
     r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'"""
-    r"""|\b(?P<name>path|token)\s*:\s*(?P<value>[^\s'",{}\[\]][^,{}\[\]]*)"""
+    r"""|\b(?P<name>path|token|model|shared|motion_adapter|knows|video|dir)\s*:\s*"""
+    r"""(?P<value>[^\s'",{}\[\]][^,{}\[\]]*)"""
 )
-"""What is quoted, to be skipped; or what is not, after `path:` and `token:`, up to its end."""
+"""Of a list or a mapping: what is quoted, to be skipped; or a path or a token that is not."""
+_OF_HYDRA = re.compile(r"['\"]|^\w+\(")
+"""What a sweep over paths has in it that is written in Hydra's own words: `choice(a,b)`."""
+_ENTRY = re.compile(r"\.\d+(?=\.|$)")
+"""The number of an entry in a key: `loras.0.scale`."""
 _WORD = re.compile(
     r"(?P<mark>~|\+{0,2})(?P<key>[^=~+@][^=@]*)(?:@[^=]*)?(?:=(?P<value>.*))?", re.DOTALL
 )
@@ -64,10 +71,12 @@ class Overrides:
     Attributes:
         words: in the order of the command line, which is the order of a sweep.
         multirun: whether they are a sweep's.
+        source: the YAML files that they choose from.
     """
 
     words: tuple[Word, ...]
     multirun: bool
+    source: ConfigSource = OURS
 
     @property
     def chosen(self) -> frozenset[str]:
@@ -82,8 +91,8 @@ class Overrides:
 
     @property
     def names_prompt(self) -> bool:
-        """Whether they bring a prompt, be it by a sweeper's own list."""
-        return any(
+        """Whether they bring a prompt, be it by a sweeper's own list or a config of one's own."""
+        return self.source.is_own or any(
             word.key in (*PROMPT_KEYS, "from") or word.key.startswith("hydra.sweeper.params")
             for word in self.words
         )
@@ -91,7 +100,8 @@ class Overrides:
     def for_hydra(self) -> list[str]:
         """The words that Hydra reads as they were meant; `from=` is left out.
 
-        Prompts are quoted, files of prompts are read, and repeated prompts become one word.
+        Prompts and paths are quoted, files of prompts are read, and a sweep's repeated prompts
+        become one word.
 
         Raises:
             ConfinerError: a prompt that is refused, or a file that cannot be read.
@@ -99,10 +109,10 @@ class Overrides:
         translated: list[str] = []
         for word in self.words:
             translated += _translated(word, self.multirun)
-        return _joined(translated)
+        return _joined(translated) if self.multirun else translated
 
 
-def parse_overrides(texts: Sequence[str], multirun: bool) -> Overrides:
+def parse_overrides(texts: Sequence[str], multirun: bool, source: ConfigSource = OURS) -> Overrides:
     """Take the words of a command apart.
 
     Raises:
@@ -110,9 +120,11 @@ def parse_overrides(texts: Sequence[str], multirun: bool) -> Overrides:
     """
     words = [_parsed(text) for text in texts]
     for word in words:
-        _check_key(word)
+        if not source.has_group(word.key):
+            _check_key(word, source)
     _check_repeats(words, multirun)
-    return Overrides(tuple(_with_later_prompts(words)), multirun)
+    _check_order(words, source)
+    return Overrides(tuple(_with_later_prompts(words)), multirun, source)
 
 
 @functools.cache
@@ -124,19 +136,29 @@ def known_keys(kind: type, prefix: str = "") -> tuple[str, ...]:
 def _known_keys(kind: type, prefix: str) -> Iterator[str]:
     hints = get_type_hints(kind)
     for entry in fields(kind):
-        yield prefix + entry.name
-        if is_dataclass(hints[entry.name]):
-            yield from _known_keys(hints[entry.name], f"{prefix}{entry.name}.")
+        yield from _keys_of(hints[entry.name], prefix + entry.name)
+
+
+def _keys_of(hint: Any, key: str) -> Iterator[str]:
+    """A key with those below it; `.0` stands for any entry of a list."""
+    yield key
+    if is_dataclass(hint):
+        yield from _known_keys(hint, f"{key}.")  # type: ignore[arg-type]
+    elif get_origin(hint) is list:
+        yield from _keys_of(get_args(hint)[0], f"{key}.0")
+    elif hint is Any:
+        yield f"{key}.0"
 
 
 def _parsed(text: str) -> Word:
     match = _WORD.fullmatch(text)
     if match is None:
         raise ConfinerError(f"cannot read {text!r}", "settings are written key=value")
-    return Word(text, match["mark"], match["key"].strip(), match["value"])
+    key = re.sub(r"\[(\d+)\]", r".\1", match["key"].strip())
+    return Word(text, match["mark"], key, match["value"])
 
 
-def _check_key(word: Word) -> None:
+def _check_key(word: Word, source: ConfigSource) -> None:
     if word.key in RESERVED:
         raise ConfinerError(
             f"{word.key} is set by confiner", "use output.dir= for the folder, -m for a sweep"
@@ -150,25 +172,42 @@ def _check_key(word: Word) -> None:
             f"cannot read {word.text!r}", 'settings are written key=value, prompts prompt="..."'
         )
     known = (*known_keys(Settings), *GROUPS, *SHORTHANDS)
-    if word.key not in known and not word.key.startswith("hydra"):
-        raise ConfinerError(
-            f"there is no setting {word.key!r}",
-            f"{did_you_mean(word.key, known)}confiner generate --cfg job prompt=x prints all "
-            "settings",
-        )
+    if _ENTRY.sub(".0", word.key) not in known and not word.key.startswith("hydra"):
+        raise _unknown(word, source, known)
+
+
+def _unknown(word: Word, source: ConfigSource, known: Sequence[str]) -> ConfinerError:
+    near = did_you_mean(word.key, (*known, *source.groups()))
+    more = "confiner generate --cfg job prompt=x prints all settings"
+    if word.mark == "+" and "." not in word.key and source.folder is None:
+        more = "a group of your own is found with --config-dir FOLDER"
+    return ConfinerError(f"there is no setting {word.key!r}", near + more)
 
 
 def _check_repeats(words: Sequence[Word], multirun: bool) -> None:
     keys = [word.key for word in words]
-    repeatable = {"at", "prompt"} if multirun else {"at"}
+    repeatable = {"at", *TEXT_KEYS} if multirun else {"at"}
     for key in dict.fromkeys(keys):
         if keys.count(key) > 1 and key not in repeatable:
-            is_prompt = key == "prompt"
-            hint = "repeating prompt= makes a sweep with -m" if is_prompt else f"give {key}= once"
+            is_text = key in TEXT_KEYS
+            hint = f"repeating {key}= makes a sweep with -m" if is_text else f"give {key}= once"
             raise ConfinerError(f"{key}= is given {keys.count(key)} times", hint)
     sources = [key for key in PROMPT_KEYS if key in keys]
     if len(sources) > 1:
         raise ConfinerError(f"{' and '.join(sources)} are given together", "use one of them")
+
+
+def _check_order(words: Sequence[Word], source: ConfigSource) -> None:
+    """Refuse a value that a later word would replace with all that it is in."""
+    seen: list[str] = []
+    for word in words:
+        inside = [key for key in seen if key.startswith(f"{word.key}.")]
+        if inside and word.key not in GROUPS and not source.has_group(word.key):
+            raise ConfinerError(
+                f"{word.key}= would replace {inside[0]}=, which is before it",
+                f"write {word.key}= first",
+            )
+        seen.append(word.key)
 
 
 def _with_later_prompts(words: Sequence[Word]) -> list[Word]:
@@ -214,22 +253,29 @@ def _translated(word: Word, multirun: bool) -> list[str]:
             return [f"++prompts={value}"]
         case "from":
             return []
-    if _PATH.fullmatch(word.key) and not _meant_for_hydra(value, multirun):
-        return [f"{word.mark}{word.key}={quoted(value)}"]
-    if _ADAPTERS.fullmatch(word.key) and "${" not in value:
-        return [f"{word.mark}{word.key}={_with_quotes(value)}"]
-    return [word.text]
+    if _PATH.fullmatch(word.key):
+        return [f"{_mark(word)}{word.key}={_path(value, multirun)}"]
+    if value[:1] in ("[", "{") and "${" not in value:
+        value = _with_quotes(value)
+    if word.value is None or (value == word.value and not _ENTRY.search(word.key)):
+        return [word.text]
+    return [f"{_mark(word)}{word.key}={value}"]
 
 
-def _with_quotes(adapters: str) -> str:
-    """A list of adapters with its paths and tokens in quotes: Hydra takes no `~` and no `<`."""
+def _mark(word: Word) -> str:
+    """A value inside an entry is forced: the entry may not have stated it, as `scale`."""
+    return "++" if _ENTRY.search(word.key) and not word.key[-1].isdecimal() else word.mark
+
+
+def _with_quotes(value: str) -> str:
+    """A list or mapping with its paths and tokens in quotes: Hydra takes no `~` and no `<`."""
 
     def in_quotes(match: re.Match[str]) -> str:
         if match["name"] is None:
             return match[0]
         return f"{match['name']}:{quoted(match['value'].rstrip())}"
 
-    return _BARE.sub(in_quotes, adapters)
+    return _NAMED.sub(in_quotes, value)
 
 
 def _prompts_of(path: str, multirun: bool) -> list[str]:
@@ -240,21 +286,27 @@ def _prompts_of(path: str, multirun: bool) -> list[str]:
     return [f"prompt={quoted(text)}" for text in read_prompts(path)]
 
 
-def _meant_for_hydra(value: str, multirun: bool) -> bool:
-    """Whether a path is more than a path: null, quoted, an interpolation, or a sweep's list."""
+def _path(value: str, multirun: bool) -> str:
+    """A path, or several of a sweep, in quotes; what is meant for Hydra stays as it is.
+
+    That is null, a text in quotes, an interpolation, or a sweep in Hydra's own words.
+    """
     if value in ("", "null") or value[0] in "'\"[" or "${" in value:
-        return True
-    return multirun and "," in value
+        return value
+    if not multirun or "," not in value:
+        return quoted(value)
+    if _OF_HYDRA.search(value):
+        return value
+    return ",".join(_path(part.strip(), multirun=False) for part in value.split(","))
 
 
 def _joined(words: Sequence[str]) -> list[str]:
-    """Several `prompt=` words as one, in the first's place: the sweeper parts them at commas."""
-    prompts = [word.removeprefix("prompt=") for word in words if word.startswith("prompt=")]
-    joined: list[str] = []
+    """Several words of one text as one, in the first's place: the sweeper parts them at commas."""
+    joined: dict[str, str] = {}
     for word in words:
-        if not word.startswith("prompt="):
-            joined.append(word)
-        elif prompts:
-            joined.append(f"prompt={','.join(prompts)}")
-            prompts.clear()
-    return joined
+        key, _, value = word.partition("=")
+        if key in TEXT_KEYS and key in joined:
+            joined[key] += f",{value}"
+        else:
+            joined[key if key in TEXT_KEYS else word] = word
+    return list(joined.values())

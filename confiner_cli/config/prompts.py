@@ -41,24 +41,50 @@ def verbatim(text: str, name: str = "prompt", empty: bool = False) -> str:
 
 
 def read_prompt(path: str) -> str:
-    """The one prompt in a UTF-8 file (a byte order mark is allowed)."""
-    return verbatim(_read(path, "prompt_file"), f"prompt_file={path}")
+    """The one prompt in a UTF-8 file (a byte order mark is allowed).
+
+    Raises:
+        ConfinerError: it cannot be read, or what `verbatim` refuses, with the line.
+    """
+    name = f"prompt_file={path}"
+    text = _read(path, name)
+    for number, line in enumerate(_lines(text), start=1):
+        verbatim(line, f"{name}, line {number},", empty=True)
+    return verbatim(text, name)
 
 
 def read_prompts(path: str) -> list[str]:
-    """The prompts in a UTF-8 file, one a line; blank lines are skipped."""
-    lines = [line for line in _read(path, "prompts_file").split("\n") if line.strip()]
-    if not lines:
-        raise ConfinerError(f"prompts_file={path} has no prompt in it", "one prompt a line")
-    return [verbatim(line, f"prompts_file={path}") for line in lines]
+    """The prompts in a UTF-8 file, one a line; blank lines are skipped.
+
+    Raises:
+        ConfinerError: it cannot be read, has no prompt in it, or what `verbatim` refuses, with
+            the line.
+    """
+    name = f"prompts_file={path}"
+    numbered = enumerate(_lines(_read(path, name)), start=1)
+    prompts = [verbatim(line, f"{name}, line {n},") for n, line in numbered if line.strip()]
+    if not prompts:
+        raise ConfinerError(f"{name} has no prompt in it", "one prompt a line")
+    return prompts
 
 
-def _read(path: str, key: str) -> str:
+def _lines(text: str) -> list[str]:
+    return text.split("\n")  # splitlines() would part at what a prompt may contain
+
+
+def _read(path: str, name: str) -> str:
     try:
-        return Path(path).expanduser().read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        content = Path(path).expanduser().read_bytes()
+    except OSError as error:
         raise ConfinerError(
-            f"{key}={path} cannot be read: {error}", "name a text file in UTF-8"
+            f"{name} cannot be read: {error.strerror}", "name a text file in UTF-8"
+        ) from error
+    try:
+        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        number = len((error.object[: error.start] + b".").splitlines())
+        raise ConfinerError(
+            f"{name}, line {number}, is not in UTF-8: {error.reason}", "save the file as UTF-8"
         ) from error
 
 

@@ -32,7 +32,9 @@ from confiner_cli.media.source_video import SourceVideo, probe
 
 PIXELS_PER_LATENT = 8
 """Sizes are multiples of this: the factor in space of every latent space there is so far."""
-LARGEST_SEED = 2**63 - 1
+LARGEST_SEED = 2**64 - 1
+RATES = (1, 240)
+"""The least and the most frames a second."""
 Number = TypeVar("Number", int, float)
 
 
@@ -51,9 +53,9 @@ def resolve(settings: Settings) -> Job:
     # Before sizes and lengths: a video that is given decides some of them.
     settings, source_videos = _with_source_video(settings)
     seed = secrets.randbelow(2**32) if settings.seed is None else settings.seed
-    video = _video_of(settings)
+    video, keys = _video_of(settings), _keys_of(settings)
     settings = replace(settings, seed=seed, **asdict(video))
-    _check_values(settings, video)
+    _check_values(settings, video, keys)
     check_experts(settings.experts)
     settings = replace(settings, experts=with_absolute_places(settings.experts))
     structure, refinement = scheduler_options(settings)
@@ -134,14 +136,23 @@ def _with_source_video(settings: Settings) -> tuple[Settings, tuple[SourceVideo,
             f"{path} is not the video it was when its run began", "put the old file back"
         )
     given = replace(settings.structure, video=str(path), sha256=digest)
-    whole_rate = int(video.fps)
     known = replace(
         settings,
         structure=given,
         num_frames=_or(settings.num_frames, video.num_frames),
-        fps=_or(settings.fps, whole_rate if video.fps == whole_rate else video.fps),
+        fps=_rate_of(video, path) if settings.fps is None else settings.fps,
     )
     return known, (video,)
+
+
+def _rate_of(video: SourceVideo, path: Path) -> float:
+    low, high = RATES
+    if not low <= video.fps <= high:
+        raise ConfinerError(
+            f"{path} has {video.fps:g} frames a second, and a video of ours {low} to {high}",
+            "say how many the result is to have: fps=8",
+        )
+    return int(video.fps) if video.fps == int(video.fps) else video.fps
 
 
 @dataclass(frozen=True)
@@ -165,19 +176,26 @@ def _video_of(settings: Settings) -> _Video:
     )
 
 
+def _keys_of(settings: Settings) -> dict[str, str]:
+    """The settings that say what `_Video` has: the expert set's own where a person's are null."""
+    names = ("num_frames", "height", "width", "fps")
+    own = {name for name in names if getattr(settings, name) is None}
+    return {name: f"experts.{name}" if name in own else name for name in names}
+
+
 def _or(chosen: Number | None, own: Number) -> Number:
     return own if chosen is None else chosen
 
 
-def _check_values(settings: Settings, video: _Video) -> None:
+def _check_values(settings: Settings, video: _Video, keys: Mapping[str, str]) -> None:
     """All that is neither the experts', the scheduler's nor the long video's."""
-    _check_types(settings, video)
+    _check_types(settings, video, keys)
     if video.num_frames != math.inf:
-        in_range("num_frames", video.num_frames, 1, math.inf)
-    in_range("fps", video.fps, 1, 240)
+        in_range(keys["num_frames"], video.num_frames, 1, math.inf)
+    in_range(keys["fps"], video.fps, *RATES)
     in_range("seed", settings.seed, 0, LARGEST_SEED)
-    _check_side("height", video.height)
-    _check_side("width", video.width)
+    _check_side(keys["height"], video.height)
+    _check_side(keys["width"], video.width)
     for frame in settings.prompts:
         if frame >= video.num_frames:
             raise ConfinerError(
@@ -190,7 +208,7 @@ def _check_values(settings: Settings, video: _Video) -> None:
         in_range("frame_batch", settings.frame_batch, 1, math.inf)
 
 
-def _check_types(settings: Settings, video: _Video) -> None:
+def _check_types(settings: Settings, video: _Video, keys: Mapping[str, str]) -> None:
     """What the schema holds those to who come from a config, and nobody those from Python."""
     if not isinstance(settings.device, str):
         raise ConfinerError(
@@ -199,11 +217,14 @@ def _check_types(settings: Settings, video: _Video) -> None:
     whole: dict[str, object] = {"seed": settings.seed, "height": video.height, "width": video.width}
     if video.num_frames != math.inf:
         whole = {"num_frames": video.num_frames, **whole}
+    if settings.frame_batch is not None:
+        whole["frame_batch"] = settings.frame_batch
     for name, value in whole.items():
         if type(value) is not int:
-            also = ", or inf: until Ctrl-C" if name == "num_frames" else ""
+            key, also = keys.get(name, name), ", or inf: until Ctrl-C"
             raise ConfinerError(
-                f"{name}={value!r} is not a whole number", f"{name}= takes a whole number{also}"
+                f"{key}={value!r} is not a whole number",
+                f"{key}= takes a whole number{also if name == 'num_frames' else ''}",
             )
     if isinstance(video.fps, bool) or not isinstance(video.fps, (int, float)):
         raise ConfinerError(f"fps={video.fps!r} is not a number", "fps= takes frames a second")

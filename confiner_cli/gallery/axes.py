@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from confiner_cli.config.flatten import flatten
@@ -62,8 +63,11 @@ def key_of(word: str) -> str:
 
 
 def _chosen(run: Run) -> set[str]:
-    """The keys by which a run's overrides show; a whole group shows by its name or its model."""
-    keys = {key_of(word) for word in run.overrides}
+    """The keys by which a run's overrides show.
+
+    A list shows as a whole, a whole group by its name or its model.
+    """
+    keys = {re.split(r"\.\d+(?:\.|$)", key_of(word))[0] for word in run.overrides}
     return keys | {f"{key}.name" for key in keys} | {f"{key}.model" for key in keys}
 
 
@@ -73,7 +77,7 @@ def _axis(key: str, tables: Sequence[Mapping[str, str]], swept: bool) -> Axis | 
     if len(found) + lacking < 2:
         return None
     if all(map(_NUMBER, found)):
-        found.sort(key=float)
+        found.sort(key=Decimal)  # exact: seeds have up to 64 bits
     positions = {value: position for position, value in enumerate(found)}
     by_run = [positions[table[key]] if key in table else -1 for table in tables]
     return Axis(key, tuple(found), swept, tuple(by_run))

@@ -18,7 +18,7 @@ def keyed_generator(seed: int, *key: str | int) -> torch.Generator:
     Keys that differ anywhere give independent ones.
     """
     digest = hashlib.sha256(repr((seed, *key)).encode()).digest()
-    # Seeds are 63 bits: torch takes signed ones.
+    # 63 bits of the digest, whatever the seed's size.
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 

@@ -16,6 +16,8 @@ from typing import Any
 from confiner_cli.config.flatten import flatten
 from confiner_cli.config.hydra import settings_from, settings_with
 from confiner_cli.config.overrides import Overrides, parse_overrides
+from confiner_cli.config.own_groups import keys_of_own_groups
+from confiner_cli.config.places import OURS, ConfigSource
 from confiner_cli.config.recorded import recorded_values, replaced_keys
 from confiner_cli.config.schema import OF_THE_RUN, Settings
 from confiner_cli.errors import ConfinerError
@@ -177,7 +179,8 @@ def recorded_under(overrides: Overrides) -> dict[str, Any] | None:
     if path is None:
         return None
     config = _config_of(path)
-    return recorded_values(config, replaced_keys(config, overrides.chosen), str(path))
+    chosen = overrides.chosen | keys_of_own_groups(overrides)
+    return recorded_values(config, replaced_keys(config, chosen), str(path))
 
 
 def recorded_weights(overrides: Overrides) -> Mapping[str, Any]:
@@ -189,14 +192,18 @@ def recorded_weights(overrides: Overrides) -> Mapping[str, Any]:
     return {} if overrides.record is None else read_record(overrides.record).weights
 
 
-def settings_of_words(words: Sequence[str]) -> Settings:
+def settings_of(overrides: Overrides) -> Settings:
+    """The settings that overrides of one run come to, `from=` among them. Raises as `compose`."""
+    return settings_with(overrides.for_hydra(), recorded_under(overrides), overrides.source)
+
+
+def settings_of_words(words: Sequence[str], source: ConfigSource = OURS) -> Settings:
     """The settings that words of a command line come to, `from=` among them.
 
     Raises:
         ConfinerError: a word that cannot be read or has no meaning.
     """
-    overrides = parse_overrides(words, multirun=False)
-    return settings_with(overrides.for_hydra(), recorded_under(overrides))
+    return settings_of(parse_overrides(words, multirun=False, source=source))
 
 
 def recorded_settings(folder: Path) -> Settings:

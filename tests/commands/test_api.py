@@ -1,17 +1,21 @@
 """The same from Python: six lines, no files, no global state, the command's frames."""
 
 import base64
+import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 from support.command_line import PROMPT, QUICK, generate
+from support.own_configs import OWN
 
 from confiner_cli import load
 from confiner_cli.errors import ConfinerError
 from confiner_cli.media.video import read_video, write_video
+from confiner_cli.runs.provenance import recipe
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -102,6 +106,46 @@ def test_seeds_make_a_video_each_as_they_do_alone_but_for_the_last_bits(quick):
         for name in ("frames", "structure"):
             difference = getattr(video, name).int() - getattr(alone, name).int()
             assert difference.abs().max() <= 1
+
+
+def test_numbers_may_be_numpys_or_torchs(quick):
+    seeds = np.arange(2**63, 2**63 + 2, dtype=np.uint64)
+    videos = quick.generate(
+        TEXT,
+        seeds=seeds,
+        num_frames=np.int32(2),
+        height=np.int64(16),
+        width=torch.tensor(16),
+        fps=np.float32(8),
+        frame_batch=np.int8(1),
+        prompts={np.int64(1): "a blue star"},
+    )
+    assert [video.job.seed for video in videos] == [2**63, 2**63 + 1]
+    settings = videos[1].settings
+    assert (settings.num_frames, settings.height, settings.width) == (2, 16, 16)
+    assert (settings.fps, settings.frame_batch) == (8.0, 1)
+    assert settings.prompts == {1: "a blue star"}
+    facts = json.loads(recipe(settings))
+    assert facts["seed"] == facts["config"]["seed"] == 2**63 + 1
+    alone = quick.generate(TEXT, seed=np.int64(3), num_frames=1, height=16, width=16)
+    assert type(alone.settings.seed) is int and alone.settings.seed == 3
+
+
+def test_seeds_that_are_no_list_are_refused(quick):
+    with pytest.raises(ConfinerError, match="seeds=3 is no list"):
+        quick.generate(TEXT, seeds=3)
+    with pytest.raises(ConfinerError, match="makes no video"):
+        quick.generate(TEXT, seeds=np.arange(0))
+
+
+def test_a_folder_of_configs_and_entries_of_lists_are_taken_from_python():
+    word = "experts.spatial.loras=[{path:~/a.safetensors}]"
+    with load("mytiny", "scheduler=fast", config_dir=OWN) as confiner:
+        asked = confiner._settings_with(
+            ["+experiment=heart", word, "experts.spatial.loras.0.scale=0.5"]
+        )
+        assert asked.experts.name == "mytiny" and asked.scheduler.name == "fast"
+        assert (asked.seed, asked.experts.spatial.loras[0].scale) == (3, 0.5)
 
 
 def test_networks_are_freed_at_the_end_of_with_and_weights_are_loaded_at_once():

@@ -29,7 +29,7 @@ REFUSED = [
     ([PROMPT, "scheduler.structure=1"], "scheduler.structure"),
     ([PROMPT, "seed=${oc.env:HOME}"], "seed"),
     ([PROMPT, "seed=-1"], "seed= takes 0 to"),
-    ([PROMPT, f"seed={2**63}"], "seed= takes 0 to"),
+    ([PROMPT, f"seed={2**64}"], "seed= takes 0 to"),
     ([PROMPT, "num_frames=0"], "num_frames= takes 1 or more"),
     ([PROMPT, "num_frames=17"], "tiny takes at once: 16"),
     ([PROMPT, "fps=0"], "fps= takes 1 to 240"),

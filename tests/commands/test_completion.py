@@ -2,6 +2,7 @@
 
 import pytest
 from support.command_line import confiner
+from support.own_configs import OWN
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,12 @@ from support.command_line import confiner
         ('confiner generate prompt="a red sch', set()),
         ("confiner generate prompt=sch", set()),
         ("confiner generate seed=[1, sch", {"scheduler="}),
+        (f"confiner generate -cd {OWN} experts=my", {"experts=mytiny"}),
+        (f"confiner generate --config-dir {OWN} +exp", {"+experiment="}),
+        (f"confiner plan scheduler=fa --config-dir {OWN} scheduler=fa", {"scheduler=fast"}),
+        (f"confiner experts -cd {OWN} check my", {"mytiny"}),
+        ("confiner generate --cfg job sch", {"scheduler="}),
+        ("confiner generate -cd ./", set()),
         ("confiner show ", set()),
         ("confiner frobnicate s", set()),
     ],

@@ -271,3 +271,99 @@ def test_any_text_comes_back_out_of_a_record(tmp_path, text):
         }
         for frame, nasty in prompts.items():
             assert verbatim(again.prompts[frame]) == verbatim(nasty)
+
+
+LORAS = "experts.spatial.loras=[{path:a.safetensors},{path:b.safetensors,scale:2}]"
+
+
+def test_a_value_inside_an_entry_of_a_list_is_set_by_its_number():
+    words = [LORAS, "experts.spatial.loras.0.scale=0.5", "experts.spatial.loras[1].path=~/c d"]
+    words += ["scheduler.guidance_interval.0=0.25"]
+    made = settings_of_words(words)
+    assert made.experts.spatial.loras == [
+        LoraSpec("a.safetensors", 0.5),
+        LoraSpec("~/c d", 2.0),
+    ]
+    assert made.scheduler.guidance_interval == [0.25, 1.0]
+
+
+def test_a_value_inside_an_entry_is_swept():
+    words = for_hydra([LORAS, "experts.spatial.loras.0.scale=0.2,0.5", "prompt=x"], multirun=True)
+    (jobs,) = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(words), None)
+    assert [settings_with(job).experts.spatial.loras[0].scale for job in jobs] == [0.2, 0.5]
+
+
+def test_a_value_inside_an_entry_of_a_record_is_set(tmp_path):
+    made = settings_of_words([LORAS, "prompt=x"])
+    write_record(tmp_path / "run", made)
+    found = again(tmp_path / "run", "experts.spatial.loras.1.scale=3").experts.spatial.loras
+    assert found == [LoraSpec("a.safetensors"), LoraSpec("b.safetensors", 3.0)]
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        (["experts.spatial.loras.0.scale=1"], "there is no experts.spatial.loras.0", "whole list"),
+        ([LORAS, "experts.spatial.loras.0.scal=1"], "loras.0.scal'", "mean experts.spatial.loras.0.s"),
+        ([LORAS, "experts.spatial.loras.0.scale=x"], "loras.0.scale: Value 'x'", "loras.0={path"),
+        (["experts.spatial.loras=[{pth:a}]"], "setting 'experts.spatial.loras.0.pth'", "mean path?"),
+        (["experts.spatial.loras=[a]"], "experts.spatial.loras.0=a is no entry", "path:"),
+        (["experts.spatial.loras=[{scale:1}]"], "loras.0.path is not stated", ""),
+        (["experts.spatial.loras.0.scale=1", LORAS], "would replace", "experts.spatial.loras= first"),
+        (["scheduler.refinement.pattern.0=naive"], "pattern is no list", "pattern=["),
+    ],
+)  # fmt: skip
+def test_entries_that_are_not_there_or_wrong_are_told_with_their_place(words, message, hint):
+    with pytest.raises(ConfinerError) as refused:
+        settings_of_words(words)
+    assert message in str(refused.value) and hint in refused.value.hint
+
+
+HOME = [
+    ("experts.spatial.loras=[{path:~/a b.safetensors,scale:0.8}]", ["~/a b.safetensors"]),
+    ("experts.spatial.loras=[{path:~/ü (1).pt}, {scale: 2, path: o/n:f.pt }]",
+     ["~/ü (1).pt", "o/n:f.pt"]),
+    ("experts.spatial.loras=[{path:'~/a,b.pt'}]", ["~/a,b.pt"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("word", "paths"), HOME)
+def test_paths_in_a_list_need_no_quotes_whatever_signs_they_have(word, paths):
+    loras = settings_of_words([word]).experts.spatial.loras
+    assert [lora.path for lora in loras] == paths
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "experts.spatial.model", "experts.control.shared", "experts.control.motion_adapter",
+        "experts.knows", "structure.video", "output.dir", "experts.spatial.loras.0.path",
+    ],
+)  # fmt: skip
+def test_every_path_may_begin_with_a_tilde_also_in_a_sweep(key):
+    (word,) = for_hydra([f"{key}=~/a (b)"], multirun=False)
+    assert values_of(word) == ["~/a (b)"]
+    (word,) = for_hydra([f"{key}=~/a (b), ~ann/ü"], multirun=True)
+    assert values_of(word) == ["~/a (b)", "~ann/ü"]
+    (word,) = for_hydra([f"{key}=choice(a,'~/b')"], multirun=True)
+    assert values_of(word) == ["a", "~/b"]
+
+
+def test_the_home_is_found_in_a_mapping_too():
+    made = settings_of_words(["structure={video:~/in.mp4}", "output={dir:~/out}"])
+    assert (made.structure.video, made.output.dir) == ("~/in.mp4", "~/out")
+
+
+def test_files_of_the_command_line_are_found_in_the_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "p.txt").write_text("a star")
+    assert for_hydra(["prompt_file=~/p.txt"], multirun=False) == ['prompt="a star"']
+    assert for_hydra(["prompts_file=~/p.txt"], multirun=True) == ['prompt="a star"']
+    assert parse_overrides(["from=~/run"], multirun=False).record == tmp_path / "run"
+
+
+def test_negative_prompts_are_swept_as_prompts_are():
+    (word,) = for_hydra(["negative_prompt=a, b", "negative_prompt=(c)"], multirun=True)
+    assert values_of(word) == ["a, b", "(c)"]
+    with pytest.raises(ConfinerError, match="given 2 times"):
+        for_hydra(["negative_prompt=a", "negative_prompt=b"], multirun=False)

@@ -43,11 +43,33 @@ def test_a_file_of_prompts_has_one_a_line_whatever_else_breaks_lines(tmp_path):
     assert read_prompts(str(path)) == ["one, two", "three\u2028four", "${five}"]
 
 
-def test_a_control_character_in_a_file_of_prompts_names_the_file(tmp_path):
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [
+        (b"one\n\nt\x07wo\n", r"line 3, .*U\+0007"),
+        (b"\xef\xbb\xbfone\r\n" + b"x" * 2001, "line 2, has 2001 characters"),
+        (b"one\ntwo\nthr\xfce\n", "line 3, is not in UTF-8"),
+        (b"\xef\xbb\xbf\xfc", "line 1, is not in UTF-8"),
+        ("one\ntwo".encode("utf-16"), "line 1, is not in UTF-8"),
+    ],
+)
+@pytest.mark.parametrize("read", [read_prompt, read_prompts])
+def test_what_is_refused_in_a_file_is_told_with_file_and_line(tmp_path, read, content, place):
     path = tmp_path / "prompts.txt"
-    path.write_text("one\nt\x07wo\n")
-    with pytest.raises(ConfinerError, match=r"prompts\.txt .*U\+0007"):
-        read_prompts(str(path))
+    path.write_bytes(content)
+    with pytest.raises(ConfinerError, match=rf"prompts\.txt, {place}"):
+        read(str(path))
+
+
+def test_a_file_with_old_line_ends_has_lines_too(tmp_path):
+    path = tmp_path / "prompts.txt"
+    path.write_bytes(b"one\rtwo")
+    assert read_prompts(str(path)) == ["one", "two"]
+
+
+def test_a_folder_in_a_files_place_is_told_in_one_line(tmp_path):
+    with pytest.raises(ConfinerError, match=r"cannot be read: Is a directory$"):
+        read_prompts(str(tmp_path))
 
 
 @pytest.mark.parametrize(

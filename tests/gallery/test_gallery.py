@@ -309,6 +309,32 @@ def test_axes_are_what_differs_with_what_was_set_first_and_numbers_in_their_orde
     assert "scheduler.name" in found and "prompt" not in found and "output.dir" not in found
 
 
+SEEDS = (2**64 - 1, 2**53 + 1, 2**53, 2**53 + 2)
+"""JavaScript's numbers know no difference between two of these."""
+
+
+def test_seeds_of_64_bits_are_text_on_the_page_in_their_order(tmp_path):
+    for number, seed in enumerate(SEEDS):
+        write_run(tmp_path / f"{number}", seed=seed)
+    (axis,) = axes_of(find_runs([tmp_path]))
+    assert axis.values == tuple(map(str, sorted(SEEDS)))
+    assert axis.positions == (3, 1, 0, 2)
+    assert confiner("gallery", str(tmp_path)).code == 0
+    shown = Page(tmp_path / "index.html")
+    assert shown.texts["seed"] == [f"seed {seed}" for seed in SEEDS]
+    data = json.loads(shown.texts["data"][0])
+    assert data["axes"][0]["values"] == list(map(str, sorted(SEEDS)))
+
+
+def test_a_value_inside_an_entry_shows_as_its_list(tmp_path):
+    for scale in (0.2, 0.5):
+        loras = {"loras": [{"path": "a", "scale": scale}]}
+        word = f"++experts.spatial.loras.0.scale={scale}"
+        write_run(tmp_path / str(scale), overrides=(word,), config={"experts": {"spatial": loras}})
+    (axis,) = axes_of(find_runs([tmp_path]))
+    assert (axis.key, axis.swept) == ("experts.spatial.loras", True)
+
+
 def test_a_poster_shows_one_frame_of_the_result_whatever_the_sheet(tmp_path):
     torch = pytest.importorskip("torch")
     from confiner_cli.media.contact_sheet import first_of_last_row, write_contact_sheet

@@ -21,6 +21,7 @@ def test_drawing_leaves_the_global_generator_alone():
 
 OTHERS = {
     "seed": (8, "refinement", 1, 3),
+    "64 bits": (2**64 - 1, "refinement", 1, 3),
     "purpose": (7, "base", 1, 3),
     "visit": (7, "refinement", 2, 3),
     "frame": (7, "refinement", 1, 4),

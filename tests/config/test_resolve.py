@@ -1,0 +1,56 @@
+"""What cannot be had is refused by the name of who asked for it."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from confiner_cli.config import resolve as module
+from confiner_cli.config.hydra import settings_with
+from confiner_cli.config.resolve import LARGEST_SEED, resolve
+from confiner_cli.errors import ConfinerError
+
+
+@pytest.fixture(scope="module")
+def settings():
+    return settings_with([])
+
+
+def test_seeds_have_64_bits(settings):
+    assert LARGEST_SEED == 2**64 - 1
+    assert resolve(replace(settings, seed=LARGEST_SEED)).seed == LARGEST_SEED
+    with pytest.raises(ConfinerError, match="out of range"):
+        resolve(replace(settings, seed=LARGEST_SEED + 1))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("height", 65, r"^experts\.height=65 is not a multiple of 8"),
+        ("fps", 0.5, r"^experts\.fps=0\.5 is out of range"),
+        ("num_frames", 0, r"^experts\.num_frames=0 is out of range"),
+        ("width", "64", r"^experts\.width='64' is not a whole number"),
+    ],
+)
+def test_what_a_set_of_experts_says_is_not_told_as_if_a_person_had(settings, key, value, message):
+    own = replace(settings, experts=replace(settings.experts, **{key: value}))
+    with pytest.raises(ConfinerError, match=message):
+        resolve(own)
+    with pytest.raises(ConfinerError, match=message.replace(r"experts\.", "")):
+        resolve(replace(settings, **{key: value}))
+
+
+def test_the_rate_of_a_video_that_is_given_is_told_as_the_videos(settings, tmp_path, monkeypatch):
+    path = tmp_path / "slow.mp4"
+    path.write_bytes(b"a video")
+    monkeypatch.setattr(module, "probe", lambda path: SimpleNamespace(num_frames=4, fps=0.5))
+    given = replace(settings, structure=replace(settings.structure, video=str(path)))
+    with pytest.raises(ConfinerError, match=r"slow\.mp4 has 0\.5 frames a second") as refused:
+        resolve(given)
+    assert "fps=8" in refused.value.hint
+    assert resolve(replace(given, fps=8)).fps == 8
+
+
+def test_a_frame_batch_is_a_whole_number(settings):
+    with pytest.raises(ConfinerError, match=r"frame_batch=2\.5 is not a whole number"):
+        resolve(replace(settings, frame_batch=2.5))
