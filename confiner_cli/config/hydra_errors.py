@@ -110,9 +110,7 @@ def _unknown_key(key: str, file: str) -> ConfinerError:
     message = f"there is no setting {key!r}{_of_file(file)}"
     known = known_keys(Settings)
     if file and key == file.partition("/")[0]:
-        return ConfinerError(
-            message, f"begin {file}.yaml with the line: # @package _global_ (no byte order mark)"
-        )
+        return ConfinerError(message, _header(file))
     parent, _, last = key.rpartition(".")
     if last.isdecimal():
         return ConfinerError(f"{parent} is no list: there is no {key}", f"{parent}=[...]")
@@ -126,6 +124,8 @@ def _of_defaults(said: str, file: str) -> ConfinerError:
         return ConfinerError(
             line, "add -m to try one value after another; a list is written key=[1,2]"
         )
+    if file and f"@{file.partition('/')[0]}." in line:
+        return ConfinerError(line, _header(file))
     if "Could not override 'scheduler'" in line:
         return ConfinerError(line, "list scheduler: before experts:, or inherit generate")
     append, missing, multiple = (
@@ -143,6 +143,10 @@ def _of_defaults(said: str, file: str) -> ConfinerError:
             f"{group}={name} without +; in a defaults list: override /{group}: {name}",
         )
     return ConfinerError(line, HINT)
+
+
+def _header(file: str) -> str:
+    return f"{file}.yaml must begin with the line: # @package _global_ (no byte order mark)"
 
 
 def _dotted(key: str) -> str:

@@ -304,12 +304,12 @@ def test_a_value_inside_an_entry_of_a_record_is_set(tmp_path):
     ("words", "message", "hint"),
     [
         (["experts.spatial.loras.0.scale=1"], "there is no experts.spatial.loras.0", "whole list"),
-        ([LORAS, "experts.spatial.loras.0.scal=1"], "loras.0.scal'", "mean experts.spatial.loras.0.s"),
+        ([LORAS, "experts.spatial.loras.0.scal=1"], "loras.0.scal'", "mean experts.spatial."),
         ([LORAS, "experts.spatial.loras.0.scale=x"], "loras.0.scale: Value 'x'", "loras.0={path"),
-        (["experts.spatial.loras=[{pth:a}]"], "setting 'experts.spatial.loras.0.pth'", "mean path?"),
+        (["experts.spatial.loras=[{pth:a}]"], "'experts.spatial.loras.0.pth'", "mean path?"),
         (["experts.spatial.loras=[a]"], "experts.spatial.loras.0=a is no entry", "path:"),
         (["experts.spatial.loras=[{scale:1}]"], "loras.0.path is not stated", ""),
-        (["experts.spatial.loras.0.scale=1", LORAS], "would replace", "experts.spatial.loras= first"),
+        (["experts.spatial.loras.0.scale=1", LORAS], "would replace", "spatial.loras= first"),
         (["scheduler.refinement.pattern.0=naive"], "pattern is no list", "pattern=["),
     ],
 )  # fmt: skip

@@ -114,6 +114,8 @@ WRONG = [
     ("experiment/x.yaml", "prompt: a", "'experiment' (in experiment/x.yaml)", HEADER.strip()),
     ("experiment/x.yaml", f"{HEADER}defaults: [{{override /schedulr: fast}}]",
      "experiment/x.yaml", "did you mean scheduler?"),
+    ("experiment/x.yaml", f"# mine\n{HEADER}defaults: [{{override /scheduler: fast}}]",
+     "(in experiment/x.yaml)", HEADER.strip()),
     ("experiment/x.yaml", f"{HEADER}hydra: {{run: {{dir: elsewhere}}}}",
      "hydra.run.dir is set by confiner", "output.dir="),
     ("experts/x.yaml", "a: [1\nb: 2", "experts/x.yaml, line 2: ", "mend the YAML"),
@@ -131,7 +133,7 @@ WRONG = [
     ("x.yaml", "defaults: [schema, {scheduler: confiner_9}, {experts: tiny}, {long_video: none}]",
      "hydra.run.dir is set by confiner", "inherit generate"),
 ]  # fmt: skip
-ALWAYS = (0, 6, 9, 13)
+ALWAYS = (0, 7, 10, 14)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,8 @@ def shell(text: str) -> list[str]:
 
 SHELL = [block for block in shell(README) if "_sd" not in block]
 FROM_THE_HUB = [block for block in [*shell(README), *shell(EXPERTS)] if "_sd" in block]
+(WITH_OWN_CONFIGS,) = [block for block in shell(EXPERTS) if "--config-dir" in block]
+OWN_CONFIGS = re.findall(r"```yaml\n(.*?)```", EXPERTS, re.DOTALL)
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 TARGETS = re.findall(r"```sh\nmake (\S+)\n```", README)
 FEWER = "num_frames=2 scheduler.refinement.num_inference_steps=1"
@@ -103,6 +105,16 @@ def test_every_command_with_experts_from_the_hub_runs_if_with_few_frames_and_ste
             few = block.replace("experts=", f"{FEWER} experts=")
             assert_runs(few if "generate" in block else block, folder)
     assert len(list(folder.rglob("video.mp4"))) == 3
+
+
+@pytest.mark.thorough
+def test_every_command_with_configs_of_ones_own_runs_with_the_configs_on_the_page(folder):
+    for content in OWN_CONFIGS:
+        (name,) = re.findall(r"^# (cfg/[\w/]+\.yaml): ", content, re.MULTILINE)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content, encoding="utf-8")
+    assert_runs(WITH_OWN_CONFIGS, folder)
+    assert len(list(folder.rglob("video.mp4"))) == 6
 
 
 def test_the_python_of_the_readme_runs_in_six_lines_and_saves_its_videos(folder):
