@@ -85,7 +85,8 @@ def from_single_file(
         module = _made(kind, stated)
     tensors = part if part.keys() <= module.state_dict().keys() else _converted(name, part, stated)
     _check_all_used(part, tensors)
-    return fill(module, tensors, path, kind.__name__).to(device, dtype)
+    what = f"{kind.__name__} as {config / 'config.json'} states it"
+    return fill(module, tensors, path, what).to(device, dtype)
 
 
 def _names(path: Path, name: str) -> tuple[str, str]:
