@@ -271,9 +271,10 @@ def _with_quotes(value: str) -> str:
     """A list or mapping with its paths and tokens in quotes: Hydra takes no `~` and no `<`."""
 
     def in_quotes(match: re.Match[str]) -> str:
-        if match["name"] is None:
+        text = (match["value"] or "").rstrip()
+        if match["name"] is None or text == "null":
             return match[0]
-        return f"{match['name']}:{quoted(match['value'].rstrip())}"
+        return f"{match['name']}:{quoted(text)}"
 
     return _NAMED.sub(in_quotes, value)
 
