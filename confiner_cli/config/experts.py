@@ -37,6 +37,7 @@ def with_absolute_places(experts: ExpertSetSettings) -> ExpertSetSettings:
         control=_absolute_places(experts.control),
         spatial=_absolute_places(experts.spatial),
         temporal=_absolute_places(experts.temporal),
+        knows=absolute(experts.knows) if experts.knows else None,
     )
 
 
