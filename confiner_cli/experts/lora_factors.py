@@ -18,6 +18,7 @@ from peft.tuners.tuners_utils import BaseTuner
 from torch import Tensor, nn
 
 from confiner_cli.experts.lora_names import (
+    ALPHA,
     BIAS,
     DOWN,
     MAGNITUDE,
@@ -29,6 +30,10 @@ from confiner_cli.experts.lora_names import (
 
 LARGE = 2**20
 """A rank from which on peft keeps both factors of a LoKr whole."""
+HADA = ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2")
+LOKR = (
+    "lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2",
+)  # fmt: skip
 Parts = dict[str, Tensor]
 
 
@@ -95,12 +100,16 @@ def adapters(all_factors: Iterable[Factors]) -> Iterator[Adapter]:
 def _as_peft(factors: Factors) -> tuple[tuple[Any, ...], Parts]:
     """How the layers' config is made (a function and what it is told), and peft's own tensors."""
     parts = factors.parts
-    for needed, convert in KINDS:
-        if parts.keys() & needed:
-            try:
-                return convert(factors, {name: part.float() for name, part in parts.items()})
-            except KeyError as error:
-                raise ValueError(f"{factors.layer} has no factor {error.args[0]}") from error
+    for known, telling, convert in KINDS:
+        if not parts.keys() & telling:
+            continue
+        strange = sorted(parts.keys() - {*known, ALPHA, SCALAR})
+        if strange:
+            raise ValueError(f"{factors.layer} has {strange[0]} beside its factors: not merged")
+        try:
+            return convert(factors, {name: part.float() for name, part in parts.items()})
+        except KeyError as error:
+            raise ValueError(f"{factors.layer} has no factor {error.args[0]}") from error
     raise ValueError(f"{factors.layer} has {', '.join(sorted(parts))} and no factors")
 
 
@@ -109,70 +118,57 @@ def _lora(factors: Factors, parts: Parts) -> tuple[tuple[Any, ...], Parts]:
     if MID in parts:  # of a convolution: a kernel between two products
         down = torch.einsum("rs...,si->ri...", parts[MID], down.flatten(1))
     rank = len(down)
-    factor = factors.factor(rank)
+    outputs, *rest = factors.shape
+    factor, points = factors.factor(rank), [1] * len(rest[1:])
     found = {
-        "lora_A.weight": _shaped(factors, down, (rank, *factors.shape[1:])),
-        "lora_B.weight": _shaped(
-            factors, up, (factors.shape[0], rank, *(1 for _ in factors.shape[2:]))
-        )
-        * factor,
+        "lora_A.weight": _shaped(factors, down, (rank, *rest)),
+        "lora_B.weight": _shaped(factors, up, (outputs, rank, *points)) * factor,
     }
     if BIAS in parts:
         found["lora_B.bias"] = parts[BIAS] * factor
-    if magnitude := _magnitude(factors, parts):
-        found["lora_magnitude_vector"] = magnitude[0]
-    return (_lora_config, rank, bool(magnitude), BIAS in parts), found
+    magnitude = _magnitude(factors, parts)
+    kind = (_lora_config, rank, bool(magnitude), BIAS in parts)
+    return kind, {**found, **magnitude}
 
 
-def _magnitude(factors: Factors, parts: Parts) -> tuple[Tensor, ...]:
-    """DoRA's magnitudes as peft has them, one an output; none where it is a plain LoRA."""
-    outputs = factors.shape[0]
-    shape = (outputs,) if len(factors.shape) == 2 else (1, outputs, *(1 for _ in factors.shape[2:]))
-    if OVER_OUTPUTS in parts:
-        scale = parts[OVER_OUTPUTS]
-        if len(scale) != outputs:
-            raise ValueError(f"{factors.layer} has DoRA magnitudes of inputs, which are not merged")
-        return (_shaped(factors, scale, shape),)
-    if MAGNITUDE in parts:
-        return (_shaped(factors, parts[MAGNITUDE], shape),)
-    return ()
+def _magnitude(factors: Factors, parts: Parts) -> Parts:
+    """DoRA's magnitudes as peft has them, one an output; empty where it is a plain LoRA."""
+    outputs, _, *kernel = factors.shape
+    shape = (1, outputs, *(1 for _ in kernel)) if kernel else (outputs,)
+    found = parts.get(OVER_OUTPUTS, parts.get(MAGNITUDE))
+    if found is None:
+        return {}
+    if OVER_OUTPUTS in parts and len(found) != outputs:
+        raise ValueError(f"{factors.layer} has DoRA magnitudes of inputs, which are not merged")
+    return {"lora_magnitude_vector": _shaped(factors, found, shape)}
 
 
 def _loha(factors: Factors, parts: Parts) -> tuple[tuple[Any, ...], Parts]:
-    tucker = "hada_t1" in parts
-    names = ["hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"]
-    names += ["hada_t1", "hada_t2"] if tucker else []
+    in_three = "hada_t1" in parts  # a kernel between two products, as of a LoRA
+    names = HADA if in_three else HADA[:4]
     found = {name: parts[name] for name in names}
     rank = len(found["hada_w1_b"])
-    outputs, inputs = factors.shape[0], math.prod(factors.shape[1:])
-    for number in (1, 2):
-        left, right = found[f"hada_w{number}_a"], found[f"hada_w{number}_b"]
-        expected = (
-            (rank, outputs, rank, factors.shape[1]) if tucker else (outputs, rank, rank, inputs)
-        )
-        if (*left.shape, *right.shape) != expected:
-            raise _misfit(factors, left)
+    outputs, inputs, pixels = *factors.shape[:2], math.prod(factors.shape[2:])
+    expected = ((rank, outputs), (rank, inputs))
+    if not in_three:
+        expected = ((outputs, rank), (rank, inputs * pixels))
+    for name in HADA[:4]:
+        if found[name].shape != expected[name.endswith("b")]:
+            raise _misfit(factors, found[name])
     found["hada_w1_a"] = found["hada_w1_a"] * factors.factor(rank)
-    return (_loha_config, rank, tucker), found
+    return (_loha_config, rank, in_three), found
 
 
 def _lokr(factors: Factors, parts: Parts) -> tuple[tuple[Any, ...], Parts]:
     left, left_rank = _whole(parts, "lokr_w1")
     right, right_rank = _whole(parts, "lokr_w2")
-    outputs, inputs = factors.shape[:2]
-    kernel = tuple(right.shape[2:]) or (1,) * len(factors.shape[2:])
-    product = (left.shape[0] * right.shape[0], left.shape[1] * right.shape[1], *kernel)
-    if product != factors.shape:
-        right = right.reshape(len(right), -1, *factors.shape[2:])
-        if (len(left) * len(right), left.shape[1] * right.shape[1]) != (outputs, inputs):
-            raise _misfit(factors, left)
+    right = right.reshape(len(right), -1, *factors.shape[2:])
+    sides = (left.shape[0] * right.shape[0], left.shape[1] * right.shape[1])
+    if sides != factors.shape[:2]:
+        raise _misfit(factors, left)
     factor = factors.factor(left_rank or right_rank)
-    split = _decompose_factor(factors, left)
-    found = {
-        "lokr_w1": left * factor,
-        "lokr_w2": right.reshape(*right.shape[:2], *factors.shape[2:]),
-    }
-    return (_lokr_config, split), found
+    kind = (_lokr_config, _decompose_factor(factors, left))
+    return kind, {"lokr_w1": left * factor, "lokr_w2": right}
 
 
 def _whole(parts: Parts, name: str) -> tuple[Tensor, int]:
@@ -196,13 +192,11 @@ def _decompose_factor(factors: Factors, left: Tensor) -> int:
 
 
 KINDS = (
-    ({DOWN, UP}, _lora),
-    ({"hada_w1_a", "hada_w2_a"}, _loha),
-    ({"lokr_w1", "lokr_w1_a"}, _lokr),
+    ((DOWN, UP, MID, BIAS, MAGNITUDE, OVER_OUTPUTS), {DOWN, UP}, _lora),
+    (HADA, {"hada_w1_a", "hada_w2_a"}, _loha),
+    (LOKR, {"lokr_w1", "lokr_w1_a"}, _lokr),
 )
-"""By which parts each kind is known, and how peft has it."""
-
-
+"""The parts that each kind may have, those by which it is known, and how peft has it."""
 TUNERS: Mapping[type[PeftConfig], Any] = {
     LoraConfig: LoraModel,
     LoHaConfig: LoHaModel,

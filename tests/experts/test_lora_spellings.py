@@ -322,6 +322,14 @@ REFUSED = {
         {"lora_unet_down_blocks_7_x.lora_down.weight": torch.ones(2, 8)},
         "no layer down_blocks_7_x",
     ),
+    "a LoKr with DoRA": (
+        {
+            f"{LAYER}.lokr_w1": torch.ones(2, 2),
+            f"{LAYER}.lokr_w2": torch.ones(4, 4),
+            f"{LAYER}.dora_scale": torch.ones(8, 1),
+        },
+        "dora_scale beside its factors",
+    ),
     "DoRA of inputs": ({**PAIR, f"{LAYER}.dora_scale": torch.ones(1, 8)}, "magnitudes of inputs"),
 }
 
