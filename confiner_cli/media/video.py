@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import signal
-from collections.abc import Container, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Container, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from confiner_cli.errors import DISK_FULL, ConfinerError, FailedError
 from confiner_cli.files import atomic_write, temporary_beside
 from confiner_cli.media import ffmpeg
+from confiner_cli.media.comments import comment_in, metadata_file
 
 if TYPE_CHECKING:  # torch takes a second to import, and reading a comment does not need it
     from torch import Tensor
@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # torch takes a second to import, and reading a comment does 
 CRF = "16"
 COLOURS = "colorspace=bt709:color_primaries=bt709:color_trc=bt709"
 FILTERS = f"scale=out_color_matrix=bt709:out_range=tv,setparams=range=tv:{COLOURS}"
-ENCODER = ("-an", "-c:v", "libx264", "-crf", CRF, "-pix_fmt", "yuv420p", "-vf", FILTERS)
+ENCODER = ("-c:v", "libx264", "-crf", CRF, "-pix_fmt", "yuv420p", "-vf", FILTERS)
 # No frame refers to a later one: chunks follow each other in a joined file without gap or shift.
 NO_B_FRAMES = ("-bf", "0")
 INDEX_FIRST = ("-movflags", "+faststart")
@@ -95,12 +95,13 @@ def join_chunks(
     with (
         atomic_write(path) as temporary,
         temporary_beside(path.with_suffix(".txt")) as listing,
+        _beside(path, comment) as arguments,
     ):
         names = [str(chunk.absolute()).replace("'", r"'\''") for chunk in chunks]
         listing.write_text("".join(f"file '{name}'\n" for name in names), encoding="utf-8")
         ending = ffmpeg.run(
             *("-y", "-loglevel", "error", "-f", "concat", "-safe", "0", "-i", f"file:{listing}"),
-            *("-c", "copy", "-frames:v", str(num_frames), *INDEX_FIRST, *_tag(comment)),
+            *(*arguments, "-c", "copy", "-frames:v", str(num_frames), *INDEX_FIRST),
             f"file:{temporary}",
         )
         if ending.status != 0:
@@ -149,7 +150,7 @@ def read_video(path: Path) -> Tensor:
 
 
 def read_comment(path: Path) -> str | None:
-    """The `comment` tag of a video file, or None.
+    """The comment of a video file, or None: also of one that was remuxed to MKV, MOV or WebM.
 
     Raises:
         ConfinerError: the file is no video.
@@ -157,14 +158,9 @@ def read_comment(path: Path) -> str | None:
     ending = ffmpeg.run("-loglevel", "error", "-i", f"file:{path}", "-f", "ffmetadata", "-")
     if ending.status != 0:
         raise ConfinerError(
-            f"{path} is not a video that can be read", "name an MP4 file or a run folder"
+            f"{path} is not a video that can be read", "name a video file or a run folder"
         )
-    text = ending.output.decode(errors="replace")
-    # In this format a backslash comes before line ends, before =, ;, # and before itself.
-    escaped = re.search(r"^comment=((?:\\.|[^\\\n])*)", text, re.MULTILINE | re.DOTALL)
-    if escaped is None:
-        return None
-    return re.sub(r"\\(.)", r"\1", escaped[1], flags=re.DOTALL)
+    return comment_in(ending.output.decode(errors="replace"))
 
 
 def _encode(
@@ -176,8 +172,9 @@ def _encode(
     comment: str | None,
 ) -> int:
     """Encode into the temporary file of `path`. Returns the number of frames."""
-    options = (*ENCODER, *NO_B_FRAMES, *INDEX_FIRST, *_tag(comment))
-    count, ending = ffmpeg.encode(frames, size, fps, *options, f"file:{temporary}")
+    options = (*ENCODER, *NO_B_FRAMES, *INDEX_FIRST)
+    with _beside(path, comment) as arguments:
+        count, ending = ffmpeg.encode(frames, size, fps, *arguments, *options, f"file:{temporary}")
     if count == 0:
         raise FailedError(f"no frame to write into {path.name}", "a video has at least one frame")
     if ending.status != 0:
@@ -191,8 +188,12 @@ def _check_size(path: Path, frame: Tensor, size: tuple[int, int]) -> None:
         raise FailedError(f"{path.name} decodes to frames of {found} instead of {size}", DISK)
 
 
-def _tag(comment: str | None) -> tuple[str, ...]:
-    return () if comment is None else ("-metadata", f"comment={comment}")
+@contextmanager
+def _beside(path: Path, comment: str | None) -> Iterator[tuple[str, ...]]:
+    """What tells ffmpeg of all that a file has beside its pictures, which are the first input."""
+    with metadata_file(path, comment) as described:
+        options = ("-map_metadata", "1") if described else ()
+        yield (*described, "-map", "0:v:0", *options)
 
 
 def _error(path: Path, ending: ffmpeg.Ending) -> ConfinerError:
