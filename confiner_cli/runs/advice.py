@@ -10,7 +10,7 @@ from confiner_cli.experts.expert import Expert
 
 
 def advice(job: Job, experts: Mapping[str, Expert]) -> Iterator[str]:
-    """Remarks about the prompts and the steps of a job.
+    """Remarks about the prompts, the steps and the given video of a job.
 
     Args:
         job: what is to be made.
@@ -19,6 +19,7 @@ def advice(job: Job, experts: Mapping[str, Expert]) -> Iterator[str]:
     yield from _unlearnt_words(job)
     yield from _truncated_texts(job, experts)
     yield from _without_effect(job)
+    yield from job.losses
     if job.samples_structures:
         yield from _late_prompts(job)
         yield from _too_few_steps(job)

@@ -1,11 +1,9 @@
 """The comment of a video: what is read is what was written, however long and strange it is."""
 
 import json
-import subprocess
-from pathlib import Path
 
-import imageio_ffmpeg
 import pytest
+from support.media_files import remuxed
 from support.nasty_prompts import NASTY
 from support.pictures import SIZE, flat
 
@@ -13,14 +11,6 @@ from confiner_cli.media.video import encode_chunk, join_chunks, read_comment, wr
 
 LONG = json.dumps({f"{number}": "漢" * 300 for number in range(400)})
 """Longer than all arguments of a process may be together."""
-
-
-def remuxed(path: Path, suffix: str) -> Path:
-    """A copy in another container, as a person makes it."""
-    target = path.with_suffix(suffix)
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-i", str(path), "-c", "copy"]
-    subprocess.run([*command, str(target)], stdin=subprocess.DEVNULL, check=True)
-    return target
 
 
 @pytest.mark.parametrize(

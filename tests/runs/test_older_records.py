@@ -13,7 +13,10 @@ from confiner_cli.runs.provenance import differences, recorded_settings, setting
 from confiner_cli.runs.record import FORMAT, RunRecord, read_run, record_of
 
 RECORDS = sorted((Path(__file__).parents[1] / "data" / "records").glob("0.1.0-*.json"))
-NEW = {"batch", "seeds", "scheduler.structure.solver", "scheduler.refinement.solver"}
+NEW = {
+    *("batch", "seeds", "output.format", "output.audio"),
+    *("scheduler.structure.solver", "scheduler.refinement.solver"),
+}
 """Settings that came later."""
 
 
