@@ -14,6 +14,7 @@ from typing import overload
 import torch
 from torch import Tensor
 
+from confiner_cli import progress
 from confiner_cli.config.job import Job
 from confiner_cli.config.numbers import plain
 from confiner_cli.config.overrides import Overrides, parse_overrides
@@ -24,6 +25,8 @@ from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.identity import Weights
 from confiner_cli.experts.offload import NetworkCache
 from confiner_cli.experts.vae import Decoder
+from confiner_cli.media.formats import Format, format_of
+from confiner_cli.media.sound import Sound, obstacle
 from confiner_cli.media.video import write_video
 from confiner_cli.method.pipeline import Structure
 from confiner_cli.runs.downloads import download_missing
@@ -71,15 +74,32 @@ class Video:
         return self.decode_structure()
 
     def save(self, path: str | Path) -> Path:
-        """Write an MP4 that says how it was made, whole or not at all, and return its path."""
-        write_video(
-            Path(path),
-            self.frames,
-            self.job.size,
-            self.job.fps,
-            recipe(self.settings, self.weights),
-        )
-        return Path(path)
+        """Write a file that says how it was made, whole or not at all, and return its path.
+
+        Its suffix chooses the format: `.mp4`, `.gif`, `.webm`, `.apng` (`.png`) or `.webp`. The
+        sound of `structure.video=` is in it where the format holds it; else there is a notice.
+
+        Raises:
+            ConfinerError: another suffix, a folder that is not there, or a rate that players do not
+                show in such a file.
+        """
+        path = Path(path)
+        sound, notice = self._sound_for(format_of(path))
+        if notice:
+            progress.say(f"notice: {notice}")
+        text = recipe(self.settings, self.weights)
+        write_video(path, self.frames, self.job.size, self.job.fps, text, sound)
+        return path
+
+    def _sound_for(self, kind: Format) -> tuple[Sound | None, str]:
+        """What a file has of the given video's sound, and what else is to be said of it."""
+        if self.job.sound is None:
+            return None, ""  # there is none, or its loss is in the notices
+        (source,) = self.job.source_videos
+        why_not = obstacle(source, len(self.frames), self.job.fps, kind)
+        if why_not:
+            return None, f"the sound of {source.path} is left out: {why_not}"
+        return self.job.sound, ""
 
     def _repr_html_(self) -> str:
         with tempfile.TemporaryDirectory() as folder:

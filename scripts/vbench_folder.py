@@ -32,9 +32,10 @@ from confiner_cli.config.prompts import slug
 from confiner_cli.config.schema import OF_THE_RUN
 from confiner_cli.errors import ConfinerError, named_error
 from confiner_cli.files import atomic_write, sha256, temporary_beside
-from confiner_cli.runs.folder import RECORD, VIDEO
+from confiner_cli.runs.folder import RECORD, video_name
 from confiner_cli.runs.record import read_run
 
+VIDEO = video_name("mp4")
 LONGEST_NAME = 255
 """Bytes of a file's name, on all usual file systems."""
 FREE = ("prompt", "seed", *OF_THE_RUN, "device", "memory", "frame_batch", "structure.sha256")
@@ -152,6 +153,8 @@ def opened(folder: Path) -> Finished:
         raise LeftOutError(f"its {RECORD} does not say prompt, seed, config, files")
     if record.prompts or record.config.get("prompts"):
         raise LeftOutError("its prompt changes on the way, and to VBench a video has one")
+    if record.video != VIDEO:
+        raise LeftOutError(f"its video is {record.video}, and VBench is given MP4s")
     if not (folder / VIDEO).is_file():
         raise LeftOutError(f"its {VIDEO} is gone")
     digest = sha256(folder / VIDEO)

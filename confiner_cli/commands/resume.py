@@ -25,14 +25,15 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1 or arguments[0].startswith("-"):
         raise ConfinerError("resume takes one run folder", "confiner resume RUN_DIR")
     folder = Path(arguments[0]).expanduser().absolute()
-    from confiner_cli.runs.folder import RECORD, VIDEO
+    from confiner_cli.runs.folder import RECORD
+    from confiner_cli.runs.record import read_run
 
     if not (folder / RECORD).is_file():
         raise ConfinerError(
             f"{folder} is not a run folder: there is no {RECORD} in it", "confiner resume RUN_DIR"
         )
     _resume(folder)
-    print(folder / VIDEO, flush=True)
+    print(folder / read_run(folder).video, flush=True)
     return 0
 
 

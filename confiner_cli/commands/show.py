@@ -10,7 +10,7 @@ from confiner_cli.errors import ConfinerError
 HELP = """\
 usage: confiner show FILE_OR_DIR
 
-prints how a video was made: from a run folder's run.json, or from the MP4's own comment
+prints how a video was made: from a run folder's run.json, or from the video's own comment
 """
 FIRST = ("status", "error", "hint", "prompt", "negative_prompt", "seed")
 

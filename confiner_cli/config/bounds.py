@@ -9,6 +9,9 @@ from typing import Any
 
 from confiner_cli.errors import ConfinerError
 
+FPS = (1, 240)
+"""The fewest and the most frames a second of a result."""
+
 
 def in_range(key: str, value: Any, low: float, high: float) -> None:
     """Raise ConfinerError unless a number lies in `[low, high]`."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from confiner_cli.config.schema import ROLES, Settings
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.spec import ExpertSpec
+from confiner_cli.media.sound import Sound
 from confiner_cli.media.source_video import SourceVideo
 from confiner_cli.method.long.timeline import Timeline
 from confiner_cli.method.options import (
@@ -36,6 +37,8 @@ class Job:
         structure, refinement, long_video: the method's own options.
         timeline: where structures and windows lie; the number of frames is its.
         source_videos: the video in the structure's place, if one is given; else empty.
+        sound: of that video, what the result has of it.
+        losses: what of that video the result lacks, a line each.
     """
 
     settings: Settings
@@ -52,6 +55,8 @@ class Job:
     long_video: LongVideoOptions
     timeline: Timeline
     source_videos: tuple[SourceVideo, ...] = ()
+    sound: Sound | None = None
+    losses: tuple[str, ...] = ()
 
     @property
     def num_frames(self) -> float:

@@ -9,11 +9,11 @@ import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from confiner_cli.config.bounds import in_range, one_of
+from confiner_cli.config.bounds import FPS, in_range, one_of
 from confiner_cli.config.experts import check_experts, checked_places, with_absolute_places
+from confiner_cli.config.given_video import with_sound, with_source_video
 from confiner_cli.config.job import Job, roles_in_order
 from confiner_cli.config.prompts import verbatim
 from confiner_cli.config.scheduler import (
@@ -27,14 +27,12 @@ from confiner_cli.config.segments import long_video_options, with_segments
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.device import DTYPES
 from confiner_cli.experts.offload import POLICIES
-from confiner_cli.files import sha256
-from confiner_cli.media.source_video import SourceVideo, probe
+from confiner_cli.media.formats import FORMATS, check_rate
+from confiner_cli.media.sound import SOUND_CHOICES
 
 PIXELS_PER_LATENT = 8
 """Sizes are multiples of this: the factor in space of every latent space there is so far."""
 LARGEST_SEED = 2**64 - 1
-RATES = (1, 240)
-"""The least and the most frames a second."""
 Number = TypeVar("Number", int, float)
 
 
@@ -51,7 +49,7 @@ def resolve(settings: Settings) -> Job:
         raise ConfinerError("seeds= is what batch= makes of a sweep's", "-m seed=1,2,3,4 batch=4")
     settings = _with_prompts(settings)
     # Before sizes and lengths: a video that is given decides some of them.
-    settings, source_videos = _with_source_video(settings)
+    settings, source_videos = with_source_video(settings)
     seed = secrets.randbelow(2**32) if settings.seed is None else settings.seed
     video, keys = _video_of(settings), _keys_of(settings)
     settings = replace(settings, seed=seed, **asdict(video))
@@ -63,6 +61,7 @@ def resolve(settings: Settings) -> Job:
     experts = checked_places(settings, loaded=roles_in_order({*asked, "spatial"}))
     # After all else: how much fits into a segment depends on who is asked.
     settings, timeline = with_segments(settings, video.num_frames)
+    settings, sound, losses = with_sound(settings, source_videos, video.num_frames, video.fps)
     return Job(
         settings=settings,
         prompts={0: settings.prompt, **settings.prompts},
@@ -78,6 +77,8 @@ def resolve(settings: Settings) -> Job:
         long_video=long_video_options(settings.long_video),
         timeline=timeline,
         source_videos=source_videos,
+        sound=sound,
+        losses=losses,
     )
 
 
@@ -119,42 +120,6 @@ def _later_prompts(prompts: Mapping[Any, str]) -> dict[int, str]:
     return {frame: verbatim(text, f"prompts.{frame}") for frame, text in sorted(prompts.items())}
 
 
-def _with_source_video(settings: Settings) -> tuple[Settings, tuple[SourceVideo, ...]]:
-    """With the length and the rate of the video that is given, if one is and they are not set."""
-    if settings.structure.video is None:
-        return settings, ()
-    path = Path(settings.structure.video).expanduser().absolute()  # a record is read elsewhere, too
-    video = probe(path)
-    if settings.num_frames is not None and settings.num_frames > video.num_frames:
-        raise ConfinerError(
-            f"num_frames={settings.num_frames} is more than {path} has: {video.num_frames}",
-            "leave num_frames= out to take all of it",
-        )
-    digest = sha256(path)
-    if settings.structure.sha256 not in (None, digest):
-        raise ConfinerError(
-            f"{path} is not the video it was when its run began", "put the old file back"
-        )
-    given = replace(settings.structure, video=str(path), sha256=digest)
-    known = replace(
-        settings,
-        structure=given,
-        num_frames=_or(settings.num_frames, video.num_frames),
-        fps=_rate_of(video, path) if settings.fps is None else settings.fps,
-    )
-    return known, (video,)
-
-
-def _rate_of(video: SourceVideo, path: Path) -> float:
-    low, high = RATES
-    if not low <= video.fps <= high:
-        raise ConfinerError(
-            f"{path} has {video.fps:g} frames a second, and a video of ours {low} to {high}",
-            "say how many the result is to have: fps=8",
-        )
-    return int(video.fps) if video.fps == int(video.fps) else video.fps
-
-
 @dataclass(frozen=True)
 class _Video:
     """What is made: frames, their size in pixels, and how many a second."""
@@ -192,20 +157,29 @@ def _check_values(settings: Settings, video: _Video, keys: Mapping[str, str]) ->
     _check_types(settings, video, keys)
     if video.num_frames != math.inf:
         in_range(keys["num_frames"], video.num_frames, 1, math.inf)
-    in_range(keys["fps"], video.fps, *RATES)
+    in_range(keys["fps"], video.fps, *FPS)
     in_range("seed", settings.seed, 0, LARGEST_SEED)
     _check_side(keys["height"], video.height)
     _check_side(keys["width"], video.width)
-    for frame in settings.prompts:
-        if frame >= video.num_frames:
-            raise ConfinerError(
-                f"the prompt at {frame} begins after the video's end, frame {video.num_frames}",
-                f"num_frames={frame + 1} or more",
-            )
+    _check_prompts(settings, video.num_frames)
+    one_of("output.format", settings.output.format, FORMATS)
+    one_of("output.audio", settings.output.audio, SOUND_CHOICES)
+    check_rate(FORMATS[settings.output.format], video.fps)
     one_of("dtype", settings.dtype, ("auto", *DTYPES))
     one_of("memory", settings.memory, ("auto", *POLICIES))
     if settings.frame_batch is not None:
         in_range("frame_batch", settings.frame_batch, 1, math.inf)
+
+
+def _check_prompts(settings: Settings, num_frames: float) -> None:
+    for frame in settings.prompts:
+        if frame >= num_frames:
+            cure = f"num_frames={frame + 1} or more"
+            if settings.structure.video is not None:  # which cannot be made longer
+                cure = f"at= takes a frame before {num_frames}"
+            raise ConfinerError(
+                f"the prompt at {frame} begins after the video's end, frame {num_frames}", cure
+            )
 
 
 def _check_types(settings: Settings, video: _Video, keys: Mapping[str, str]) -> None:

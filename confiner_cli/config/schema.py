@@ -155,9 +155,19 @@ class SourceVideoSettings:
 
 @dataclass(frozen=True)
 class OutputSettings:
-    """Where a run goes and what it keeps."""
+    """Where a run goes and what it keeps.
+
+    Attributes:
+        dir: the run's folder; None is a new one.
+        format: of the finished video: `mp4`, `gif`, `webm`, `apng` or `webp`.
+        audio: what becomes of the sound of `structure.video`: `copy`, where it fits, or `none`.
+        metadata: whether the finished video says how it was made.
+        save_latents: whether latents.safetensors is kept.
+    """
 
     dir: str | None = None
+    format: str = "mp4"
+    audio: str = "copy"
     metadata: bool = True
     save_latents: bool = False
 

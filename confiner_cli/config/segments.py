@@ -69,7 +69,7 @@ def _segment_frames(settings: Settings, num_frames: float) -> int:
     long_video, at_once = settings.long_video, _most_frames(settings, overlap=0)
     if num_frames > at_once and long_video.name == "none":
         raise ConfinerError(
-            f"num_frames={num_frames} is more than {settings.experts.name} takes at once: "
+            f"{_length(settings, num_frames)} more than {settings.experts.name} takes at once: "
             f"{at_once:.0f}",
             f"add long_video=confiner_long, or num_frames={at_once:.0f} or less",
         )
@@ -82,6 +82,13 @@ def _segment_frames(settings: Settings, num_frames: float) -> int:
         overlap = own // 4
     in_range(OVERLAP, overlap, 0, own // 2)
     return int(min(own, _most_frames(settings, overlap)))
+
+
+def _length(settings: Settings, num_frames: float) -> str:
+    """A length as the one who decided it knows it: a given video has its own."""
+    if settings.structure.video is None:
+        return f"num_frames={num_frames} is"
+    return f"{settings.structure.video} has {num_frames} frames to refine,"
 
 
 def _overlap(settings: Settings, length: int, is_one: bool) -> int:

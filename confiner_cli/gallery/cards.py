@@ -15,16 +15,17 @@ from confiner_cli.config.schema import OF_THE_RUN
 from confiner_cli.gallery.axes import FIRST, as_text, key_of
 from confiner_cli.gallery.runs import Run
 from confiner_cli.media.contact_sheet import first_of_last_row
+from confiner_cli.media.formats import format_of
 from confiner_cli.runs.record import RunRecord
 
 SHOWN_ELSEWHERE = {*FIRST, "output.dir", *OF_THE_RUN}
 FILES = {
-    "video.mp4": "result",
-    "structure.mp4": "structure",
-    "contact_sheet.png": "contact sheet",
-    "run.json": "record",
-    "run.log": "log",
+    "structure": "structure.mp4",
+    "contact sheet": "contact_sheet.png",
+    "record": "run.json",
+    "log": "run.log",
 }
+"""What a run folder has beside its result, whose name its record says."""
 SQUARE = (1, 1)
 LARGEST_NUMBER = 2**53
 """From here on JavaScript knows not every whole number."""
@@ -40,7 +41,8 @@ class Card:
         prompt, seed: as recorded.
         overrides: what was set beside them, `(key, value)`.
         folder: relative to the page, as a person reads it.
-        links: relative, percent-encoded, by the names of `FILES`; those that exist.
+        links: relative, percent-encoded, of `result` and what `FILES` lists; those that exist.
+        is_picture: whether the result is a picture that moves, which a video player does not show.
         size: `(height, width)` of the video in pixels, or its ratio.
         sheet: `(height, width)` of the contact sheet, where it has the known layout.
         fps, frames: of the video.
@@ -56,6 +58,7 @@ class Card:
     overrides: tuple[tuple[str, str], ...]
     folder: str
     links: Mapping[str, str]
+    is_picture: bool
     size: tuple[int, int]
     sheet: tuple[int, int] | None
     started: str
@@ -72,8 +75,8 @@ def card_of(run: Run, base: Path) -> Card:
     config = record.config
     folder = os.path.relpath(run.folder, base)
     links = {
-        name: "./" + quote(os.fsencode(f"{folder}/{name}"))
-        for name in FILES
+        label: "./" + quote(os.fsencode(f"{folder}/{name}"))
+        for label, name in {"result": record.video, **FILES}.items()
         if (run.folder / name).is_file()
     }
     sides = [_count(config.get(key)) for key in ("height", "width")]
@@ -87,8 +90,9 @@ def card_of(run: Run, base: Path) -> Card:
         overrides=tuple(_overrides(run)),
         folder=folder,
         links=links,
+        is_picture="result" in links and format_of(Path(record.video)).is_picture,
         size=(sides[0], sides[1]) if sides[0] and sides[1] else SQUARE,
-        sheet=_sheet_size(run.folder / "contact_sheet.png"),
+        sheet=_sheet_size(run.folder / FILES["contact sheet"]),
         started=record.started,
         fps=_number(config.get("fps")),
         frames=_count(config.get("num_frames")),

@@ -26,13 +26,15 @@ function side(run) {
   const video = figure.appendChild(document.createElement("video"));
   Object.assign(video, { muted: true, playsInline: true, preload: "auto" });
   video.className = run.shape;
+  const picture = figure.appendChild(document.createElement("img"));
+  Object.assign(picture, { className: run.shape, alt: "", hidden: true });
   video.addEventListener("resize", () => video.classList.toggle("pixels", video.videoWidth <= SMALL));
   const caption = figure.appendChild(document.createElement("figcaption"));
   const [stage, prompt, cost] = ["b", "p", "p"].map((tag) => caption.appendChild(document.createElement(tag)));
   prompt.textContent = run.prompt;
   prompt.dir = "auto";
   cost.textContent = run.cost;
-  const one = { run, figure, video, stage, next: null };
+  const one = { run, figure, video, picture, stage, next: null };
   video.addEventListener("loadedmetadata", () => show(Number(player.frame.value)));
   video.addEventListener("seeked", () => one.next !== null && seek(one, one.next));
   return one;
@@ -43,7 +45,8 @@ const rate = ({ run }) => run.fps ?? UNKNOWN_RATE;
 const count = (one) => one.run.frames ?? Math.max(1, Math.round((one.video.duration || 0) * rate(one)));
 const length = (one) => count(one) / rate(one);
 const finest = () => Math.max(...sides.map(rate));
-const longest = () => sides.reduce((a, b) => (length(b) > length(a) ? b : a));
+const clocked = () => (sides.some(({ video }) => !video.hidden) ? sides.filter(({ video }) => !video.hidden) : sides);
+const longest = () => clocked().reduce((a, b) => (length(b) > length(a) ? b : a));
 const last = () => Math.max(0, Math.round(length(longest()) * finest()) - 1);
 
 // The middle of a frame: at its borders, rounding decides which one is shown. A shorter video waits at its end.
@@ -117,10 +120,21 @@ function chooseStage() {
     const other = structure ? one.run.video : one.run.structure;
     one.stage.textContent = (structure ? address : !address) ? "structure" : "result";
     if (!address) one.stage.textContent += structure ? ", no structure" : ", no result";
-    if (address ?? other) one.video.src = address ?? other;
+    if (address ?? other) display(one, address ?? other);
   }
   show(frame);
   if (wasPlaying) play();
+}
+
+// A picture that moves plays by itself: it has no clock, and no frame of it can be asked for.
+function display(one, address) {
+  const moves = one.run.picture && address === one.run.video;
+  [one.video.hidden, one.picture.hidden] = [moves, !moves];
+  const [shown, other] = moves ? [one.picture, one.video] : [one.video, one.picture];
+  other.removeAttribute("src");
+  other.load?.(); // else a video plays on unseen
+  shown.src = address;
+  if (moves) one.stage.textContent += ", plays by itself";
 }
 
 function listDifferences(runs) {

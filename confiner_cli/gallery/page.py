@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from confiner_cli.gallery.axes import Axis
-from confiner_cli.gallery.cards import FILES, Card, duration
+from confiner_cli.gallery.cards import Card, duration
 from confiner_cli.media.contact_sheet import first_of_last_row
 
 GENERATOR = "confiner gallery"
@@ -53,7 +53,6 @@ def page(title: str, cards: Sequence[Card], axes: Sequence[Axis], version: str) 
         statuses=Counter(card.status for card in cards).most_common(),
         newest=max((card.started for card in cards), default="")[:16].replace("T", " "),
         generator=f"{GENERATOR} {version}",
-        files=FILES,
         nothing=NOTHING,
         style=style,
         first_script=FIRST_SCRIPT,
@@ -82,7 +81,8 @@ def _run_data(card: Card) -> dict[str, Any]:
         "passes": card.passes,
         "seconds": card.seconds,
         "started": card.started,
-        "structure": card.links.get("structure.mp4"),
+        "structure": card.links.get("structure"),
+        "picture": card.is_picture,
     }
 
 

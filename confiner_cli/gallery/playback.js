@@ -44,34 +44,56 @@ function updatePlayback() {
     if (pointedAt) wanted.add(pointedAt);
     if (mayPlay()) for (const card of inView) if (wanted.size < MOST_PLAYING) wanted.add(card);
   }
-  for (const [card, video] of players) if (!wanted.has(card)) video.pause();
+  for (const [card, video] of players) if (!wanted.has(card)) rest(card, video);
   for (const card of wanted) {
     const video = players.get(card) ?? newPlayer(card);
     if (video.paused) video.play().catch(() => {}); // let go before it began, or not playable: told below
   }
 }
 
+// GIF, APNG and WebP are pictures to a browser: they move while they are there, and cannot be paused.
+function isPicture(card) {
+  return card.querySelector(".open").classList.contains("moves");
+}
+
+function rest(card, video) {
+  if (isPicture(card)) remove(card, video);
+  else video.pause();
+}
+
 function newPlayer(card) {
+  const player = isPicture(card) ? newPicture(card) : newVideo(card);
+  player.setAttribute("aria-hidden", "true"); // the link above it says what it is
+  player.addEventListener("error", () => player.isConnected && tellUnplayable(card));
+  card.querySelector(".open").before(player);
+  players.set(card, player);
+  return player;
+}
+
+function newPicture(card) {
+  return Object.assign(document.createElement("img"), { className: "result", alt: "", src: addressOf(card) });
+}
+
+function newVideo(card) {
   const video = document.createElement("video");
   Object.assign(video, { muted: true, loop: true, playsInline: true, src: addressOf(card) });
   // As if all had begun with the page: neighbours in a grid show the same moment.
   const join = () => { video.currentTime = (performance.now() / 1000) % video.duration; };
   video.addEventListener("loadedmetadata", join, { once: true });
-  video.setAttribute("aria-hidden", "true"); // the link above it says what it is
-  video.addEventListener("error", () => video.isConnected && tellUnplayable(card));
-  card.querySelector(".open").before(video);
-  players.set(card, video);
   return video;
 }
 
 function letGo(card) {
   inView.delete(card);
   const video = players.get(card);
-  if (!video) return;
+  if (video) remove(card, video);
+}
+
+function remove(card, video) {
   players.delete(card);
   video.remove();
   video.removeAttribute("src");
-  video.load(); // else it keeps its player until it is collected
+  video.load?.(); // else a video keeps its player until it is collected
 }
 
 function tellUnplayable(card) {

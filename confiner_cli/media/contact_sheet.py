@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,9 +89,16 @@ def _fitting(
     font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
     width: int,
 ) -> str:
-    text = " ".join(text.split())
-    shown = text
-    while draw.textlength(shown, font=font) > width:
-        text = text[:-1]
-        shown = text.rstrip() + "…"
-    return shown
+    # A character is a pixel wide at least. To measure all of a long prompt would take minutes.
+    text = " ".join(text.split())[: width + 1]
+    if draw.textlength(text, font=font) <= width:
+        return text
+
+    def is_wide(length: int) -> bool:
+        return draw.textlength(_cut(text, length), font=font) > width
+
+    return _cut(text, bisect(range(len(text)), False, key=is_wide) - 1)
+
+
+def _cut(text: str, length: int) -> str:
+    return f"{text[:length].rstrip()}…"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Generator, Iterable, Iterator
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import imageio_ffmpeg
+
+from confiner_cli.errors import ConfinerError
 
 if TYPE_CHECKING:  # torch takes a second to import, and a look at a video does not need it
     from torch import Tensor
@@ -148,7 +151,24 @@ def encode(
 
 
 def _command(*arguments: str) -> list[str]:
-    return [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-nostats", *arguments]
+    """The words that call ffmpeg.
+
+    Raises:
+        ConfinerError: there is none.
+    """
+    try:
+        program = imageio_ffmpeg.get_ffmpeg_exe()
+    except RuntimeError as error:
+        raise ConfinerError(
+            "there is no ffmpeg: imageio-ffmpeg came without one for this machine",
+            "install ffmpeg and set IMAGEIO_FFMPEG_EXE to its path",
+        ) from error
+    if not shutil.which(program):
+        raise ConfinerError(
+            f"IMAGEIO_FFMPEG_EXE={program} is no program that can be started",
+            "unset it, or set it to the path of ffmpeg",
+        )
+    return [program, "-hide_banner", "-nostats", *arguments]
 
 
 @contextmanager

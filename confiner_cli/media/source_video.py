@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,12 +13,16 @@ from typing import TYPE_CHECKING
 
 from confiner_cli.errors import ConfinerError
 from confiner_cli.media import ffmpeg
+from confiner_cli.media.streams import Streams, streams_in
 
 if TYPE_CHECKING:  # torch takes a second to import, and a look at a video does not need it
     from torch import Tensor
 
 NTSC = {round(whole * 1000 / 1001, 2): whole * 1000 / 1001 for whole in (24, 30, 48, 60, 120, 240)}
 """Rates that are not what they are called: 29.97 is 30000/1001."""
+NTSC_SLOWER = 0.0011
+GIF_CLOCK = 0.01
+"""Seconds: 8 frames a second are shown for 0.12 and 0.13 seconds by turns."""
 CLOCK = 1000
 """A rate that is a file's clock (milliseconds) and not that of its frames."""
 HINT = "structure.video= takes a video file, such as an MP4"
@@ -34,32 +39,42 @@ class SourceVideo:
         num_frames: how many frames it has at `fps`, at least 1.
         fps: frames a second; the average where the file's rate varies.
         size: `(height, width)` in square pixels, turned upright.
+        sound: the codec of its first sound track; empty where it has none.
+        start: when its first frame is shown, in seconds from the beginning of the file.
+        losses: what of it its frames lack here, a line each.
     """
 
     path: Path
     num_frames: int
     fps: float
     size: tuple[int, int]
+    sound: str = ""
+    start: float = 0
+    losses: tuple[str, ...] = ()
 
 
 def probe(path: Path) -> SourceVideo:
-    """Look at a video and count its frames by decoding all of them. Sound is ignored.
+    """Look at a video and count its frames by decoding all of them.
 
     Raises:
         ConfinerError: there is no such file, it is no video or has no frames or no rate, or it is
             damaged.
+        OSError: it may not be read.
     """
     if path.is_dir():
         raise ConfinerError(f"{path} is a folder", HINT)
     if not path.is_file():
         raise ConfinerError(f"there is no file {path}", HINT)
-    fps, size = _rate_and_size(path)
+    path.open("rb").close()  # else ffmpeg says that it cannot be read, and not why
+    fps, size, streams = _opened(path)
     num_frames, ending = ffmpeg.count(path, "-vf", _constant(fps))
     if ending.status != 0:
         raise _damaged(path, num_frames)
     if num_frames == 0:
         raise ConfinerError(f"{path} has no frame that can be read", HINT)
-    return SourceVideo(path, num_frames, fps, size)
+    losses = tuple(_losses(path, streams))
+    start = _first_moment(path) if streams.sound else 0
+    return SourceVideo(path, num_frames, fps, size, streams.sound, start, losses)
 
 
 def read_frames(source: SourceVideo, size: tuple[int, int], start: int = 0) -> Iterator[Tensor]:
@@ -87,6 +102,8 @@ def read_frames(source: SourceVideo, size: tuple[int, int], start: int = 0) -> I
                 yield frame
                 number += 1
     except ffmpeg.DecodingError as error:
+        if not source.path.is_file():
+            raise ConfinerError(f"{source.path} is not there any more", "put it back") from error
         raise _damaged(source.path, number) from error
     if number < source.num_frames:
         raise _damaged(source.path, number)
@@ -104,8 +121,44 @@ def _covering(size: tuple[int, int]) -> str:
     return f"scale={scaled}:flags={SCALE},format=rgb24,crop={width}:{height}"
 
 
-def _rate_and_size(path: Path) -> tuple[float, tuple[int, int]]:
-    """Frames a second, and `(height, width)` in square pixels.
+def _losses(path: Path, streams: Streams) -> Iterator[str]:
+    if streams.dynamic_range:
+        yield (
+            f"{path} has high dynamic range ({streams.dynamic_range}): it is not tone-mapped, so "
+            "colours come out pale; convert it to BT.709 first where that matters"
+        )
+    elif streams.gamut:
+        yield (
+            f"{path} has a wide gamut ({streams.gamut}), which is taken for BT.709: colours come "
+            "out paler; convert it first where that matters"
+        )
+    if streams.alpha_beside or (streams.may_have_alpha and _is_transparent(path)):
+        yield f"{path} is transparent in places: its alpha is dropped, and colours below it show"
+
+
+def _is_transparent(path: Path) -> bool:
+    """Whether any pixel of any frame is not opaque."""
+    darkest = "signalstats,metadata=mode=select:key=lavfi.signalstats.YMIN"
+    shown = f"alphaextract,format=gray,{darkest}:value=254.5:function=less"
+    found, _ = ffmpeg.count(path, "-vf", shown, "-frames:v", "1")
+    return found > 0
+
+
+def _first_moment(path: Path) -> float:
+    """When the first frame is shown, in seconds from the beginning of the file."""
+    ending = ffmpeg.run(
+        *("-loglevel", "error", *ffmpeg.pictures_of(path), "-frames:v", "1"),
+        *("-fps_mode", "passthrough", "-enc_time_base", "demux", "-f", "framecrc", "-"),
+    )
+    clock = re.search(rb"^#tb 0: (\d+)/(\d+)$", ending.output, re.MULTILINE)
+    frame = re.search(rb"^0, *-?\d+, *(-?\d+),", ending.output, re.MULTILINE)
+    if clock is None or frame is None:
+        return 0
+    return max(0, int(frame[1]) * int(clock[1]) / int(clock[2]))
+
+
+def _opened(path: Path) -> tuple[float, tuple[int, int], Streams]:
+    """Frames a second, `(height, width)` in square pixels, and what ffmpeg says of the streams.
 
     From the first frame as YUV4MPEG, whose head states the size, the rate that ffmpeg takes the
     file to be meant for, and the aspect ratio of a pixel.
@@ -120,30 +173,36 @@ def _rate_and_size(path: Path) -> tuple[float, tuple[int, int]]:
         fault = "has no frame that can be read" if opened else "is not a video that can be read"
         raise ConfinerError(f"{path} {fault}", HINT)
     width, height, frames, seconds, wide, high = map(int, head.groups())
-    fps = _rate(ending.messages, frames / seconds)
+    streams = streams_in(ending.messages)
+    fps = _rate(streams.fps, frames / seconds, GIF_CLOCK if _is_gif(ending.messages) else 0)
     if not 0 < fps < CLOCK:
         raise ConfinerError(
             f"{path} does not say how many frames a second it has", "encode it at a constant rate"
         )
     if wide and high:  # 0:0 is not known, and taken for square
         width = round(width * wide / high)
-    return fps, (height, width)
+    return fps, (height, width), streams
 
 
-def _rate(messages: str, guessed: float) -> float:
+def _is_gif(messages: str) -> bool:
+    return messages.startswith("Input #0, gif,")
+
+
+def _rate(stated: float, guessed: float, clock: float) -> float:
     """The average rate; ffmpeg prints it with two decimals, the one it guesses is exact.
 
     Args:
-        messages: what ffmpeg says about a file that it opens.
+        stated: what it prints, 0 where it prints none.
         guessed: the rate that it takes the file to be meant for, which a varying rate may not
             reach.
+        clock: seconds to which the file rounds the times of frames.
     """
-    stated = re.search(
-        r"^ *Stream #0:.*: Video: (?!.*\(attached pic\)).*?, ([\d.]+) fps",
-        messages.split("\nOutput #0")[0],
-        re.MULTILINE,
-    )
-    average = float(stated[1]) if stated else guessed
+    average = stated or guessed
+    if clock and abs(1 / guessed - 1 / average) < clock:
+        whole = round(guessed)  # so coarse a clock does not tell 29.97 from 30
+        return whole if math.isclose(whole, guessed, rel_tol=NTSC_SLOWER) else guessed
+    if average.is_integer():
+        return average
     if round(guessed, 2) == average:
         return guessed
     return NTSC.get(average, average)

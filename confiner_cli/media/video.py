@@ -1,28 +1,26 @@
-"""Our MP4 files: H.264 whose frames are the ones that were meant; whole, or not there at all."""
+"""Our video files: with the frames that were meant, whole, or not there at all."""
 
 from __future__ import annotations
 
-import re
-import signal
-from collections.abc import Container, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Container, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from confiner_cli.errors import DISK_FULL, ConfinerError, FailedError
+from confiner_cli.errors import ConfinerError, FailedError
 from confiner_cli.files import atomic_write, temporary_beside
 from confiner_cli.media import ffmpeg
+from confiner_cli.media.comments import comment_in, metadata_file
+from confiner_cli.media.formats import GIF, INDEX_FIRST, MP4, Format, check_rate, format_of
+from confiner_cli.media.picture_comments import read_picture_comment, write_picture_comment
+from confiner_cli.media.sound import Sound
+from confiner_cli.media.write_errors import check_place, write_error
 
 if TYPE_CHECKING:  # torch takes a second to import, and reading a comment does not need it
     from torch import Tensor
 
-CRF = "16"
-COLOURS = "colorspace=bt709:color_primaries=bt709:color_trc=bt709"
-FILTERS = f"scale=out_color_matrix=bt709:out_range=tv,setparams=range=tv:{COLOURS}"
-ENCODER = ("-an", "-c:v", "libx264", "-crf", CRF, "-pix_fmt", "yuv420p", "-vf", FILTERS)
-# No frame refers to a later one: chunks follow each other in a joined file without gap or shift.
-NO_B_FRAMES = ("-bf", "0")
-INDEX_FIRST = ("-movflags", "+faststart")
+PNG = ("-f", "image2pipe", "-c:v", "png")
+WITH_PALETTE = ("-lavfi", "paletteuse")
 DISK = "is the disk full or failing?"
 
 
@@ -32,10 +30,12 @@ def write_video(
     size: tuple[int, int],
     fps: float,
     comment: str | None = None,
+    sound: Sound | None = None,
 ) -> None:
     """Encode frames as they come; at the end check the file by decoding it, then give it its name.
 
-    H.264, yuv420p, tagged BT.709, index first. Until it is verified nothing exists under `path`.
+    The name's end chooses the format (`formats.FORMATS`). MP4 is H.264, yuv420p, tagged BT.709,
+    index first. Until it is verified nothing exists under `path`.
 
     Args:
         path: where the file goes; an existing file is replaced.
@@ -43,25 +43,44 @@ def write_video(
         size: `(height, width)`, even numbers.
         fps: frames a second.
         comment: text for the file's `comment` tag.
+        sound: what is heard, where the format holds sound.
 
     Raises:
-        ConfinerError: the disk is full.
+        ConfinerError: the disk is full, or no such file can be written there.
         FailedError: the encoder failed, what it wrote does not decode to as many frames, or there
             was no frame.
     """
-    with atomic_write(path) as temporary:
-        count = _encode(path, temporary, frames, size, fps, comment)
-        verify(temporary, count, size)
+    kind = format_of(path)
+    check_rate(kind, fps)
+    check_place(path)
+    if kind is MP4:
+        options = (*kind.chunk, *INDEX_FIRST)
+        with atomic_write(path) as temporary, _beside(path, comment, sound) as arguments:
+            count = _encode(path, temporary, frames, size, fps, *arguments, *options)
+            verify(temporary, count, size)
+        return
+    with temporary_beside(path.with_suffix(".mp4")) as chunk:
+        count = _encode(path, chunk, frames, size, fps, *kind.chunk)
+        join_chunks(path, [chunk], count, size, comment, sound)
 
 
-def encode_chunk(path: Path, frames: Iterable[Tensor], size: tuple[int, int], fps: float) -> None:
-    """Encode frames as `write_video` does, for `join_chunks`, which is going to decode them.
+def encode_chunk(
+    path: Path, frames: Iterable[Tensor], size: tuple[int, int], fps: float, kind: Format = MP4
+) -> None:
+    """Encode frames for `join_chunks`, which is going to decode them.
 
-    So that no frame is decoded twice, this only counts the frames in the file. Arguments and errors
-    are those of `write_video`.
+    So that no frame is decoded twice, this only counts the frames in the file. Errors are those of
+    `write_video`.
+
+    Args:
+        path: an MP4, whatever the joined file is going to be.
+        frames: uint8, `(height, width, 3)` each.
+        size: `(height, width)`, even numbers.
+        fps: frames a second.
+        kind: of the joined file. Where it is encoded once more, nothing is lost here.
     """
     with atomic_write(path) as temporary:
-        count = _encode(path, temporary, frames, size, fps, comment=None)
+        count = _encode(path, temporary, frames, size, fps, *kind.chunk)
         found, _ = ffmpeg.count(temporary, "-c", "copy")
         if found != count:
             raise FailedError(f"{path.name} has {found} frames instead of {count}", DISK)
@@ -73,16 +92,21 @@ def join_chunks(
     num_frames: int,
     size: tuple[int, int],
     comment: str | None = None,
+    sound: Sound | None = None,
     pick: Container[int] = (),
 ) -> list[Tensor]:
-    """Put chunks behind each other without encoding them again; decode the file once, to verify it.
+    """Put chunks behind each other; decode the file once, to verify it.
+
+    MP4 is not encoded again. Memory does not grow with the length.
 
     Args:
-        path: where the file goes; an existing file is replaced.
+        path: where the file goes; an existing file is replaced. Its name's end is the format that
+            the chunks were encoded for.
         chunks: files of `encode_chunk` in order, of one size and rate.
         num_frames: how many frames the file has; what the chunks have beyond them is left out.
         size: `(height, width)`.
         comment: text for the file's `comment` tag.
+        sound: what is heard, where the format holds sound.
         pick: numbers of the frames to return, from 0.
 
     Returns:
@@ -92,19 +116,16 @@ def join_chunks(
         ConfinerError: the disk is full.
         FailedError: ffmpeg failed, or the file does not decode to so many frames.
     """
-    with (
-        atomic_write(path) as temporary,
-        temporary_beside(path.with_suffix(".txt")) as listing,
-    ):
-        names = [str(chunk.absolute()).replace("'", r"'\''") for chunk in chunks]
-        listing.write_text("".join(f"file '{name}'\n" for name in names), encoding="utf-8")
-        ending = ffmpeg.run(
-            *("-y", "-loglevel", "error", "-f", "concat", "-safe", "0", "-i", f"file:{listing}"),
-            *("-c", "copy", "-frames:v", str(num_frames), *INDEX_FIRST, *_tag(comment)),
-            f"file:{temporary}",
-        )
-        if ending.status != 0:
-            raise _error(path, ending)
+    kind = format_of(path)
+    with atomic_write(path) as temporary, _listed(path, chunks) as pictures:
+        if kind.is_picture:
+            _join_picture(path, temporary, kind, pictures, num_frames)
+            if comment is not None:
+                write_picture_comment(temporary, kind.name, comment)
+        else:
+            with _beside(path, comment, sound) as others:
+                length = ("-frames:v", str(num_frames))
+                _run(path, *pictures, *others, *kind.joined, *length, f"file:{temporary}")
         return verify(temporary, num_frames, size, pick)
 
 
@@ -144,12 +165,12 @@ def read_video(path: Path) -> Tensor:
         return torch.stack(list(ffmpeg.decode(path)))
     except ffmpeg.DecodingError as error:
         raise ConfinerError(
-            f"{path} is not a video that can be read", "name an MP4 file"
+            f"{path} is not a video that can be read: {error}", "name a video file"
         ) from error
 
 
 def read_comment(path: Path) -> str | None:
-    """The `comment` tag of a video file, or None.
+    """The comment of a video file, or None: also of one that was remuxed to MKV, MOV or WebM.
 
     Raises:
         ConfinerError: the file is no video.
@@ -157,14 +178,10 @@ def read_comment(path: Path) -> str | None:
     ending = ffmpeg.run("-loglevel", "error", "-i", f"file:{path}", "-f", "ffmetadata", "-")
     if ending.status != 0:
         raise ConfinerError(
-            f"{path} is not a video that can be read", "name an MP4 file or a run folder"
+            f"{path} is not a video that can be read", "name a video file or a run folder"
         )
-    text = ending.output.decode(errors="replace")
-    # In this format a backslash comes before line ends, before =, ;, # and before itself.
-    escaped = re.search(r"^comment=((?:\\.|[^\\\n])*)", text, re.MULTILINE | re.DOTALL)
-    if escaped is None:
-        return None
-    return re.sub(r"\\(.)", r"\1", escaped[1], flags=re.DOTALL)
+    comment = comment_in(ending.output.decode(errors="replace"))
+    return read_picture_comment(path) if comment is None else comment
 
 
 def _encode(
@@ -173,35 +190,62 @@ def _encode(
     frames: Iterable[Tensor],
     size: tuple[int, int],
     fps: float,
-    comment: str | None,
+    *options: str,
 ) -> int:
     """Encode into the temporary file of `path`. Returns the number of frames."""
-    options = (*ENCODER, *NO_B_FRAMES, *INDEX_FIRST, *_tag(comment))
     count, ending = ffmpeg.encode(frames, size, fps, *options, f"file:{temporary}")
     if count == 0:
         raise FailedError(f"no frame to write into {path.name}", "a video has at least one frame")
     if ending.status != 0:
-        raise _error(path, ending)
+        raise write_error(path, ending)
     return count
+
+
+@contextmanager
+def _listed(path: Path, chunks: Sequence[Path]) -> Iterator[tuple[str, ...]]:
+    """The arguments that give ffmpeg the frames of chunks, one after another, as one input."""
+    with temporary_beside(path.with_suffix(".txt")) as listing:
+        names = [str(chunk.absolute()).replace("'", r"'\''") for chunk in chunks]
+        listing.write_text("".join(f"file '{name}'\n" for name in names), encoding="utf-8")
+        yield ("-f", "concat", "-safe", "0", "-i", f"file:{listing}")
+
+
+@contextmanager
+def _beside(path: Path, comment: str | None, sound: Sound | None) -> Iterator[tuple[str, ...]]:
+    """What tells ffmpeg of all that a file has beside its pictures, which are the first input."""
+    with metadata_file(path, comment) as described:
+        inputs, options = list(described), ["-map", "0:v:0", "-map_chapters", "-1"]
+        if described:
+            options += ["-map_metadata", "1"]
+        if sound is not None:
+            inputs += sound.input
+            options += ["-map", "2:a:0" if described else "1:a:0", "-c:a", "copy"]
+        yield (*inputs, *options)
+
+
+def _join_picture(
+    path: Path, temporary: Path, kind: Format, pictures: Sequence[str], num_frames: int
+) -> None:
+    """Encode joined chunks as a picture that moves. A GIF has one palette, of all of its frames."""
+    target = (*kind.joined, "-frames:v", str(num_frames), f"file:{temporary}")
+    if kind is not GIF:
+        _run(path, *pictures, *target)
+        return
+    # Twice over the frames: in one go ffmpeg would keep all of them until it has the palette.
+    with temporary_beside(path.with_suffix(".palette")) as palette:
+        chosen = f"trim=end_frame={num_frames},palettegen"
+        _run(path, *pictures, "-vf", chosen, *PNG, f"file:{palette}")
+        _run(path, *pictures, "-f", "png_pipe", "-i", f"file:{palette}", *WITH_PALETTE, *target)
+
+
+def _run(path: Path, *arguments: str) -> None:
+    """Have ffmpeg write a file on the way to `path`."""
+    ending = ffmpeg.run("-y", "-loglevel", "error", *arguments)
+    if ending.status != 0:
+        raise write_error(path, ending)
 
 
 def _check_size(path: Path, frame: Tensor, size: tuple[int, int]) -> None:
     found = tuple(frame.shape[:2])
     if found != size:
         raise FailedError(f"{path.name} decodes to frames of {found} instead of {size}", DISK)
-
-
-def _tag(comment: str | None) -> tuple[str, ...]:
-    return () if comment is None else ("-metadata", f"comment={comment}")
-
-
-def _error(path: Path, ending: ffmpeg.Ending) -> ConfinerError:
-    """What to say where ffmpeg could not write a file."""
-    file = f"{path.name} in {path.parent}"
-    full = any(sign in ending.messages for sign in DISK_FULL)
-    if full or ending.status == -signal.SIGXFSZ:  # the signal: the file may grow no further
-        return ConfinerError(
-            f"no room to write {file}: {ending.reason}",
-            "free some space, or name a place on another disk (a run's is output.dir=)",
-        )
-    return FailedError(f"ffmpeg could not write {file}: {ending.reason}", "is the folder writable?")

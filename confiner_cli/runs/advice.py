@@ -13,7 +13,7 @@ from confiner_cli.runs.prompt_advice import prompt_advice
 
 
 def advice(job: Job, experts: Mapping[str, Expert]) -> Iterator[str]:
-    """Remarks about the prompts and the steps of a job.
+    """Remarks about the prompts, the steps and the given video of a job.
 
     Args:
         job: what is to be made.
@@ -21,6 +21,7 @@ def advice(job: Job, experts: Mapping[str, Expert]) -> Iterator[str]:
     """
     yield from prompt_advice(job, experts)
     yield from _without_effect(job)
+    yield from job.losses
     if job.samples_structures:
         yield from _late_prompts(job)
         yield from _too_few_steps(job)

@@ -23,7 +23,7 @@ from confiner_cli.experts.offload import NetworkCache
 from confiner_cli.experts.spec import requirements
 from confiner_cli.media.contact_sheet import write_contact_sheet
 from confiner_cli.runs import partial
-from confiner_cli.runs.folder import VIDEO, RunFolder, resume_command
+from confiner_cli.runs.folder import RunFolder, resume_command, video_name
 from confiner_cli.runs.loaded_pipeline import LoadedPipeline, load_pipeline
 from confiner_cli.runs.lock import locked
 from confiner_cli.runs.meter import Meter
@@ -54,7 +54,7 @@ def execute_jobs(
         recorded_weights: those of the record that the jobs repeat; empty where there is none.
 
     Returns:
-        The absolute paths of each video.mp4.
+        The absolute paths of each finished video.
 
     Raises:
         ConfinerError: with the status `failed` in run.json, or before there is a folder.
@@ -85,7 +85,8 @@ def execute_jobs(
             for run in runs:
                 partial.remove(run.folder)
                 _summarise(run)
-    return [folder / VIDEO for folder in folders]
+    name = video_name(jobs[0].settings.output.format)
+    return [folder / name for folder in folders]
 
 
 def _created(job: Job, place: RunFolder) -> Path:

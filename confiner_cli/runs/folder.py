@@ -13,9 +13,13 @@ from confiner_cli.errors import ConfinerError
 from confiner_cli.runs.lock import NAME as LOCK
 
 RECORD = "run.json"
-VIDEO = "video.mp4"
 LEFT_BY_A_KILL = (LOCK, f".{Path(RECORD).stem}.")
 """What names begin with that a process may leave which is killed before it has a record."""
+
+
+def video_name(kind: str) -> str:
+    """The finished video's name in a run folder, by its format."""
+    return f"video.{kind}"
 
 
 @dataclass(frozen=True)

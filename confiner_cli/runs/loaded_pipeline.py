@@ -36,7 +36,7 @@ class LoadedPipeline:
         decoder: turns latents into frames.
         experts: by role, those that are asked.
         policy: which networks stay on the device.
-        notices: one-line remarks about the prompts and the steps.
+        notices: one-line remarks about the prompts, the steps and a given video.
         weights: the files that the experts are made of, hashed, by role.
     """
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from confiner_cli.files import atomic_write, sha256
+from confiner_cli.media.formats import FORMATS
 from confiner_cli.runs.folder import RECORD
 from confiner_cli.runs.lock import in_use
 from confiner_cli.runs.record import RunRecord
 
-ARTEFACTS = (".mp4", ".png", ".safetensors")
+ARTEFACTS = (".png", ".safetensors", *(f".{kind}" for kind in FORMATS))
 
 
 class Logbook:

@@ -14,8 +14,9 @@ from confiner_cli import progress
 from confiner_cli.config.job import Job
 from confiner_cli.media.background import Stream
 from confiner_cli.media.contact_sheet import columns
+from confiner_cli.media.formats import FORMATS, MP4, Format
 from confiner_cli.media.video import encode_chunk, join_chunks
-from confiner_cli.runs.folder import RECORD, VIDEO
+from confiner_cli.runs.folder import RECORD
 from confiner_cli.runs.logbook import Logbook
 from confiner_cli.runs.meter import Meter
 from confiner_cli.runs.partial import CHUNK_OF, PartialRun, opened, remove
@@ -74,29 +75,35 @@ class OpenRun:
 
     def encoded(self, kind: Kind, chunks: Iterator[Chunk]) -> None:
         """Encode the chunks of a video as they come; after the last one, join them."""
-        name = CHUNK_OF[kind]
+        name, sort = CHUNK_OF[kind], self._format_of(kind)
         for task, frames in chunks:
             started = monotonic()
             path = self.partial.path(task)
-            encode_chunk(path, frames, self.job.size, self.job.fps)
+            encode_chunk(path, frames, self.job.size, self.job.fps, sort)
             self.partial.journal.add(path)
             self.logbook.event("wrote", file=f"{path.parent.name}/{path.name}")
             self.meter.add("encode", monotonic() - started)
         count = self.num_frames
         if count:  # else it was stopped before the first chunk
+            whole = self.folder / f"{name}.{sort.name}"
             self.shown[name] = join_chunks(
-                self.folder / f"{name}.mp4",
+                whole,
                 self.partial.chunks(kind),
                 count,
                 self.job.size,
-                comment=self._comment(name, count),
+                comment=self._comment(kind, count),
+                sound=self.job.sound if kind is Kind.CHUNK else None,
                 pick=columns(count),
             )
-            self.logbook.event("wrote", file=f"{name}.mp4")
+            self.logbook.event("wrote", file=whole.name)
 
-    def _comment(self, name: str, num_frames: int) -> str | None:
+    def _format_of(self, kind: Kind) -> Format:
+        """Of the joined file; the structure is always an MP4."""
+        return FORMATS[self.job.settings.output.format] if kind is Kind.CHUNK else MP4
+
+    def _comment(self, kind: Kind, num_frames: int) -> str | None:
         settings = self.job.settings
-        if f"{name}.mp4" != VIDEO or not settings.output.metadata:
+        if kind is not Kind.CHUNK or not settings.output.metadata:
             return None
         return recipe(replace(settings, num_frames=num_frames), self.logbook.record.weights)
 

@@ -147,7 +147,7 @@ def is_whole(folder: Path, record: RunRecord) -> bool:
 
 
 def read_record(path: Path) -> RunRecord:
-    """What is recorded of a video: from the run folder, or from the MP4's comment.
+    """What is recorded of a video: from the run folder, or from the video's comment.
 
     Raises:
         ConfinerError: there is no such file, or it does not say how it was made.

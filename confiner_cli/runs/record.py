@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from confiner_cli.errors import ConfinerError
-from confiner_cli.runs.folder import RECORD
+from confiner_cli.media.formats import FORMATS, MP4
+from confiner_cli.runs.folder import RECORD, video_name
 
 FORMAT = 2
 ALWAYS = ("status", "prompt", "negative_prompt", "prompts", "seed")
@@ -72,6 +73,13 @@ class RunRecord:
     hint: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def video(self) -> str:
+        """The name of the finished video; older records know MP4 only."""
+        output = self.config.get("output")
+        chosen = str(output.get("format")) if isinstance(output, Mapping) else ""
+        return video_name(chosen if chosen in FORMATS else MP4.name)
+
     def as_json(self) -> str:
         """The content of run.json: what is empty is left out, but for what decides the video."""
         facts = {entry.name: getattr(self, entry.name) for entry in fields(self)}
@@ -126,5 +134,5 @@ def read_run(folder: Path) -> RunRecord:
     except (OSError, ValueError) as error:
         raise ConfinerError(
             f"{folder} is not a run folder: no {RECORD} that can be read",
-            "name a run folder or an MP4",
+            "name a run folder or a video",
         ) from error

@@ -1,11 +1,9 @@
 """What cannot be had is refused by the name of who asked for it."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 
-from confiner_cli.config import resolve as module
 from confiner_cli.config.hydra import settings_with
 from confiner_cli.config.resolve import LARGEST_SEED, resolve
 from confiner_cli.errors import ConfinerError
@@ -38,17 +36,6 @@ def test_what_a_set_of_experts_says_is_not_told_as_if_a_person_had(settings, key
         resolve(own)
     with pytest.raises(ConfinerError, match=message.replace(r"experts\.", "")):
         resolve(replace(settings, **{key: value}))
-
-
-def test_the_rate_of_a_video_that_is_given_is_told_as_the_videos(settings, tmp_path, monkeypatch):
-    path = tmp_path / "slow.mp4"
-    path.write_bytes(b"a video")
-    monkeypatch.setattr(module, "probe", lambda path: SimpleNamespace(num_frames=4, fps=0.5))
-    given = replace(settings, structure=replace(settings.structure, video=str(path)))
-    with pytest.raises(ConfinerError, match=r"slow\.mp4 has 0\.5 frames a second") as refused:
-        resolve(given)
-    assert "fps=8" in refused.value.hint
-    assert resolve(replace(given, fps=8)).fps == 8
 
 
 def test_a_frame_batch_is_a_whole_number(settings):

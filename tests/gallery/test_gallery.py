@@ -118,6 +118,23 @@ def test_a_run_that_is_not_done_is_shown_with_its_status_and_error(tmp_path, sta
     assert read.texts["only"] == ["no video"]
 
 
+def test_the_result_is_the_file_of_the_format_that_the_record_says(tmp_path):
+    for number, (chosen, name) in enumerate(
+        [("gif", "video.gif"), ("webm", "video.webm"), ("../x", "video.mp4"), (None, "video.mp4")]
+    ):
+        files = (name, "structure.mp4")
+        write_run(tmp_path / str(number), files, config={"output": {"format": chosen}})
+    read = Page(gallery(tmp_path))
+    opened = [attrs for tag, attrs in read.elements if attrs.get("class", "").startswith("open")]
+    results = ["0/video.gif", "1/video.webm", "2/video.mp4", "3/video.mp4"]
+    assert [attrs["href"] for attrs in opened] == [f"./{result}" for result in results]
+    assert ["moves" in attrs["class"] for attrs in opened] == [True, False, False, False]
+    pictures = [attrs["src"] for tag, attrs in read.elements if tag == "img"]
+    videos = [attrs["src"] for tag, attrs in read.elements if tag == "video"]
+    assert (pictures, videos) == (["./0/video.gif"], [f"./{result}" for result in results[1:]])
+    assert "only" not in read.texts
+
+
 def test_a_run_that_says_running_is_running_only_while_a_process_has_it(tmp_path):
     folder = write_run(tmp_path / "run", files=("structure.mp4",), status="running")
     with locked(folder):

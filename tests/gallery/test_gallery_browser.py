@@ -11,7 +11,10 @@ from time import monotonic
 import pytest
 from support.browser import browser, until, visit
 from support.command_line import QUICK, confiner, facts_of, generate
-from support.gallery_runs import hostile_prompts
+from support.gallery_runs import hostile_prompts, write_run
+from support.pictures import SIZE, flat
+
+from confiner_cli.media.video import write_video
 
 pytestmark = pytest.mark.browser
 
@@ -333,6 +336,28 @@ def test_every_control_has_a_name_and_is_reached_by_tabbing(chromium, sweep):
                     "(one) => "
                     "(one.ariaLabel ?? one.labels?.[0]?.textContent ?? one.textContent).trim()"
                 )
+
+
+def test_a_picture_that_moves_is_shown_in_its_card_and_beside_a_video(chromium, tmp_path):
+    frames = flat()
+    write_run(tmp_path / "1", ("contact_sheet.png",), config={"output": {"format": "gif"}})
+    write_video(tmp_path / "1" / "video.gif", frames, SIZE, 8)
+    write_video(tmp_path / "1" / "structure.mp4", frames, SIZE, 8)
+    write_run(tmp_path / "2", ("contact_sheet.png",), prompt="a blue star")
+    write_video(tmp_path / "2" / "video.mp4", frames, SIZE, 8)
+    assert confiner("gallery", str(tmp_path)).code == 0
+    with visit(chromium, tmp_path / "index.html") as visited:
+        page = visited.page
+        until(page, "document.querySelector('.card img.result')?.naturalWidth === 48")
+        until(page, f"{MOVING} === 1")
+        for tick in page.query_selector_all(".tick input"):
+            tick.click()
+        page.keyboard.press("c")
+        until(page, "document.querySelector('#sides img:not([hidden])')?.naturalWidth === 48")
+        until(page, "Number(document.getElementById('frame').value) > 0")  # the video is the clock
+        assert page.evaluate("sides.map(({ picture }) => picture.hidden)") == [False, True]
+        page.keyboard.press("s")
+        until(page, "sides[0].video.readyState > 1 && sides[0].picture.hidden")
 
 
 def test_a_moved_gallery_still_plays(chromium, sweep, tmp_path):

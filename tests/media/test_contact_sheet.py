@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from confiner_cli.media.contact_sheet import columns, write_contact_sheet
 
@@ -32,3 +32,26 @@ def test_a_sheet_shows_every_frame_of_both_rows(tmp_path, height, width, title):
     for colour in colours.tolist():
         assert counts[tuple(colour)] == 2 * 128 * max(1, round(height * 128 / width))
     assert [path.name for path in tmp_path.iterdir()] == ["sheet.png"]
+
+
+def test_the_title_fills_its_line_and_little_of_a_long_one_is_measured(tmp_path, monkeypatch):
+    drawn, measured = [], []
+    measure, draw = ImageDraw.ImageDraw.textlength, ImageDraw.ImageDraw.text
+
+    def textlength(self, text, *args, **options):
+        measured.append(len(text))
+        return measure(self, text, *args, **options)
+
+    def text(self, place, words, **options):
+        drawn.append((words, measure(self, words, font=options["font"])))
+        draw(self, place, words, **options)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "textlength", textlength)
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", text)
+    rows = {"result": [torch.zeros(8, 8, 3, dtype=torch.uint8)] * 2}
+    write_contact_sheet(tmp_path / "sheet.png", "a heart " * 300, rows)
+    (title, width), _ = drawn
+    room = 2 * 136 - 8
+    assert title.startswith("a heart a heart") and title.endswith("…")
+    assert room - 16 < width <= room
+    assert sum(measured) < 10_000

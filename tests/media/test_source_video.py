@@ -275,3 +275,67 @@ def test_no_process_outlives_its_reader_nor_runs_ahead_of_it(tmp_path, monkeypat
         with pytest.raises(KeyboardInterrupt):
             frames.throw(KeyboardInterrupt())
     assert process.returncode is not None  # it has ended and was waited for
+
+
+HDR = {"PQ": "smpte2084", "HLG": "arib-std-b67"}
+
+
+@pytest.mark.parametrize("name", HDR)
+def test_a_high_dynamic_range_is_told_by_its_name(tmp_path, name):
+    tags = f"setparams=color_primaries=bt2020:color_trc={HDR[name]}:colorspace=bt2020nc"
+    (line,) = probe(made(tmp_path / "in.mp4", (36, 64), "10", 2, "-vf", tags)).losses
+    assert f"has high dynamic range ({name}): it is not tone-mapped" in line
+
+
+def test_a_wide_gamut_is_told_and_ordinary_colours_are_not(tmp_path):
+    for primaries, told in (("bt2020", ["BT.2020"]), ("smpte432", ["Display P3"]), ("bt709", [])):
+        tags = f"setparams=color_primaries={primaries}:color_trc=bt709:colorspace=bt709"
+        losses = probe(made(tmp_path / "in.mp4", (36, 64), "10", 2, "-vf", tags)).losses
+        assert [word for word in ("BT.2020", "Display P3") if word in "".join(losses)] == told
+        assert len(losses) == len(told)
+
+
+@pytest.mark.parametrize(
+    ("name", "encoder"),
+    [
+        ("in.mov", ("-c:v", "qtrle", "-pix_fmt", "argb")),
+        ("in.mkv", ("-c:v", "ffv1", "-pix_fmt", "yuva420p")),
+        ("in.apng", ("-c:v", "apng", "-pix_fmt", "rgba")),
+    ],
+)
+def test_alpha_is_told_where_a_pixel_is_transparent_and_only_there(tmp_path, name, encoder):
+    for opacity, told in ((1, 0), (0.5, 1)):
+        # Opaque but in the last frame.
+        alpha = f"format=rgba,colorchannelmixer=aa={opacity}:enable='gte(n,9)'"
+        source = probe(made(tmp_path / name, (36, 64), "10", 10, "-vf", alpha, *encoder))
+        assert len(source.losses) == told, source.losses
+        assert all("its alpha is dropped" in line for line in source.losses)
+
+
+def test_alpha_in_a_second_picture_is_told(tmp_path):
+    alpha = ("-vf", "format=rgba,colorchannelmixer=aa=0.5", "-c:v", "libvpx-vp9", "-pix_fmt")
+    (line,) = probe(made(tmp_path / "in.webm", (36, 64), "10", 4, *alpha, "yuva420p")).losses
+    assert "its alpha is dropped" in line
+
+
+@pytest.mark.parametrize("fps", [8, 12, 30])
+def test_the_rate_of_a_gif_is_not_that_of_its_first_frame(tmp_path, fps):
+    write_video(tmp_path / "in.gif", flat().repeat(4, 1, 1, 1), (32, 48), fps)
+    source = probe(tmp_path / "in.gif")
+    assert (source.fps, source.num_frames) == (fps, 28)
+
+
+def test_a_file_that_may_not_be_read_or_has_gone_is_told_as_such(tmp_path, monkeypatch):
+    path = made(tmp_path / "in.mp4")
+    source = probe(path)
+    path.unlink()
+    with pytest.raises(ConfinerError, match="is not there any more"):
+        list(read_frames(source, (8, 8)))
+    path.touch()
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(PermissionError):
+        probe(path)

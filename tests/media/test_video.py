@@ -1,6 +1,5 @@
 """MP4 files: the frames, colours and tags that were meant, under the final name only when whole."""
 
-import json
 import re
 import signal
 import subprocess
@@ -52,16 +51,6 @@ def test_the_index_comes_before_the_frames(tmp_path):
     write_video(tmp_path / "video.mp4", flat(), SIZE, 8, "tag")
     content = (tmp_path / "video.mp4").read_bytes()
     assert 0 < content.index(b"moov") < content.index(b"mdat")
-
-
-@pytest.mark.parametrize(
-    "comment",
-    [json.dumps({"prompt": text}) for text in ("a=b;#c\\ \"d\" 'e'\n${f}", "💛" * 2_000)]
-    + ["one\ntwo=2", "\\"],
-)
-def test_a_comment_is_read_back_as_it_was_written(tmp_path, comment):
-    write_video(tmp_path / "video.mp4", flat(), SIZE, 8, comment)
-    assert read_comment(tmp_path / "video.mp4") == comment
 
 
 def test_without_a_comment_there_is_none(tmp_path):

@@ -16,11 +16,8 @@ from confiner_cli.runs.record import FORMAT, RunRecord, read_run, record_of
 RECORDS = sorted((Path(__file__).parents[1] / "data" / "records").glob("0.1.0-*.json"))
 OF_EXPERTS = {f"experts.{role}.{key}" for role in ROLES for key in ("clip_skip", "embeddings")}
 NEW = OF_EXPERTS | {
-    "batch",
-    "prompt_weighting",
-    "seeds",
-    "scheduler.structure.solver",
-    "scheduler.refinement.solver",
+    *("batch", "prompt_weighting", "seeds", "output.format", "output.audio"),
+    *("scheduler.structure.solver", "scheduler.refinement.solver"),
 }
 """Settings that came later."""
 
