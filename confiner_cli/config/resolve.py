@@ -9,7 +9,7 @@ import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from confiner_cli.config.bounds import FPS, in_range, one_of
 from confiner_cli.config.experts import check_experts, checked_places, with_absolute_places
