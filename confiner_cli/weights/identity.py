@@ -18,6 +18,8 @@ SMALL = 2**20
 """Bytes that are hashed as fast as a note of them is read."""
 LARGE = 2**30
 """Bytes from which on hashing takes seconds, and is told."""
+NO_PLACE = (OSError, RuntimeError)
+"""Where there is no place for notes: a home that cannot be written to, or (RuntimeError) none."""
 SETTLED = 2.0
 """Seconds after which a file that is written again has other times, on any file system."""
 
@@ -36,20 +38,32 @@ def content_hash(path: Path) -> str:
     facts = blob.stat()
     if facts.st_size < SMALL:
         return sha256(blob)
-    note = _note(blob, facts)
-    with suppress(OSError):
-        known = note.read_text(encoding="ascii")
-        if SHA256(known):
-            return known
+    known = _noted(blob, facts)
+    if known:
+        return known
     if facts.st_size > LARGE:
         progress.say(f"hashing {blob.name}, {facts.st_size / 1e9:.1f} GB, once")
     digest = sha256(blob)
-    if time.time() - facts.st_mtime > SETTLED and _note(blob, blob.stat()) == note:
-        with suppress(OSError):  # without a place for notes it is hashed again next time
-            note.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_write(note) as temporary:
-                temporary.write_text(digest, encoding="ascii")
+    if time.time() - facts.st_mtime > SETTLED:
+        with suppress(*NO_PLACE):  # it is hashed again next time
+            _write_note(blob, facts, digest)
     return digest
+
+
+def _noted(blob: Path, facts: os.stat_result) -> str | None:
+    with suppress(*NO_PLACE):
+        known = _note(blob, facts).read_text(encoding="ascii")
+        return known if SHA256(known) else None
+    return None
+
+
+def _write_note(blob: Path, facts: os.stat_result, digest: str) -> None:
+    note = _note(blob, facts)
+    if _note(blob, blob.stat()) != note:
+        return  # it has changed meanwhile
+    note.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(note) as temporary:
+        temporary.write_text(digest, encoding="ascii")
 
 
 def _note(blob: Path, facts: os.stat_result) -> Path:

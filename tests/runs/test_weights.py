@@ -182,3 +182,16 @@ def test_a_file_that_was_just_written_leaves_no_note(tmp_path, monkeypatch):
     path.write_bytes(bytes(identity.SMALL))
     content_hash(path)
     assert not (tmp_path / "cache").exists()
+
+
+def test_without_a_home_files_are_hashed_each_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(identity, "SETTLED", -1.0)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(identity.Path, "home", homeless)
+    path = tmp_path / "large.safetensors"
+    path.write_bytes(bytes(identity.SMALL))
+    assert content_hash(path) == content_hash(path) == identity.sha256(path)
