@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -9,7 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from confiner_cli.progress import say_once
+
 SHA256 = re.compile(r"[0-9a-f]{64}").fullmatch
+LOST = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ESTALE)
+"""What a disk says that has lost bytes; whatever else it says, it only has no such call."""
 
 
 def fingerprint(path: Path) -> str:
@@ -54,10 +59,34 @@ def temporary_beside(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _sync(path: Path) -> None:
-    """Have the system write a file or a folder to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+def sync(descriptor: int) -> None:
+    """Have the system write a file or a folder to the disk. Disks that cannot are told of, once.
+
+    Raises:
+        OSError: bytes are lost: the disk is full or failing.
+    """
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno in LOST:
+            raise
+        _tell_unsynced(error)
+
+
+def _sync(path: Path) -> None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError as error:  # it may be written and not be read
+        _tell_unsynced(error)
+        return
+    try:
+        sync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _tell_unsynced(error: OSError) -> None:
+    say_once(
+        f"notice: the disk does not say when files are safely on it ({error.strerror}): a power "
+        "cut may cost the last ones"
+    )

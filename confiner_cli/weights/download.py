@@ -47,10 +47,22 @@ def fetch(required: Iterable[tuple[Requirement, str]]) -> None:
         deque(progress.transfer(download.arriving(), download.size), maxlen=0)
 
 
+def _free(folder: Path) -> int | None:
+    """Bytes that are free on a folder's disk; None where it does not say, as some of networks."""
+    try:
+        usage = shutil.disk_usage(folder)
+    except OSError:
+        return None
+    return usage.free if usage.free or usage.total else None
+
+
 def _check_disk(size: int) -> None:
     folder = hub.cache_folder()
     existing = next(place for place in (folder, *folder.parents) if place.is_dir())
-    free = shutil.disk_usage(existing).free
+    free = _free(existing)
+    if free is None:
+        progress.say(f"{size / GB:.2f} GB go to {folder}")
+        return
     progress.say(f"{size / GB:.2f} GB go to {folder} ({free / GB:.1f} GB are free there)")
     if size > free:
         raise ConfinerError(
