@@ -10,6 +10,7 @@ import functools
 import os
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,9 @@ from confiner_cli.errors import ConfinerError
 VERSION_BASE = "1.3"
 RECORDED = "+recorded=run"
 """The override that puts recorded values over the configs' own and under the command line's."""
+ONE_AT_A_TIME = threading.RLock()
+"""Hydra keeps what it is doing in the process: a thread that composes or launches waits for others
+to be done."""
 _HINT = "confiner generate --cfg job prints all settings and their values"
 
 
@@ -128,9 +132,10 @@ def compose(overrides: Sequence[str] = (), recorded: Mapping[str, Any] | None = 
         ConfinerError: an override that cannot be read, or that the schema or the groups do not
             have.
     """
-    words = [*_register(recorded), *overrides]
-    with hydra.initialize_config_dir(str(config_dir()), version_base=VERSION_BASE):
-        return hydra.compose("generate", words)
+    with ONE_AT_A_TIME:
+        words = [*_register(recorded), *overrides]
+        with hydra.initialize_config_dir(str(config_dir()), version_base=VERSION_BASE):
+            return hydra.compose("generate", words)
 
 
 def settings_with(overrides: Sequence[str], recorded: Mapping[str, Any] | None = None) -> Settings:
@@ -183,12 +188,13 @@ def launch(
     Raises:
         ConfinerError: what Hydra has to say about the arguments.
     """
-    words = [*arguments, *_register(recorded)]
     main = hydra.main(
         version_base=VERSION_BASE, config_path=str(config_dir()), config_name="generate"
     )
-    with readable_errors(), _as_arguments(words), _raising():
-        main(functools.partial(_hand_over, task))()
+    with ONE_AT_A_TIME, readable_errors():
+        words = [*arguments, *_register(recorded)]
+        with _as_arguments(words), _raising():
+            main(functools.partial(_hand_over, task))()
 
 
 def _hand_over(task: Callable[[HydraJob], Any], config: DictConfig) -> Any:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from threading import RLock
 from typing import Any
 
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
 LIBRARIES = ("diffusers", "transformers")
+_ONE_AT_A_TIME = RLock()
+"""Loggers, bars and what else the libraries change while they load are the process's."""
 
 
 @contextmanager
@@ -18,9 +21,11 @@ def collected() -> Iterator[list[str]]:
     """Inside, messages that would be printed are put into this list instead; no bars are shown.
 
     Which messages those are is the libraries' verbosity, as whoever runs the process has set it.
+    Threads come in one after another.
     """
     messages: list[str] = []
     with ExitStack() as stack:
+        stack.enter_context(_ONE_AT_A_TIME)
         stack.enter_context(_without_diffusers_bars())
         stack.enter_context(_without_transformers_bars())
         for library in LIBRARIES:

@@ -33,10 +33,15 @@ class TextEncoder:
 
         There is no mask: networks that read CLIP's text read the padding, too.
         """
-        ids = self.tokenizer(
-            text, padding="max_length", max_length=self.length, truncation=True, return_tensors="pt"
-        )
-        encoded = self.encoder()(ids.input_ids.to(self.encoder.device))
+        with self.encoder.computing() as encoder:
+            ids = self.tokenizer(
+                text,
+                padding="max_length",
+                max_length=self.length,
+                truncation=True,
+                return_tensors="pt",
+            )
+            encoded = encoder(ids.input_ids.to(self.encoder.device))
         return Conditioning(encoded.last_hidden_state)
 
     def load(self) -> None:
@@ -46,8 +51,9 @@ class TextEncoder:
     def truncated(self, text: str) -> str:
         """The end of the text that the encoder does not read; empty where it reads all."""
         room = self.length - 2  # its start and its end are tokens, too
-        # Quietly: that it is too long for the encoder is what is asked here.
-        ids = self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
+        with self.encoder.cache.lock:  # a tokenizer keeps how it was called last
+            # Quietly: that it is too long for the encoder is what is asked here.
+            ids = self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
         return str(self.tokenizer.decode(ids[room:])).strip()
 
 
