@@ -112,7 +112,9 @@ class Video:
 class Confiner:
     """A set of experts with their networks, which it owns; made by `load`.
 
-    `close()`, or the end of a `with` block, frees the networks and their memory.
+    `close()`, or the end of a `with` block, frees the networks and their memory. Threads may share
+    one: their videos are made one after another, since networks that make room for each other
+    would be moved at every step. Threads with one each do not wait for each other.
 
     Attributes:
         networks: those that are loaded.
@@ -233,15 +235,21 @@ class Confiner:
         return settings_of(both)
 
     def _make(self, jobs: Sequence[Job]) -> list[Video]:
-        download_missing(jobs[0])
-        loaded, meter = load_pipeline(jobs, self.networks), Meter()
-        store: MemoryStore[Result] = MemoryStore(keep=(Kind.STRUCTURE,))
-        perform = Performer(loaded.pipeline, lambda task: meter.watch, loaded.decoder)
-        graph = graph_of(loaded.pipeline)
-        chunks = (goal for goal in graph.goals() if goal.kind is Kind.CHUNK)
-        for _ in execute(chunks, graph, store, perform):
-            pass
-        return [_video(number, job, loaded, meter, store) for number, job in enumerate(jobs)]
+        with self.networks.lock:
+            download_missing(jobs[0])
+            return _videos(jobs, self.networks)
+
+
+def _videos(jobs: Sequence[Job], networks: NetworkCache) -> list[Video]:
+    """The videos of jobs that differ in their seeds alone."""
+    loaded, meter = load_pipeline(jobs, networks), Meter()
+    store: MemoryStore[Result] = MemoryStore(keep=(Kind.STRUCTURE,))
+    perform = Performer(loaded.pipeline, lambda task: meter.watch, loaded.decoder)
+    graph = graph_of(loaded.pipeline)
+    chunks = (goal for goal in graph.goals() if goal.kind is Kind.CHUNK)
+    for _ in execute(chunks, graph, store, perform):
+        pass
+    return [_video(number, job, loaded, meter, store) for number, job in enumerate(jobs)]
 
 
 def _parsed(words: Sequence[str], source: ConfigSource) -> Overrides:

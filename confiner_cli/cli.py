@@ -5,7 +5,12 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import TextIOWrapper
+from typing import TextIO
 
+from confiner_cli import progress
 from confiner_cli.errors import ConfinerError, Terminated, named_error
 from confiner_cli.runs.signals import stoppable
 
@@ -35,29 +40,69 @@ tab completion (bash):  eval "$(confiner -sc install=bash)"
 def main(arguments: list[str] | None = None) -> int:
     """Run `confiner`.
 
+    No run ends because of what is told of it. A stderr that takes nothing is given up. A stdout
+    that does not take a video's path costs the exit code 2, once all else is done; a reader that
+    has seen enough of a text, such as `--help`, costs nothing.
+
     Returns:
         0 done, 1 our failure, 2 the user can fix it, 130 interrupted, 143 terminated.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        with stoppable():
-            return dispatch(arguments)
+        with stoppable(), _escaping(sys.stdout):
+            code = dispatch(arguments)
+            if code == 0:
+                _flush()
+            return code
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        progress.say("interrupted")
         return 130
-    except BrokenPipeError:
-        # The reader has gone (`| head`); keep Python from complaining about it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader has gone (`| head`)
         return 0
     except Terminated:
-        print("terminated", file=sys.stderr)
+        progress.say("terminated")
         return 143
     except Exception as error:
         named = named_error(error)
         if named.exit_code == 1 and os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        print(named.lines(), file=sys.stderr)
+        progress.say(named.lines())
         return named.exit_code
+
+
+@contextmanager
+def _escaping(stream: TextIO | None) -> Iterator[None]:
+    """In the body, characters that a stream's encoding has not are escaped; else they would end it.
+
+    Prompts and paths may hold any, whatever the terminal or `PYTHONIOENCODING` takes.
+    """
+    if not isinstance(stream, TextIOWrapper) or stream.errors != "strict":
+        yield
+        return
+    stream.reconfigure(errors="backslashreplace")
+    try:
+        yield
+    finally:
+        with suppress(OSError, ValueError):  # it flushes first
+            stream.reconfigure(errors="strict")
+
+
+def _flush() -> None:
+    """Write what is left to write on stdout.
+
+    Raises:
+        ConfinerError: it takes no more.
+        BrokenPipeError: its reader is gone.
+    """
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise ConfinerError(
+            f"stdout cannot be written: {error.strerror}", "lead it to a disk with room: > FILE"
+        ) from error
 
 
 def dispatch(arguments: list[str]) -> int:
@@ -91,12 +136,33 @@ def dispatch(arguments: list[str]) -> int:
 
 def entry() -> None:
     """The console script."""
+    _occupy_closed()
     code = main()
+    for stream in (sys.stdout, sys.stderr):
+        _settle(stream)
     if code in INTERRUPTED:  # at once: threads that wait for a network would be waited for
-        sys.stdout.flush()
-        sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _occupy_closed() -> None:
+    """Lead standard streams that are closed nowhere: else the next file would take their place."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+
+
+def _settle(stream: TextIO | None) -> None:
+    """Flush a stream; lead nowhere what it does not take, of which Python would make an error."""
+    if stream is None:
+        return
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -13,12 +14,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from confiner_cli.progress import say_once
+
 SHA256 = re.compile(r"[0-9a-f]{64}").fullmatch
 UNFINISHED = ".*.writing*"
 """What the names of files and folders look like that are being written, or were by the dead."""
 _WRITER = re.compile(r".*\.(?:(?P<machine>[0-9a-f]{8})-)?(?P<process>\d+)\.writing")
 ABANDONED = 24 * 3600
 """Seconds after which nobody writes to a file any more, whichever machine's it is."""
+LOST = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ESTALE)
+"""What a disk says that has lost bytes; whatever else it says, it only has no such call."""
 
 
 def sha256(path: Path) -> str:
@@ -119,10 +124,34 @@ def _set_mode(path: Path, mode: int) -> None:
             path.chmod(mode)
 
 
-def _sync(path: Path) -> None:
-    """Have the system write a file or a folder to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+def sync(descriptor: int) -> None:
+    """Have the system write a file or a folder to the disk. Disks that cannot are told of, once.
+
+    Raises:
+        OSError: bytes are lost: the disk is full or failing.
+    """
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno in LOST:
+            raise
+        _tell_unsynced(error)
+
+
+def _sync(path: Path) -> None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError as error:  # it may be written and not be read
+        _tell_unsynced(error)
+        return
+    try:
+        sync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _tell_unsynced(error: OSError) -> None:
+    say_once(
+        f"notice: the disk does not say when files are safely on it ({error.strerror}): a power "
+        "cut may cost the last ones"
+    )

@@ -1,28 +1,26 @@
-"""What a person sees while waiting, on stderr: a bar on a terminal, elsewhere a line at times."""
+"""What a person sees while waiting, on stderr: a bar on a terminal, elsewhere a line at times.
+
+None of it ends the work: what stderr does not take is given up.
+"""
 
 from __future__ import annotations
 
+import functools
+import io
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from math import isfinite
 from time import monotonic
+from typing import IO, TYPE_CHECKING, TextIO, TypeVar, cast
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-from rich.progress import Progress as Bars
+if TYPE_CHECKING:  # rich takes a while to import, and `confiner --help` shows nothing with it
+    from rich.console import Console
 
 SECONDS_BETWEEN_LINES = 30.0
 SECONDS_BETWEEN_AMOUNTS = 10.0
 UNITS = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
+Item = TypeVar("Item")
 
 
 @contextmanager
@@ -31,20 +29,89 @@ def evaluations(total: float) -> Iterator[Callable[[str], None]]:
 
     What it yields is to be told the stage after each.
     """
-    show = _bar if sys.stderr.isatty() else _lines
+    show = _bar if is_terminal() else _lines
     with show(total) as tell:
         yield tell
 
 
 def transfer(counts: Iterable[int], total: int) -> Iterator[int]:
     """Pass on counts of bytes that come and show how many of `total` there are."""
-    show = _bytes_bar if sys.stderr.isatty() else _bytes_lines
+    show = _bytes_bar if is_terminal() else _bytes_lines
     return show(counts, total)
+
+
+def counted(items: Sequence[Item], what: str) -> Iterator[Item]:
+    """Pass items on; where that takes long, a line at times says how many there have been."""
+    said = monotonic()
+    for done, item in enumerate(items):
+        if monotonic() - said > SECONDS_BETWEEN_LINES:
+            said = monotonic()
+            say(f"{what}: {done} of {len(items)}")
+        yield item
 
 
 def say(line: str) -> None:
     """One line for the person at the terminal."""
-    print(line, file=sys.stderr, flush=True)
+    print(line, file=_Forgiving(sys.stderr), flush=True)
+
+
+@functools.cache
+def say_once(line: str) -> None:
+    """The same, once in a process: what is true of a disk is true of every file on it."""
+    say(line)
+
+
+def console(width: int | None = None) -> Console:
+    """What shows tables and bars on stderr; the text in them is no markup."""
+    from rich.console import Console
+
+    file = cast("IO[str]", _Forgiving(sys.stderr))
+    return Console(file=file, markup=False, highlight=False, width=width)
+
+
+def is_terminal() -> bool:
+    """Whether stderr is one."""
+    return _Forgiving(sys.stderr).isatty()
+
+
+class _Forgiving:
+    """A stream that gives up what the one behind it does not take: gone, full, closed or None."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+
+    @property
+    def encoding(self) -> str:
+        return getattr(self._stream, "encoding", None) or "utf-8"
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):  # ValueError: it is closed
+            self._write(text)
+        return len(text)
+
+    def _write(self, text: str) -> None:
+        if self._stream is None:
+            return
+        try:
+            self._stream.write(text)
+        except UnicodeEncodeError:
+            escaped = text.encode(self.encoding, "backslashreplace").decode(self.encoding)
+            self._stream.write(escaped)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            if self._stream is not None:
+                self._stream.flush()
+
+    def isatty(self) -> bool:
+        with suppress(OSError, ValueError):
+            return self._stream is not None and self._stream.isatty()
+        return False
+
+    def fileno(self) -> int:
+        if self._stream is None:
+            raise io.UnsupportedOperation("fileno")
+        return self._stream.fileno()
 
 
 def amount(count: int) -> str:
@@ -57,6 +124,15 @@ def amount(count: int) -> str:
 
 @contextmanager
 def _bar(total: float) -> Iterator[Callable[[str], None]]:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     columns = (
         TextColumn("{task.description:<12}"),
         BarColumn(),
@@ -65,7 +141,7 @@ def _bar(total: float) -> Iterator[Callable[[str], None]]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Bars(*columns, console=Console(stderr=True)) as bars:
+    with Progress(*columns, console=console()) as bars:
         task = bars.add_task("", total=total if isfinite(total) else None)
 
         def tell(stage: str) -> None:
@@ -103,6 +179,15 @@ def _line(stage: str, done: int, total: float, seconds: float) -> str:
 
 
 def _bytes_bar(counts: Iterable[int], total: int) -> Iterator[int]:
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
     columns = (
         BarColumn(),
         DownloadColumn(),
@@ -110,7 +195,7 @@ def _bytes_bar(counts: Iterable[int], total: int) -> Iterator[int]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Bars(*columns, console=Console(stderr=True)) as bars:
+    with Progress(*columns, console=console()) as bars:
         task = bars.add_task("", total=total)
         for count in counts:
             bars.advance(task, count)

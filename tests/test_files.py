@@ -1,11 +1,13 @@
 """Files appear whole or not at all, and nothing is left of what was written on the way."""
 
+import errno
 import os
 import stat
 import subprocess
 import sys
 
 import pytest
+from support.refusals import refusing
 
 from confiner_cli.files import (
     ABANDONED,
@@ -14,6 +16,7 @@ from confiner_cli.files import (
     temporary_beside,
     temporary_folder_beside,
 )
+from confiner_cli.progress import say_once
 
 
 def names(folder):
@@ -125,3 +128,39 @@ def test_files_of_another_machine_are_swept_when_they_are_old(tmp_path):
     os.utime(old, (past, past))
     sweep(tmp_path)
     assert names(tmp_path) == [young.name]
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.ENOSYS])
+def test_a_disk_that_cannot_be_told_to_write_is_told_of_once_and_used(
+    tmp_path, monkeypatch, capsys, number
+):
+    say_once.cache_clear()
+    monkeypatch.setattr(os, "fsync", refusing(number))
+    for name in ("one", "other"):
+        with atomic_write(tmp_path / name) as temporary:
+            temporary.write_text("new")
+    assert names(tmp_path) == ["one", "other"]
+    (notice,) = capsys.readouterr().err.splitlines()
+    assert notice.startswith("notice: ") and os.strerror(number) in notice
+
+
+def test_a_folder_that_may_be_written_and_not_read_is_enough(tmp_path, monkeypatch):
+    open_file = os.open
+
+    def opened(path, *arguments):
+        if path == tmp_path:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return open_file(path, *arguments)
+
+    monkeypatch.setattr(os, "open", opened)
+    with atomic_write(tmp_path / "run.json") as temporary:
+        temporary.write_text("new")
+    assert names(tmp_path) == ["run.json"]
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_that_has_lost_bytes_is_an_error(tmp_path, monkeypatch, number):
+    monkeypatch.setattr(os, "fsync", refusing(number))
+    with pytest.raises(OSError), atomic_write(tmp_path / "run.json") as temporary:
+        temporary.write_text("new")
+    assert names(tmp_path) == []

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from confiner_cli import progress
 from confiner_cli.errors import ConfinerError
 
 HELP = """\
@@ -93,9 +93,8 @@ def _check(target: Path) -> None:
 def _warn(folders: Sequence[Path], base: Path) -> None:
     outside = sum(not folder.is_relative_to(base) for folder in folders)
     if outside:
-        print(
-            f"notice: {outside} runs lie outside {base}: the page finds them only where they are",
-            file=sys.stderr,
+        progress.say(
+            f"notice: {outside} runs lie outside {base}: the page finds them only where they are"
         )
 
 

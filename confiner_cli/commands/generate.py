@@ -56,6 +56,8 @@ REFUSED = {
     ),
 }
 """Flags of Hydra that are not taken: why, and what to use instead."""
+NO_SWEEP = ("--run", "--cfg", "--info", "--shell-completion")
+"""Flags that do not go with `--multirun`."""
 
 
 def main(arguments: list[str]) -> int:
@@ -91,13 +93,14 @@ def _single(
     weights: Mapping[str, Any],
 ) -> None:
     """Run one job and print the path of its video."""
+    from confiner_cli.commands.results import hand_over
     from confiner_cli.config.hydra import launch
 
     failures: list[Exception] = []
 
     def carry_out(job: HydraJob) -> None:
         try:
-            print(_video(job, weights), flush=True)
+            hand_over(_video(job, weights))
         except Exception as error:  # Hydra would print it in its own way
             failures.append(error)
 
@@ -149,6 +152,9 @@ def _refuse(options: Namespace) -> None:
     for flag, (_, why, cure) in REFUSED.items():
         if getattr(options, _attribute(flag)):
             raise ConfinerError(f"{flag} {why}", cure)
+    for flag in NO_SWEEP:
+        if options.multirun and getattr(options, _attribute(flag)):
+            raise ConfinerError(f"{flag} does not go with -m", "leave out one of them")
 
 
 def _shows(options: Namespace) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import suppress
 from pathlib import Path
 
+from confiner_cli import progress
 from confiner_cli.errors import ConfinerError
 
 HELP = """\
@@ -25,15 +25,16 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1 or arguments[0].startswith("-"):
         raise ConfinerError("resume takes one run folder", "confiner resume RUN_DIR")
     folder = Path(arguments[0]).expanduser().absolute()
-    from confiner_cli.runs.folder import RECORD
+    from confiner_cli.commands.results import hand_over
+    from confiner_cli.runs.folder import RECORD, one_line
     from confiner_cli.runs.record import read_run
 
     if not (folder / RECORD).is_file():
         raise ConfinerError(
             f"{folder} is not a run folder: there is no {RECORD} in it", "confiner resume RUN_DIR"
         )
-    _resume(folder)
-    print(folder / read_run(folder).video, flush=True)
+    _resume(one_line(folder))
+    hand_over(folder / read_run(folder).video)
     return 0
 
 
@@ -50,8 +51,8 @@ def _resume(folder: Path) -> None:
     if is_whole(folder, record):
         _sweep_away(folder)
         for path in changed_files(record.weights):
-            print(f"notice: {path} has changed since this video was made", file=sys.stderr)
-        print(f"already done: {folder}", file=sys.stderr)
+            progress.say(f"notice: {path} has changed since this video was made")
+        progress.say(f"already done: {folder}")
         return
     job = resolve(require_prompt(recorded_settings(folder)))
     with NetworkCache() as networks:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -10,7 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from confiner_cli import progress
 from confiner_cli.commands.jobs import carry_out
+from confiner_cli.commands.results import hand_over
 from confiner_cli.config.hydra import (
     HydraJob,
     as_setting,
@@ -18,6 +19,7 @@ from confiner_cli.config.hydra import (
     values_of,
 )
 from confiner_cli.config.job import Job
+from confiner_cli.config.jobs import CHECKED, count_checked
 from confiner_cli.config.overrides import Overrides, Word
 from confiner_cli.config.prompts import quoted
 from confiner_cli.config.resolve import require_prompt, resolve
@@ -61,14 +63,21 @@ def sweep(
         )
     _refuse(overrides)
     words = _batched(overrides).for_hydra()
+    count = None if overrides.source.is_own else count_checked(words, recorded)
+    failures: list[ConfinerError] = []
     with sweep_root(_chosen_root(overrides)) as root, NetworkCache() as networks:
-        place = f"hydra.sweep.dir={quoted(str(root))}"
+        place = [f"hydra.sweep.dir={quoted(str(root))}"]
+        if count is not None:
+            progress.say(f"{count} {'job' if count == 1 else 'jobs'} in {root}")
+            place.append(CHECKED)
         try:
-            job = partial(sweep_job, networks, weights)
-            launch([*flags, *words, place], job, recorded, overrides.source)
+            job = partial(sweep_job, networks, weights, failures)
+            launch([*flags, *words, *place], job, recorded, overrides.source)
         finally:
             failed = print_table(root)
-    return 1 if failed else 0
+    if failed:
+        return 1
+    return failures[0].exit_code if failures else 0
 
 
 def _refuse(overrides: Overrides) -> None:
@@ -102,19 +111,22 @@ def _batched(overrides: Overrides) -> Overrides:
     return replace(overrides, words=tuple(words))
 
 
-def sweep_job(networks: NetworkCache, weights: Mapping[str, Any], job: HydraJob) -> None:
-    """One job of a sweep: its failure is written down and the sweep goes on."""
+def sweep_job(
+    networks: NetworkCache, weights: Mapping[str, Any], failures: list[ConfinerError], job: HydraJob
+) -> None:
+    """One job of a sweep: its failure is told, written down and added, and the sweep goes on."""
     root, number = job.place()
     place = RunFolder(Path(root), prefix=str(number))
     try:
         jobs = _jobs(job.settings())
-        for video in carry_out(jobs, place, job.snapshots(), networks, weights):
-            print(video, flush=True)
+        hand_over(*carry_out(jobs, place, job.snapshots(), networks, weights))
     except Exception as error:
         named = named_error(error)
-        print(f"job {number}: {named.lines()}", file=sys.stderr, flush=True)
+        failures.append(named)
+        progress.say(f"job {number}: {named.lines()}")
         if not any(Path(root).glob(f"{number}-*/{RECORD}")):
-            _write_down_refusal(place, job.prompt, named)
+            with suppress(OSError, ConfinerError):  # there may be no room for a record either
+                _write_down_refusal(place, job.prompt, named)
 
 
 def _jobs(settings: Settings) -> list[Job]:
@@ -179,7 +191,6 @@ def _chosen_root(overrides: Overrides) -> str | None:
 def print_table(root: Path) -> int:
     """Print how the jobs of a sweep ended, on stderr. Returns how many did not end well."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     folders = sorted((path.parent for path in root.glob(f"*/{RECORD}")), key=_in_order)
@@ -188,14 +199,20 @@ def print_table(root: Path) -> int:
     table = Table("job", "status", "prompt", "seconds", "folder", box=box.SIMPLE)
     failed = 0
     for folder in folders:
-        record = read_run(folder)
+        record = _record_in(folder)
         failed += record.status != "done"
         table.add_row(*_row(folder, record))
-    width = None if sys.stderr.isatty() else 160
-    console = Console(stderr=True, markup=False, highlight=False, width=width)
+    console = progress.console(width=None if progress.is_terminal() else 160)
     console.print(table)
     console.print(f"{len(folders) - failed} of {len(folders)} done in {root}", soft_wrap=True)
     return failed
+
+
+def _record_in(folder: Path) -> RunRecord:
+    try:
+        return read_run(folder)
+    except ConfinerError as error:
+        return RunRecord(status="damaged", error=str(error))
 
 
 def _in_order(folder: Path) -> tuple[int, str]:

@@ -9,6 +9,7 @@ import copy
 import functools
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,9 @@ from confiner_cli.config.typed_lists import check_entries, open_lists, stated
 
 RECORDED = "+recorded=run"
 """The override that puts recorded values over the configs' own and under the command line's."""
+ONE_AT_A_TIME = threading.RLock()
+"""Hydra keeps what it is doing in the process: a thread that composes or launches waits for others
+to be done."""
 
 
 @functools.cache
@@ -110,12 +114,13 @@ def compose(
         ConfinerError: an override that cannot be read, or that the schema or the groups do not
             have; a config of the person's own that cannot be used.
     """
-    words = [*_register(recorded), *overrides]
-    with initialized(source) as loader:
-        if source.is_own:
-            check_root(source, loader.compute_defaults_list(source.root, words, RunMode.RUN))
-        config = hydra.compose(source.root, words, return_hydra_config=True)
-        check_hydra(config.hydra)
+    with ONE_AT_A_TIME:
+        words = [*_register(recorded), *overrides]
+        with initialized(source) as loader:
+            if source.is_own:
+                check_root(source, loader.compute_defaults_list(source.root, words, RunMode.RUN))
+            config = hydra.compose(source.root, words, return_hydra_config=True)
+            check_hydra(config.hydra)
     with open_dict(config):
         del config["hydra"]
     return config
@@ -134,7 +139,7 @@ def hydra_settings(choices: Sequence[str], source: ConfigSource) -> DictConfig:
         ConfinerError: as `compose`.
     """
     words = [*_register(None), *choices]
-    with initialized(source) as loader:
+    with ONE_AT_A_TIME, initialized(source) as loader:
         check_root(source, loader.compute_defaults_list(source.root, words, RunMode.MULTIRUN))
         composed = loader.load_configuration(
             source.root, words, RunMode.MULTIRUN, validate_sweep_overrides=False
@@ -200,12 +205,13 @@ def launch(
         ConfinerError: what Hydra has to say about the arguments.
     """
     folder = [] if source.folder is None else ["--config-dir", str(source.folder)]
-    words = [*folder, *arguments, *_register(recorded)]
     main = hydra.main(
         version_base=VERSION_BASE, config_path=str(config_dir()), config_name=source.root
     )
-    with readable_errors(), _as_arguments(words), _raising():
-        main(functools.partial(_hand_over, task))()
+    with ONE_AT_A_TIME, readable_errors():
+        words = [*folder, *arguments, *_register(recorded)]
+        with _as_arguments(words), _raising():
+            main(functools.partial(_hand_over, task))()
 
 
 def _hand_over(task: Callable[[HydraJob], Any], config: DictConfig) -> Any:

@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from threading import RLock
 from typing import Any
 
 from diffusers.utils import logging as diffusers_logging
@@ -14,6 +15,8 @@ from transformers.utils import logging as transformers_logging
 LIBRARIES = ("diffusers", "transformers", "peft")
 HARMLESS = (re.compile(r"should be kept in float32: \[\]"),)
 """What they say of networks that are as they should be."""
+_ONE_AT_A_TIME = RLock()
+"""Loggers, bars and what else the libraries change while they load are the process's."""
 
 
 @contextmanager
@@ -21,9 +24,11 @@ def collected() -> Iterator[list[str]]:
     """Inside, messages that would be printed are put into this list instead; no bars are shown.
 
     Which messages those are is the libraries' verbosity, as whoever runs the process has set it.
+    Threads come in one after another.
     """
     messages: list[str] = []
     with ExitStack() as stack:
+        stack.enter_context(_ONE_AT_A_TIME)
         stack.enter_context(_without_diffusers_bars())
         stack.enter_context(_without_transformers_bars())
         for library in LIBRARIES:

@@ -55,13 +55,14 @@ class FamilyNetwork:
 
     def __call__(self, x_t: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
         """See `Network`."""
-        predict, unet = family_named(self.family).predict, self.unet()
-        if self.frame_batch is None:
-            prediction: Tensor = predict(unet, x_t, t, conditioning)
-            return prediction
-        # The same prediction in less memory.
-        frames = torch.split(x_t, self.frame_batch, dim=2)
-        return torch.cat([predict(unet, part, t, conditioning) for part in frames], dim=2)
+        predict = family_named(self.family).predict
+        with self.unet.computing() as unet:
+            if self.frame_batch is None:
+                prediction: Tensor = predict(unet, x_t, t, conditioning)
+                return prediction
+            # The same prediction in less memory.
+            frames = torch.split(x_t, self.frame_batch, dim=2)
+            return torch.cat([predict(unet, part, t, conditioning) for part in frames], dim=2)
 
     def load(self) -> None:
         """See `Network`."""

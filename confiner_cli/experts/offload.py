@@ -1,15 +1,21 @@
 """Which networks are on the device, and whose they are: whoever loads experts owns a cache.
 
-Networks are loaded when they are first called, and moved off the device to make room.
+Networks are loaded when they are first called, and moved off the device to make room. Threads may
+share a cache: one computes at a time, since another might move a network that it computes with.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import RLock
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from confiner_cli.experts.forking import refuse_forked
+from confiner_cli.experts.interruption import interruptible
 
 if TYPE_CHECKING:
     import torch
@@ -72,11 +78,13 @@ class NetworkCache:
         modules: the networks by key, the one called last at the end.
         on_device: the roles of those that are on a device, by key.
         messages: what diffusers and transformers had to say when they loaded.
+        lock: held by the thread that computes with the networks, loads, moves or closes them.
     """
 
     modules: OrderedDict[Hashable, nn.Module] = field(default_factory=OrderedDict)
     on_device: dict[Hashable, str] = field(default_factory=dict)
     messages: list[str] = field(default_factory=list)
+    lock: RLock = field(default_factory=RLock, repr=False)
     _small: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     def get(
@@ -90,36 +98,43 @@ class NetworkCache:
         """The network `key`, loaded if it has to be, on its device.
 
         Others stay there as the policy has it, one a role; but a set may have several text
-        encoders.
+        encoders. It stays there as long as the caller holds the lock.
+
+        Raises:
+            ConfinerError: see `refuse_forked`; or what `load` raises.
         """
-        self._make_room(key, role, policy)  # first: both at once may be more than the device has
-        if key not in self.modules:
-            self.modules[key] = self._collecting(load)
-        elif key not in self.on_device:
-            self.modules[key].to(device)
-        self.modules.move_to_end(key)
-        self.on_device[key] = role
-        while len(self.modules) > MAX_CACHED:
-            gone, _ = self.modules.popitem(last=False)
-            self.on_device.pop(gone, None)
-        return self.modules[key]
+        refuse_forked()
+        with self.lock:
+            self._make_room(key, role, policy)  # first: both at once may be more than there is room
+            if key not in self.modules:
+                self.modules[key] = self._collecting(load)
+            elif key not in self.on_device:
+                self.modules[key].to(device)
+            self.modules.move_to_end(key)
+            self.on_device[key] = role
+            while len(self.modules) > MAX_CACHED:
+                gone, _ = self.modules.popitem(last=False)
+                self.on_device.pop(gone, None)
+            return self.modules[key]
 
     def remember(self, key: Hashable, make: Callable[[], Small]) -> Small:
         """What `make` gives for a key, made once: tokenizers and the like, which take no room."""
-        if key not in self._small:
-            self._small[key] = self._collecting(make)
-        small: Small = self._small[key]
-        return small
+        with self.lock:
+            if key not in self._small:
+                self._small[key] = self._collecting(make)
+            small: Small = self._small[key]
+            return small
 
     def close(self) -> None:
-        """Let go of all networks and give their memory back.
+        """Let go of all networks and give their memory back, once no thread computes with them.
 
         What is called afterwards is loaded anew.
         """
-        self.modules.clear()
-        self.on_device.clear()
-        self._small.clear()
-        _give_back()
+        with self.lock:
+            self.modules.clear()
+            self.on_device.clear()
+            self._small.clear()
+            _give_back()
 
     def __enter__(self) -> Self:
         return self
@@ -138,7 +153,7 @@ class NetworkCache:
     def _collecting(self, load: Callable[[], Small]) -> Small:
         from confiner_cli.experts.loading_messages import collected
 
-        with collected() as messages:
+        with collected() as messages, interruptible():
             try:
                 return load()
             finally:
@@ -190,3 +205,9 @@ class Handle:
     def __call__(self) -> nn.Module:
         """Load it or bring it back, making room as the policy says."""
         return self.cache.get(self.key, self.role, self.device, self.policy, self.load)
+
+    @contextmanager
+    def computing(self) -> Iterator[nn.Module]:
+        """The module, which other threads leave alone in the body."""
+        with self.cache.lock:
+            yield self()

@@ -71,8 +71,9 @@ class TextEncoder:
         return self.chunking(text, self._tokenize, self.length - FRAME)
 
     def _tokenize(self, text: str) -> list[Word]:
-        # Quietly: that a text is too long for the encoder at once is known here.
-        ids = self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
+        with self.encoder.cache.lock:  # a tokenizer keeps how it was called last
+            # Quietly: that a text is too long for the encoder at once is known here.
+            ids = self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
         words = words_of(self.embeddings, self.tokenizer)
         return [words.get(number, (number,)) for number in ids]
 
@@ -83,8 +84,8 @@ class TextEncoder:
         weights = torch.ones(ids.shape)
         for row, chunk in zip(weights, chunks, strict=True):
             row[1 : 1 + len(chunk.weights)] = torch.tensor(chunk.weights)
-        encoder = self.encoder()
-        states = _hidden_states(encoder, ids.to(self.encoder.device), clip_skip)
+        with self.encoder.computing() as encoder:
+            states = _hidden_states(encoder, ids.to(self.encoder.device), clip_skip)
         states = emphasized(states, weights.to(states.device))
         return Conditioning(states.flatten(0, 1)[None])
 

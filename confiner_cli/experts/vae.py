@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -47,16 +48,25 @@ class Coder:
 
         None where that is not finite, in full precision too.
         """
-        vae = self.vae()
-        assert isinstance(vae, AutoencoderKL)
-        coded = direction(vae, part.to(vae.device, vae.dtype)).float().cpu()
-        if not torch.isfinite(coded).all() and vae.dtype != torch.float32:
-            narrow = vae.dtype  # in which it overflows
-            # torch's own `to`: diffusers' warns of every change of precision.
-            nn.Module.to(vae, torch.float32)
-            coded = direction(vae, part.to(vae.device)).float().cpu()
-            nn.Module.to(vae, narrow)
+        with self.vae.computing() as vae:
+            assert isinstance(vae, AutoencoderKL)
+            coded = direction(vae, part.to(vae.device, vae.dtype)).float().cpu()
+            if not torch.isfinite(coded).all() and vae.dtype != torch.float32:
+                with _widened(vae):
+                    coded = direction(vae, part.to(vae.device)).float().cpu()
         return coded if torch.isfinite(coded).all() else None
+
+
+@contextmanager
+def _widened(vae: AutoencoderKL) -> Iterator[None]:
+    """In the body it computes in float32, where the precision that it has overflows."""
+    narrow = vae.dtype
+    try:
+        # torch's own `to`: diffusers' warns of every change of precision.
+        nn.Module.to(vae, torch.float32)
+        yield
+    finally:
+        nn.Module.to(vae, narrow)
 
 
 class Decoder(Coder):

@@ -77,7 +77,7 @@ def card_of(run: Run, base: Path) -> Card:
     links = {
         label: "./" + quote(os.fsencode(f"{folder}/{name}"))
         for label, name in {"result": record.video, **FILES}.items()
-        if (run.folder / name).is_file()
+        if os.path.isfile(run.folder / name)  # noqa: PTH113, a folder may not let us look
     }
     sides = [_count(config.get(key)) for key in ("height", "width")]
     passes = [count for count in map(_count, record.passes.values()) if count is not None]

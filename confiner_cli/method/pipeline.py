@@ -244,7 +244,8 @@ def cross_fade(timeline: Timeline, number: int, refined: Tensor, before: Tensor 
         if before is None:
             raise ValueError(f"window {number} shares frames with window {number - 1}")
         # Even steps that leave out 0 and 1: both windows have a say in every frame they share.
-        weight = (torch.arange(1, shared + 1) / (shared + 1)).to(refined).view(-1, 1, 1)
+        steps = torch.arange(1, shared + 1, dtype=torch.float32)
+        weight = (steps / (shared + 1)).to(refined).view(-1, 1, 1)
         faded = torch.lerp(before[:, :, -shared:], refined[:, :, :shared], weight)
         refined = torch.cat((faded, refined[:, :, shared:]), dim=2)
     return refined[:, :, : len(timeline.window(number))]

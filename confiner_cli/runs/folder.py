@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import unicodedata
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +23,10 @@ def video_name(kind: str) -> str:
     return f"video.{kind}"
 
 
+UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode's categories of control characters, halves of characters, and ends of lines."""
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """Where a run's folder goes.
@@ -38,10 +43,15 @@ class RunFolder:
 
     @classmethod
     def of(cls, kind: str, chosen: str | None) -> RunFolder:
-        """The folder that is chosen, else one in `<kind>/<date>`: `outputs` or `multirun`."""
+        """The folder that is chosen, else one in `<kind>/<date>`: `outputs` or `multirun`.
+
+        Raises:
+            ConfinerError: see `one_line`.
+        """
         if chosen:
-            return cls(Path(chosen).expanduser().absolute(), exact=True)
-        return cls(Path(kind).absolute() / datetime.now().strftime("%Y-%m-%d"))
+            return cls(one_line(Path(chosen).expanduser().absolute()), exact=True)
+        root = Path(kind).absolute() / datetime.now().strftime("%Y-%m-%d")
+        return cls(one_line(root))
 
     def create(self, name: str = "", resume: bool = False) -> Path:
         """Make the folder and return its absolute path.
@@ -87,6 +97,27 @@ class RunFolder:
                 folder.mkdir()
                 return folder
         raise AssertionError("there is always another number")
+
+
+def one_line(folder: Path) -> Path:
+    """The folder, whose path can be told as one line of text: stdout has one path a line.
+
+    Raises:
+        ConfinerError: it has line breaks, other control characters or bytes that are no UTF-8.
+    """
+    for character in str(folder):
+        if unicodedata.category(character) in UNPRINTABLE:
+            raise ConfinerError(
+                f"{str(folder)!r} cannot be a run's folder: {_named(character)} is in its path",
+                "set output.dir= to a folder with a path that is one line of text",
+            )
+    return folder
+
+
+def _named(character: str) -> str:
+    if unicodedata.category(character) == "Cs":
+        return "a byte that is no UTF-8"
+    return f"the control character U+{ord(character):04X}"
 
 
 def resume_command(folder: Path) -> str:

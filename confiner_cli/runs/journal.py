@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from threading import Lock
 
-from confiner_cli.files import sha256
+from confiner_cli.files import sha256, sync
 
 
 class Journal:
@@ -32,14 +32,14 @@ class Journal:
     def add(self, *files: Path) -> None:
         """Write down that files of the folder are finished: all of them or none.
 
-        It is on the disk when this returns.
+        It is on the disk when this returns, where the disk can say so.
         """
         hashes = {path.name: sha256(path) for path in files}
         with self._lock:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"finished": hashes}) + "\n")
                 file.flush()
-                os.fsync(file.fileno())
+                sync(file.fileno())
             self._hashes |= hashes
             self._seen |= set(hashes)
 

@@ -13,6 +13,7 @@ from confiner_cli.costs.memory import policy_of
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.device import device_of, dtype_of, free_memory
 from confiner_cli.experts.expert import Expert
+from confiner_cli.experts.forking import refuse_forked
 from confiner_cli.experts.identity import Weights, weights_of
 from confiner_cli.experts.loading import load_decoder, load_encoder, load_expert
 from confiner_cli.experts.offload import NetworkCache, OffloadPolicy
@@ -67,8 +68,9 @@ def load_pipeline(jobs: Sequence[Job], networks: NetworkCache) -> LoadedPipeline
 
     Raises:
         ConfinerError: a device that is not there, weights that are missing, too little memory for
-            them, or a size that the VAE cannot make.
+            them, a size that the VAE cannot make, or a process in which nothing can be computed.
     """
+    refuse_forked()  # before a GPU is asked, which a fork cannot use either
     job = jobs[0]
     device = device_of(job.settings.device)
     dtype = dtype_of(job.settings.dtype, device)

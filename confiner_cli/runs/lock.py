@@ -1,7 +1,11 @@
-"""One process a run folder. The system lets go of a dead process's lock, so none is ever stale."""
+"""One process a run folder. The system lets go of a dead process's lock, so none is ever stale.
+
+Where the disk has no locks, or nothing can be written, runs go on without.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -11,8 +15,11 @@ from pathlib import Path
 from filelock import FileLock, Timeout, lock_descriptor
 
 from confiner_cli.errors import ConfinerError
+from confiner_cli.progress import say_once
 
 NAME = ".lock"
+WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
+"""What file systems say that have none, as Lustre, CIFS and FUSE may."""
 SECONDS_OF_PATIENCE = 0.2
 """Waited for a holder that is just leaving, or for a gallery that looks."""
 
@@ -25,18 +32,42 @@ def locked(folder: Path) -> Iterator[None]:
         ConfinerError: another process has it.
     """
     path = folder / NAME
-    # A file system without locks is an error: a file that merely exists would outlive a kill.
+    # Not a file that merely exists where there are no locks: it would outlive a kill.
     lock = FileLock(path, timeout=SECONDS_OF_PATIENCE, fallback_to_soft=False)
     try:
-        held = lock.acquire()
+        lock.acquire()
     except Timeout as error:
         raise in_use(folder, _holder(path)) from error
-    with held:
-        path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
-        try:
-            yield
-        finally:
+    except OSError as error:
+        _check_optional(error, path)
+    try:
+        if lock.is_locked:
+            _describe(path)
+        yield
+    finally:
+        with suppress(OSError):
             path.unlink(missing_ok=True)  # while it is ours: once let go of, it may be another's
+        lock.release()
+
+
+def _check_optional(error: OSError, path: Path) -> None:
+    """Raise what kept the lock from being taken, unless it can be done without.
+
+    Where no file can be made, nothing else can be written either: what comes next says so.
+    """
+    if error.errno in WITHOUT_LOCKS:
+        say_once(
+            f"notice: the disk has no file locks ({error.strerror}): nothing keeps a second run "
+            "out of the folder of this one"
+        )
+    elif path.exists():
+        raise error
+
+
+def _describe(path: Path) -> None:
+    """Write down who has the lock, for those who are refused it; where there is no room, not."""
+    with suppress(OSError):
+        path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
 
 
 def is_locked(folder: Path) -> bool:

@@ -6,9 +6,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
+from confiner_cli import progress
 from confiner_cli.files import atomic_write, sha256
 from confiner_cli.media.formats import FORMATS
 from confiner_cli.runs.folder import RECORD
@@ -30,6 +32,7 @@ class Logbook:
         """Take over a folder and what is known of its run."""
         self.folder = folder
         self.record = record
+        self._told: set[str] = set()
 
     @classmethod
     def begin(cls, folder: Path, record: RunRecord, snapshots: Mapping[str, str]) -> Logbook:
@@ -69,13 +72,11 @@ class Logbook:
 
     def event(self, event: str, **facts: Any) -> None:
         """Append one line to events.jsonl."""
-        with (self.folder / "events.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"time": now(), "event": event, **facts}) + "\n")
+        self._append("events.jsonl", json.dumps({"time": now(), "event": event, **facts}))
 
     def log(self, line: str) -> None:
         """Append one line to run.log."""
-        with (self.folder / "run.log").open("a", encoding="utf-8") as file:
-            file.write(f"{now()} {line}\n")
+        self._append("run.log", f"{now()} {line}")
 
     def files(self) -> dict[str, str]:
         """SHA-256 of the finished artefacts, by name."""
@@ -86,6 +87,32 @@ class Logbook:
         ]
         return {path.name: sha256(path) for path in finished}
 
+    def _append(self, name: str, line: str) -> None:
+        """Append a line, whole or not at all. Where it has no room, the run goes on without it."""
+        content = f"{line}\n".encode(errors="backslashreplace")
+        try:
+            _appended(self.folder / name, content)
+        except OSError as error:
+            if name not in self._told:
+                self._told.add(name)
+                progress.say(f"notice: {self.folder / name} is not written on: {error.strerror}")
+
+
+def _appended(path: Path, content: bytes) -> None:
+    with path.open("ab", buffering=0) as file:
+        size = file.tell()
+        try:
+            _write_all(file, content)
+        except OSError:
+            file.truncate(size)
+            raise
+
+
+def _write_all(file: FileIO, rest: bytes) -> None:
+    """Write on until all is written: an unbuffered file takes what there is room for."""
+    while rest:
+        rest = rest[file.write(rest) :]
+
 
 def _rewritten(path: Path, content: bytes) -> bool:
     """Write a file in its own place; where there is no room for that, it stays as it is."""
@@ -94,8 +121,7 @@ def _rewritten(path: Path, content: bytes) -> bool:
         file.seek(size)
         rest = content[size:]  # first what needs room: nothing is lost where it does not fit
         try:
-            while rest:
-                rest = rest[file.write(rest) :]
+            _write_all(file, rest)
         except OSError:
             file.truncate(size)
             return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
@@ -70,8 +71,9 @@ class OpenRun:
             stream.check()
 
     def write_down_costs(self) -> None:
-        """Bring run.json up to date."""
-        self.logbook.update(**self.meter.costs_after(self.earlier))
+        """Bring run.json up to date. Where there is no room for that, its end may have some."""
+        with suppress(OSError):
+            self.logbook.update(**self.meter.costs_after(self.earlier))
 
     def encoded(self, kind: Kind, chunks: Iterator[Chunk]) -> None:
         """Encode the chunks of a video as they come; after the last one, join them."""

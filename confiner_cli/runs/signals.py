@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -22,8 +23,12 @@ _asked: list[type[BaseException]] = []
 def stoppable() -> Iterator[None]:
     """In the body the first signal raises KeyboardInterrupt or Terminated, a second ends all.
 
-    Signals that the process was started to ignore stay ignored.
+    Signals that the process was started to ignore stay ignored. They are the main thread's: in
+    another one the body is left as it is.
     """
+    if not _in_main_thread():
+        yield
+        return
     _asked.clear()
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -55,6 +60,10 @@ def unmasked() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if _asked:
+        if _asked and _in_main_thread():
             raise _asked[0] from error
         raise
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()

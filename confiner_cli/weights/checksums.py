@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 from confiner_cli.errors import ConfinerError
 from confiner_cli.files import sha256
@@ -27,6 +28,8 @@ HASHES = (
     (re.compile(r"[0-9a-f]{40}").fullmatch, _git_hash),
 )
 """What each kind of hash looks like, and how it is made of a file."""
+NO_PLACE = (OSError, RuntimeError)
+"""Where there is no place for marks: a home that may not be entered, or (RuntimeError) none."""
 
 
 def verify_files(files: Iterable[Path]) -> None:
@@ -36,7 +39,7 @@ def verify_files(files: Iterable[Path]) -> None:
         ConfinerError: a file is not what it should be; it is removed from the cache.
     """
     for path in files:
-        if not _mark(path.resolve()).exists():
+        if not _is_marked(path.resolve()):
             verify_file(path)
 
 
@@ -56,19 +59,35 @@ def verify_file(path: Path, expected: str = "") -> bool:
     hashed = _hash_like(expected)
     if hashed is None:
         return False
-    mark = _mark(blob)
     if hashed(blob) != expected:
-        for damaged in (mark, path, blob):
-            damaged.unlink(missing_ok=True)
-        raise ConfinerError(
-            f"{path} was damaged: its content does not have the hash {expected[:12]}...; "
-            "it has been removed",
-            "run the same command again to fetch it once more",
-        )
-    with suppress(OSError):  # without a place for marks it is hashed again next time
+        _remove(path, blob, f"its content does not have the hash {expected[:12]}...")
+    with suppress(*NO_PLACE):  # it is hashed again next time
+        mark = _mark(blob)
         mark.parent.mkdir(parents=True, exist_ok=True)
         mark.touch()
     return True
+
+
+def _is_marked(blob: Path) -> bool:
+    with suppress(*NO_PLACE):
+        return _mark(blob).exists()
+    return False
+
+
+def _remove(path: Path, blob: Path, reason: str) -> NoReturn:
+    """Remove a damaged file from the cache and say so; or that it cannot be."""
+    try:
+        for damaged in (path, blob):
+            damaged.unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfinerError(
+            f"{path} is damaged: {reason}, and it cannot be removed: {error.strerror}",
+            f"have whoever owns it remove {blob}, or set HF_HOME to a folder of your own",
+        ) from error
+    raise ConfinerError(
+        f"{path} was damaged: {reason}; it has been removed",
+        "run the same command again to fetch it once more",
+    )
 
 
 def _hash_like(expected: str) -> Callable[[Path], str] | None:

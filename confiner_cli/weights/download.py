@@ -86,10 +86,22 @@ def _say_kept(downloads: Collection[Download]) -> None:
         )
 
 
+def _free(folder: Path) -> int | None:
+    """Bytes that are free on a folder's disk; None where it does not say, as some of networks."""
+    try:
+        usage = shutil.disk_usage(folder)
+    except OSError:
+        return None
+    return usage.free if usage.free or usage.total else None
+
+
 def _check_disk(size: int) -> None:
     folder = cache_folder()
     existing = next(place for place in (folder, *folder.parents) if place.is_dir())
-    free = shutil.disk_usage(existing).free
+    free = _free(existing)
+    if free is None:
+        progress.say(f"{progress.amount(size)} go to {folder}")
+        return
     progress.say(f"{progress.amount(size)} go to {folder} ({progress.amount(free)} are free there)")
     if size > free:
         raise ConfinerError(

@@ -31,6 +31,7 @@ def test_repeated_prompts_and_values_are_swept_in_the_order_typed(folder):
     made = [(facts_of(run)["prompt"], facts_of(run)["seed"]) for run in ending.folders]
     assert made == [("two, three", 2), ("two, three", 1), ("(one)", 2), ("(one)", 1)]
     (root,) = {run.parent for run in ending.folders}
+    assert ending.err.startswith(f"4 jobs in {root}\n")
     assert re.fullmatch(r"multirun/\d{4}-\d\d-\d\d/\d\d-\d\d-\d\d", str(root.relative_to(folder)))
     names = sorted(path.name for path in root.iterdir() if path.is_dir())
     assert names == ["0-two-three-s2", "1-two-three-s1", "2-one-s2", "3-one-s1"]

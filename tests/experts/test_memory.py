@@ -146,7 +146,8 @@ def test_a_vae_that_overflows_in_16_bits_decodes_in_32():
     with torch.no_grad():  # what a norm takes back, but not in 16 bits
         narrow.decoder.conv_in.weight.mul_(30_000)
         narrow.decoder.conv_in.bias.mul_(30_000)
-    chosen: Decoder = replace(whole, vae=lambda: narrow)
+    handle = replace(whole.vae, key="narrow", load=lambda: narrow)
+    chosen: Decoder = replace(whole, vae=handle)
     latents = torch.full((1, 4, 1, 8, 8), 50.0)
     assert not torch.isfinite(narrow.decode(latents[:, :, 0].half() / 0.18).sample).all()
     (frame,) = chosen(latents)

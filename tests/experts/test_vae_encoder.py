@@ -85,6 +85,11 @@ def test_both_directions_share_one_network(spatial, encoder, cache):
     assert load_decoder(spatial, CPU, torch.float32, POLICIES["high"], cache).vae() is encoder.vae()
 
 
+def with_vae(encoder, vae):
+    handle = replace(encoder.vae, key="another", cache=NetworkCache(), load=lambda: vae)
+    return replace(encoder, vae=handle)
+
+
 def test_a_vae_that_overflows_in_16_bits_encodes_in_32(encoder, frames):
     narrow = copy.deepcopy(encoder.vae()).to(torch.float16)
     with torch.no_grad():  # what a norm takes back, but not in 16 bits
@@ -93,9 +98,7 @@ def test_a_vae_that_overflows_in_16_bits_encodes_in_32(encoder, frames):
     with torch.no_grad():
         assert not torch.isfinite(narrow.encode(pixels.half()).latent_dist.mode()).all()
     with collected() as messages:
-        latents = replace(encoder, vae=lambda: narrow)(
-            torch.full((1, 64, 64, 3), 255, dtype=torch.uint8)
-        )
+        latents = with_vae(encoder, narrow)(torch.full((1, 64, 64, 3), 255, dtype=torch.uint8))
     assert narrow.dtype == torch.float16 and not messages
     assert torch.isfinite(latents).all() and latents.dtype == torch.float32
 
@@ -105,4 +108,4 @@ def test_damaged_weights_are_named(encoder, frames):
     with torch.no_grad():
         broken.encoder.conv_in.bias[0] = torch.nan
     with pytest.raises(FailedError, match="encoded frames to latents that are not finite"):
-        replace(encoder, vae=lambda: broken)(frames)
+        with_vae(encoder, broken)(frames)

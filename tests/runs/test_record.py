@@ -23,6 +23,7 @@ from confiner_cli.runs.folder import RunFolder
 from confiner_cli.runs.lock import locked
 from confiner_cli.runs.logbook import Logbook
 from confiner_cli.runs.provenance import begun, differences, plain
+from confiner_cli.runs.record import RunRecord
 
 
 @pytest.fixture(scope="module")
@@ -250,3 +251,18 @@ def test_what_a_run_keeps_is_part_of_it_and_where_it_goes_is_not():
         "num_frames",
         "seed",
     ]
+
+
+def test_a_line_of_a_log_is_there_whole_or_not_at_all(tmp_path):
+    log = Logbook(tmp_path, RunRecord())
+    log.log("there is room")
+    before = (tmp_path / "run.log").read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 5, hard))
+    try:
+        log.log("for five letters")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (tmp_path / "run.log").read_bytes() == before
+    log.log("there is again")
+    assert len((tmp_path / "run.log").read_text().splitlines()) == 2
