@@ -22,6 +22,10 @@ PNG_COMMENT = b"Comment" + b"\0" * 5
 """What an iTXt chunk begins with: the keyword; no compression, language or translated keyword."""
 UNICODE = b"UNICODE\0"
 """How Exif says that a user comment is UTF-16."""
+EXIF_PREFIX = b"Exif\0\0"
+WEBP_CHUNK = struct.Struct("<4sI")
+WEBP_CHUNKS = 12
+"""Where the first chunk of a WebP is, whose head it is where it moves."""
 WEBP_FLAGS = 20
 WEBP_HAS_EXIF = 0x08
 
@@ -41,13 +45,12 @@ def write_picture_comment(path: Path, kind: str, comment: str) -> None:
 def read_picture_comment(path: Path) -> str | None:
     """The comment of a PNG or a WebP, or None; that of a GIF is read by ffmpeg."""
     with path.open("rb") as file:
-        if file.read(len(PNG_SIGNATURE)) == PNG_SIGNATURE:
+        beginning = file.read(WEBP_CHUNKS)
+        if beginning.startswith(PNG_SIGNATURE):
             return _in_png(file)
-    try:
-        with Image.open(path, formats=["WEBP"]) as image:
-            return _in_exif(image.getexif())
-    except OSError:  # another kind of file
-        return None
+        if beginning.startswith(b"RIFF") and beginning.endswith(b"WEBP"):
+            return _in_webp(file)
+    return None
 
 
 def _into_gif(path: Path, comment: str) -> None:
@@ -78,28 +81,33 @@ def _into_png(path: Path, comment: str) -> None:
 def _into_webp(path: Path, comment: str) -> None:
     """At the end: a chunk of Exif, of which the head has to know."""
     exif = Image.Exif()
-    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = UNICODE + comment.encode(
-        "utf-16be"
-    )
-    with Image.open(path) as image:
-        if not getattr(image, "is_animated", False):  # one frame: it has no head yet
-            image.save(path, "WEBP", lossless=True, exif=exif)
-            return
-    data = exif.tobytes().removeprefix(b"Exif\0\0")
-    chunk = b"EXIF" + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2)
+    text = UNICODE + comment.encode("utf-16be")
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = text
+    data = exif.tobytes().removeprefix(EXIF_PREFIX)
     with path.open("r+b") as file:
-        size = file.seek(0, os.SEEK_END) + len(chunk)
-        file.write(chunk)
-        file.seek(4)
-        file.write(struct.pack("<I", size - 8))
-        file.seek(WEBP_FLAGS)
-        flags = file.read(1)[0] | WEBP_HAS_EXIF
+        file.seek(WEBP_CHUNKS)
+        if not file.read(4).startswith(b"VP8X"):  # one frame: it has no head yet
+            with Image.open(path) as image:
+                image.save(path, "WEBP", lossless=True, exif=exif)
+            return
+        flags = _byte_at(file, WEBP_FLAGS) | WEBP_HAS_EXIF
         file.seek(WEBP_FLAGS)
         file.write(bytes([flags]))
+        file.seek(0, os.SEEK_END)
+        file.write(WEBP_CHUNK.pack(b"EXIF", len(data)) + data + b"\0" * (len(data) % 2))
+        size = file.tell() - WEBP_CHUNK.size
+        file.seek(0)
+        file.write(WEBP_CHUNK.pack(b"RIFF", size))
+
+
+def _byte_at(file: BinaryIO, place: int) -> int:
+    file.seek(place)
+    return file.read(1)[0]
 
 
 def _in_png(file: BinaryIO) -> str | None:
     """Look at the head of each chunk; the frames, which Pillow would decode, are passed over."""
+    file.seek(len(PNG_SIGNATURE))
     while len(head := file.read(PNG_CHUNK.size)) == PNG_CHUNK.size:
         length, name = PNG_CHUNK.unpack(head)
         if name == b"iTXt":
@@ -111,8 +119,23 @@ def _in_png(file: BinaryIO) -> str | None:
     return None
 
 
-def _in_exif(exif: Image.Exif) -> str | None:
-    data = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment)
+def _in_webp(file: BinaryIO) -> str | None:
+    """Likewise: Pillow would read the whole file."""
+    while len(head := file.read(WEBP_CHUNK.size)) == WEBP_CHUNK.size:
+        name, length = WEBP_CHUNK.unpack(head)
+        if name == b"EXIF":
+            return _in_exif(file.read(length))
+        file.seek(length + length % 2, os.SEEK_CUR)
+    return None
+
+
+def _in_exif(content: bytes) -> str | None:
+    exif = Image.Exif()
+    try:
+        exif.load(content)
+        data = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment)
+    except (SyntaxError, ValueError, OSError, struct.error):  # Pillow's words for damage
+        return None
     if not isinstance(data, bytes) or not data.startswith(UNICODE):
         return None
     return data.removeprefix(UNICODE).decode("utf-16be", "replace")

@@ -20,6 +20,9 @@ if TYPE_CHECKING:  # torch takes a second to import, and reading a comment does 
     from torch import Tensor
 
 PNG = ("-f", "image2pipe", "-c:v", "png")
+# Colours are counted in steps of 4: of a noisy video that bounds their number, and so the time (a
+# second a frame else) and the memory.
+PALETTE = "lutrgb=r=round(val/4)*4:g=round(val/4)*4:b=round(val/4)*4,palettegen"
 WITH_PALETTE = ("-lavfi", "paletteuse")
 DISK = "is the disk full or failing?"
 
@@ -233,7 +236,7 @@ def _join_picture(
         return
     # Twice over the frames: in one go ffmpeg would keep all of them until it has the palette.
     with temporary_beside(path.with_suffix(".palette")) as palette:
-        chosen = f"trim=end_frame={num_frames},palettegen"
+        chosen = f"trim=end_frame={num_frames},{PALETTE}"
         _run(path, *pictures, "-vf", chosen, *PNG, f"file:{palette}")
         _run(path, *pictures, "-f", "png_pipe", "-i", f"file:{palette}", *WITH_PALETTE, *target)
 

@@ -273,6 +273,7 @@ def test_runs_that_are_not_finished_or_not_intact_are_left_out_and_named(runs, c
             )
             (run / name).write_text(text)
     bad["relay"] = runs.add(seed=9, prompts={"8": "a blue star"})
+    bad["picture"] = runs.add(seed=10, output={"format": "gif"})
     assert runs.lay_out() == 0
     assert runs.made == {"a red heart-0.mp4": good}
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("left out: ")]
