@@ -125,7 +125,7 @@ def test_numbers_may_be_numpys_or_torchs(quick):
     assert (settings.num_frames, settings.height, settings.width) == (2, 16, 16)
     assert (settings.fps, settings.frame_batch) == (8.0, 1)
     assert settings.prompts == {1: "a blue star"}
-    facts = json.loads(recipe(settings))
+    facts = json.loads(recipe(settings, videos[1].weights))
     assert facts["seed"] == facts["config"]["seed"] == 2**63 + 1
     alone = quick.generate(TEXT, seed=np.int64(3), num_frames=1, height=16, width=16)
     assert type(alone.settings.seed) is int and alone.settings.seed == 3

@@ -15,7 +15,7 @@ from confiner_cli.config.resolve import resolve
 from confiner_cli.costs.available import Available
 from confiner_cli.costs.memory import RamNeed, ram_need
 from confiner_cli.errors import ConfinerError, is_ram_full, named_error
-from confiner_cli.experts import text
+from confiner_cli.experts import text_loading
 from confiner_cli.experts.components import Components
 from confiner_cli.experts.lora import merge_loras
 from confiner_cli.experts.offload import POLICIES, NetworkCache
@@ -157,13 +157,13 @@ def test_files_are_not_blamed_for_too_little_memory(source, tmp_path, monkeypatc
     monkeypatch.setattr("confiner_cli.weights.tensors.load_file", full)
     monkeypatch.setattr("confiner_cli.experts.components.from_folder", full)
     monkeypatch.setattr("confiner_cli.experts.components.read_header", full)
-    monkeypatch.setattr(text, "_tokenizer", full)
+    monkeypatch.setattr(text_loading, "_tokenizer", full)
     (tmp_path / "tokenizer").mkdir()
     for load in (
         lambda: read_tensors(path),
         lambda: components.model("unet", torch.nn.Module),
         lambda: components.checked("unet", path),
-        lambda: text.text_encoder(components, POLICIES["high"], NetworkCache()),
+        lambda: text_loading.text_encoder(components, POLICIES["high"], NetworkCache()),
         lambda: merge_loras(torch.nn.Module(), "unet", ((path, 1.0),)),
     ):
         with pytest.raises(Exception) as caught:
