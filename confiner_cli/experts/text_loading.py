@@ -62,7 +62,7 @@ def text_encoder(
     """
     config = components.config("text_encoder")
     _check_layers(components.role, config, reading.clip_skip)
-    plain = _remembered_tokenizer(components, cache, tokens=())
+    plain = remembered_tokenizer(components, cache, tokens=())
     length = min(plain.model_max_length, config.get("max_position_embeddings", CLIP_LENGTH))
     embeddings = tuple(
         read_embedding(token, embedding_file(place), components.role, config["hidden_size"])
@@ -70,7 +70,7 @@ def text_encoder(
     )
     check_embeddings(embeddings, plain, length - FRAME)
     tokens = tuple(token for embedding in embeddings for token in embedding.tokens)
-    tokenizer = _remembered_tokenizer(components, cache, tokens)
+    tokenizer = remembered_tokenizer(components, cache, tokens)
     return TextEncoder(
         tokenizer,
         _encoder(components, policy, cache, embeddings, tokenizer),
@@ -91,9 +91,14 @@ def _check_layers(role: str, config: Mapping[str, Any], clip_skip: int) -> None:
         )
 
 
-def _remembered_tokenizer(
+def remembered_tokenizer(
     components: Components, cache: NetworkCache, tokens: tuple[str, ...]
 ) -> CLIPTokenizer:
+    """An expert's tokenizer, which also knows these tokens; a cache makes it once.
+
+    Raises:
+        ConfinerError: there is none, it is damaged, or there is not enough memory.
+    """
     folder = components.folder("tokenizer")
     try:
         key = ("tokenizer", *map(content_hash, components.sources("tokenizer")), tokens)

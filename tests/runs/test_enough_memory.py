@@ -163,7 +163,7 @@ def test_files_are_not_blamed_for_too_little_memory(source, tmp_path, monkeypatc
         lambda: read_tensors(path),
         lambda: components.model("unet", torch.nn.Module),
         lambda: components.checked("unet", path),
-        lambda: text_loading.text_encoder(components, POLICIES["high"], NetworkCache()),
+        lambda: text_loading.remembered_tokenizer(components, NetworkCache(), tokens=()),
         lambda: merge_loras(torch.nn.Module(), "unet", ((path, 1.0),)),
     ):
         with pytest.raises(Exception) as caught:
