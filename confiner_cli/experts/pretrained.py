@@ -8,11 +8,6 @@ from typing import Any
 
 import torch
 from accelerate import init_empty_weights
-from diffusers.loaders.single_file_utils import (
-    convert_ldm_clip_checkpoint,
-    convert_ldm_unet_checkpoint,
-    convert_ldm_vae_checkpoint,
-)
 from torch import Tensor
 
 from confiner_cli.weights.select import choice
@@ -104,6 +99,13 @@ def _made(kind: Any, config: dict[str, Any]) -> Any:
 
 def _converted(name: str, part: dict[str, Tensor], config: dict[str, Any]) -> dict[str, Tensor]:
     """The tensors of the original layout by the names that the network has."""
+    # It takes a second to import, and most experts are in folders.
+    from diffusers.loaders.single_file_utils import (
+        convert_ldm_clip_checkpoint,
+        convert_ldm_unet_checkpoint,
+        convert_ldm_vae_checkpoint,
+    )
+
     if name == "text_encoder":
         tensors = convert_ldm_clip_checkpoint(part)
         return {

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.loaders.single_file_utils import convert_animatediff_checkpoint_to_diffusers
 from diffusers.models.embeddings import SinusoidalPositionalEmbedding
 from diffusers.models.unets.unet_motion_model import MotionAdapter
 from torch import Tensor, nn
@@ -84,6 +83,9 @@ def motion_tensors(
     Raises:
         ConfinerError: it has none, has more than these, or is an adapter of another kind.
     """
+    # It takes a second to import, and most adapters are in folders.
+    from diffusers.loaders.single_file_utils import convert_animatediff_checkpoint_to_diffusers
+
     _check_kind(tensors, path)
     named = _without_prefixes(tensors)
     own = {name: value for name, value in named.items() if not _is_of(base, name, value)}
