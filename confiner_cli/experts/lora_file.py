@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.lora_names import ALPHA, TEXT, UNET, read_name
 from confiner_cli.weights.select import read_header, read_metadata
 from confiner_cli.weights.tensors import SUFFIX, read_tensors
@@ -119,6 +120,8 @@ def _read(path: Path, network: str, tensors_of: Callable[[Path], Mapping[str, Te
     layers: dict[tuple[str, str], dict[str, Tensor]] = {}
     stated = Stated()
     for file, inside in _files(path):
+        if inside not in (None, network):
+            continue  # another network's, with a config of its own
         tensors = tensors_of(file)
         if not tensors:
             raise ValueError("it is empty")
@@ -153,8 +156,10 @@ def _files(path: Path) -> list[tuple[Path, str | None]]:
     if file:
         return [(file, None)]
     if not inside:
-        raise ValueError(
-            f"the folder has no {WEIGHTS[0]} or {WEIGHTS[1]}, nor one .safetensors file alone"
+        raise ConfinerError(
+            f"the LoRA {path} is a folder without {WEIGHTS[0]} or {WEIGHTS[1]}, and without one "
+            ".safetensors file alone",
+            "name the file of the LoRA",
         )
     return inside
 

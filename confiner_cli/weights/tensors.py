@@ -64,7 +64,8 @@ def read_part(path: Path, prefix: str, renamed: str) -> dict[str, Tensor]:
         found = {key: value for key, value in read_tensors(path).items() if key.startswith(prefix)}
     else:
         with _readable(path), safe_open(path, framework="pt") as file:
-            found = {key: file.get_tensor(key) for key in file.keys() if key.startswith(prefix)}  # noqa: SIM118
+            names = [key for key in file.keys() if key.startswith(prefix)]  # noqa: SIM118
+            found = {key: file.get_tensor(key) for key in names}
     return {renamed + key.removeprefix(prefix): value for key, value in found.items()}
 
 

@@ -186,11 +186,18 @@ def test_a_lora_of_the_text_encoder_alone_is_merged(spelling, text, unet, tmp_pa
 
 def test_a_folder_may_have_an_adapter_for_each_network(text, unet, tmp_path):
     of_unet, of_text = factors_for(unet, QUERIES), factors_for(text, TEXT_LAYERS)
-    for name, factors in (("unet", of_unet), ("text_encoder", of_text)):
+    for name, factors, alpha in (("unet", of_unet, 6), ("text_encoder", of_text, 2)):
         tensors = peft(factors, prefix="base_model.model.")
-        write_folder(tmp_path / "both" / name, tensors, lora_alpha=6, r=2)
+        write_folder(tmp_path / "both" / name, tensors, lora_alpha=alpha, r=2)
     check(changes(unet, "unet", tmp_path / "both"), of_unet, 3)
-    check(changes(text, "text_encoder", tmp_path / "both"), of_text, 3)
+    check(changes(text, "text_encoder", tmp_path / "both"), of_text, 1)
+
+
+def test_a_folder_without_an_adapter_is_refused_by_its_name(tiny_networks, tmp_path):
+    spec = spec_of("stable_diffusion", tiny_networks, loras=[LoraSpec(str(tmp_path))])
+    with NetworkCache() as cache, pytest.raises(ConfinerError, match=str(tmp_path)) as caught:
+        load_expert("spatial", spec, CPU, torch.float32, POLICIES["high"], cache)
+    assert caught.value.exit_code == 2
 
 
 MOTION = "down_blocks.0.motion_modules.0.transformer_blocks.0"
