@@ -12,11 +12,13 @@ from diffusers.pipelines.animatediff.pipeline_animatediff import AnimateDiffPipe
 from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
 from diffusers.utils import logging
 from torch import Tensor
+from transformers.models.clip.modeling_clip import CLIPTextModel
+from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
 from confiner_cli.config.job import Job
 from confiner_cli.experts.device import device_of, dtype_of
 from confiner_cli.experts.export import export
-from confiner_cli.experts.loading import load_decoder, load_expert
+from confiner_cli.experts.loading import components_of, load_decoder, load_expert
 from confiner_cli.experts.offload import POLICIES, NetworkCache
 from confiner_cli.experts.spec import ExpertSpec
 
@@ -31,11 +33,16 @@ def from_export(control: ExpertSpec, device: torch.device) -> AnimateDiffPipelin
 
 
 def on_networks(job: Job, cache: NetworkCache) -> AnimateDiffPipeline:
-    """The pipeline around the networks that a job's control expert and decoder have in a cache."""
+    """The pipeline around the networks that a job's control expert and decoder have in a cache.
+
+    Of the text encoder it has transformers' class.
+    """
     device, control = device_of(job.settings.device), job.experts["control"]
     dtype, policy = dtype_of(job.settings.dtype, device), POLICIES["high"]
     expert: Any = load_expert("control", control, device, dtype, policy, cache)
     decoder = load_decoder(job.experts["spatial"], device, dtype, policy, cache)
+    components = components_of("control", control, device, dtype)
+    text = CLIPTextModel.from_pretrained(components.folder("text_encoder"), dtype=dtype)
     scheduler = EulerDiscreteScheduler(
         beta_schedule=control.beta_schedule,
         beta_start=control.beta_start,
@@ -45,8 +52,8 @@ def on_networks(job: Job, cache: NetworkCache) -> AnimateDiffPipeline:
     with quiet():
         pipeline = AnimateDiffPipeline(
             vae=decoder.vae(),
-            text_encoder=expert.text.encoder(),
-            tokenizer=expert.text.tokenizer,
+            text_encoder=text.to(device),
+            tokenizer=CLIPTokenizer.from_pretrained(components.folder("tokenizer")),
             unet=expert.network.unet(),
             motion_adapter=None,
             scheduler=scheduler,

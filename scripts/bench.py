@@ -19,18 +19,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers.models.autoencoders.vae import Decoder
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
 from diffusers.models.unets.unet_motion_model import UNetMotionModel
-from transformers.models.clip.modeling_clip import CLIPTextModel
 
 import animatediff_pipeline
 from confiner_cli.api import load
 from confiner_cli.config.hydra import settings_with
 from confiner_cli.config.resolve import resolve
+from confiner_cli.experts.networks.clip_text import CLIPTextModel
 from confiner_cli.experts.offload import NetworkCache
 from confiner_cli.runs.execute import execute_jobs
 from confiner_cli.runs.folder import RunFolder
@@ -70,7 +71,7 @@ def main() -> None:
 def timed_networks() -> Iterator[list[float]]:
     """Collect the seconds of every forward pass of the networks' classes."""
     seconds: list[float] = []
-    plain = {kind: kind.forward for kind in NETWORKS}
+    plain: dict[Any, Any] = {kind: kind.forward for kind in NETWORKS}
 
     def timed(forward: Callable[..., object]) -> Callable[..., object]:
         def wrapper(*args: object, **kwargs: object) -> object:

@@ -1,1 +1,1 @@
-"""Experts: the only place that knows diffusers and transformers."""
+"""Experts: the only place that knows diffusers and peft."""

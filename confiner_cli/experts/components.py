@@ -220,7 +220,7 @@ class Components:
 
         Args:
             name: `unet`, `vae`, `text_encoder`, ...
-            kind: its class, diffusers' or transformers'.
+            kind: its class, diffusers' or ours, which has `from_config`.
 
         Raises:
             ConfinerError: see `files`; or tensors are missing, or have other shapes.

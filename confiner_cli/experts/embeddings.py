@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
-from transformers.models.clip.tokenization_clip import CLIPTokenizer
+from torch import Tensor
 
 from confiner_cli.errors import ConfinerError
+from confiner_cli.experts.networks.clip_text import CLIPTextModel
+from confiner_cli.experts.tokenizer import Tokenizer
 from confiner_cli.weights.tensors import read_content
 
 LEARNED = ("learned_embeds.safetensors", "learned_embeds.bin")
@@ -126,7 +127,7 @@ def _remark(content: Any, path: Path) -> str:
     return ""
 
 
-def check_embeddings(embeddings: Sequence[Embedding], tokenizer: CLIPTokenizer, room: int) -> None:
+def check_embeddings(embeddings: Sequence[Embedding], tokenizer: Tokenizer, room: int) -> None:
     """Hold learnt words against those that a tokenizer has already, and against its room.
 
     Args:
@@ -137,9 +138,9 @@ def check_embeddings(embeddings: Sequence[Embedding], tokenizer: CLIPTokenizer, 
     Raises:
         ConfinerError: a word that there is already, or one of more vectors than a text may have.
     """
-    known = set(tokenizer.get_vocab()) if embeddings else set()
+    earlier: set[str] = set()
     for embedding in embeddings:
-        taken = [token for token in embedding.tokens if token in known]
+        taken = [each for each in embedding.tokens if each in earlier or each in tokenizer]
         if taken:
             raise ConfinerError(
                 f"the embedding {embedding.path} cannot be called {embedding.token}: there is a "
@@ -152,28 +153,26 @@ def check_embeddings(embeddings: Sequence[Embedding], tokenizer: CLIPTokenizer, 
                 f"{room} tokens",
                 "use one with fewer vectors",
             )
-        known.update(embedding.tokens)
+        earlier.update(embedding.tokens)
 
 
-def words_of(
-    embeddings: Sequence[Embedding], tokenizer: CLIPTokenizer
-) -> dict[int, tuple[int, ...]]:
+def words_of(embeddings: Sequence[Embedding], tokenizer: Tokenizer) -> dict[int, tuple[int, ...]]:
     """The tokens that each learnt word stands for, in a tokenizer that knows them."""
-    numbers = [tokenizer.convert_tokens_to_ids(each.tokens) for each in embeddings]
-    return {ids[0]: tuple(ids) for ids in numbers}
+    numbers = [tuple(map(tokenizer.id_of, each.tokens)) for each in embeddings]
+    return {ids[0]: ids for ids in numbers}
 
 
-def add_vectors(encoder: Any, embeddings: Sequence[tuple[Sequence[int], Tensor]]) -> nn.Module:
+def add_vectors(
+    encoder: CLIPTextModel, embeddings: Sequence[tuple[Sequence[int], Tensor]]
+) -> CLIPTextModel:
     """The encoder, changed in place: it has these vectors, too.
 
     Args:
-        encoder: transformers' CLIPTextModel.
+        encoder: is given more rows where it needs them.
         embeddings: tokens and their vectors `(vector, width)`.
     """
     for ids, vectors in embeddings:
-        rows = max(encoder.get_input_embeddings().num_embeddings, max(ids) + 1)
-        encoder.resize_token_embeddings(rows, mean_resizing=False)
-        table = encoder.get_input_embeddings().weight
+        encoder.make_room(max(ids) + 1)
+        table = encoder.embeddings.token_embedding.weight
         table.data[list(ids)] = vectors.to(table)
-    network: nn.Module = encoder.requires_grad_(False)
-    return network
+    return encoder.requires_grad_(False)

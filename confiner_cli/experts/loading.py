@@ -8,16 +8,14 @@ from pathlib import Path
 from types import ModuleType
 
 import torch
-from transformers.models.clip.configuration_clip import CLIPTextConfig
-from transformers.models.clip.modeling_clip import CLIPTextModel
 
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.components import COMMON, Components, Configs, without_weights
 from confiner_cli.experts.expert import Expert
 from confiner_cli.experts.families import family_named
-from confiner_cli.experts.lora import LORA_HINT, count_layers
 from confiner_cli.experts.lora_names import TEXT, UNET
 from confiner_cli.experts.network import family_network
+from confiner_cli.experts.networks.clip_text import CLIPTextModel
 from confiner_cli.experts.offload import NetworkCache, OffloadPolicy
 from confiner_cli.experts.prompt_chunks import Chunking, verbatim
 from confiner_cli.experts.spec import ExpertSpec, requirements
@@ -140,6 +138,8 @@ def _check_loras(components: Components, family: ModuleType, cache: NetworkCache
 
 def _merged_layers(components: Components, family: ModuleType) -> list[int]:
     """How many layers of its networks each LoRA of an expert changes."""
+    from confiner_cli.experts.lora import LORA_HINT, count_layers  # seconds, for LoRAs alone
+
     unet = family.skeleton(components)
     text = without_weights(_text_encoder, components, "text_encoder")
     counts = []
@@ -152,4 +152,4 @@ def _merged_layers(components: Components, family: ModuleType) -> list[int]:
 
 
 def _text_encoder(configs: Configs) -> CLIPTextModel:
-    return CLIPTextModel(CLIPTextConfig.from_dict(dict(configs["text_encoder"])))
+    return CLIPTextModel.from_config(configs["text_encoder"])

@@ -10,10 +10,10 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from confiner_cli.experts.adapted import adapted
 from confiner_cli.experts.components import Components
 from confiner_cli.experts.conditioning import Conditioning
 from confiner_cli.experts.families import family_named
-from confiner_cli.experts.lora import merge_loras
 from confiner_cli.experts.lora_names import UNET
 from confiner_cli.experts.offload import Handle, NetworkCache, OffloadPolicy
 
@@ -86,4 +86,5 @@ def family_network(
 
 
 def _load(family: str, components: Components) -> nn.Module:
-    return merge_loras(family_named(family).load(components), UNET, components.loras)
+    unet: nn.Module = family_named(family).load(components)
+    return adapted(unet, UNET, components.loras)

@@ -77,7 +77,7 @@ class NetworkCache:
     Attributes:
         modules: the networks by key, the one called last at the end.
         on_device: the roles of those that are on a device, by key.
-        messages: what diffusers and transformers had to say when they loaded.
+        messages: what the libraries had to say when they loaded.
         lock: held by the thread that computes with the networks, loads, moves or closes them.
     """
 

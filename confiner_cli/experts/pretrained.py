@@ -1,32 +1,39 @@
-"""Networks as diffusers and transformers read them: from a folder of theirs, or out of one file."""
+"""Networks with the weights that diffusers and transformers save: in a folder, or in one file."""
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import init_empty_weights
-from torch import Tensor
+from torch import Tensor, nn
 
-from confiner_cli.weights.select import choice
+from confiner_cli.weights.select import weight_files
 from confiner_cli.weights.single_file import PREFIXES, names_in
-from confiner_cli.weights.tensors import fill, read_part
+from confiner_cli.weights.tensors import fill, misfits, read_part, read_tensors
 
 NO_WEIGHTS = "it has no safetensors weights, or not all of their files"
 OBSOLETE = "position_ids"
 """What published text encoders have and today's do not."""
+TEXT_MODEL = "text_model."
+"""Where all of a text encoder once was."""
+OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+"""What a VAE's attention was called before diffusers had one class of it."""
+_OLD = re.compile(rf"\.({'|'.join(OLD_ATTENTION)})(?=\.(weight|bias)$)")
 
 
 def from_folder(
     folder: Path, kind: Any, device: torch.device, dtype: torch.dtype, pickles: bool
 ) -> Any:
-    """The network of a component's folder, straight to its device.
+    """The network of a component's folder, on its device.
 
     Args:
-        folder: with config.json and weights, as diffusers saves them.
-        kind: the class, diffusers' or transformers'.
+        folder: with config.json and weights, as diffusers and transformers save them.
+        kind: the class, diffusers' or ours, which has `from_config`.
         device: where it goes.
         dtype: what it computes in.
         pickles: whether its weights may be pickles where there is nothing else.
@@ -34,27 +41,19 @@ def from_folder(
     Raises:
         ValueError: the weights are not all there, or not this network's; and what the library
             raises.
+        ConfinerError: a file cannot be read.
     """
-    chosen = choice({path.name for path in folder.iterdir()}, pickles)
-    if chosen is None:
+    files = weight_files(folder, pickles)
+    if not files:
         raise ValueError(NO_WEIGHTS)
-    variant, names = chosen
-    module, info = kind.from_pretrained(
-        folder,
-        torch_dtype=dtype,
-        variant=variant,
-        local_files_only=True,
-        use_safetensors=not names[0].endswith(".bin"),
-        device_map={"": str(device)},
-        output_loading_info=True,
-    )
-    missing = sorted(info["missing_keys"])
-    if missing:  # they would be left at random values
-        raise ValueError(f"the weights lack {len(missing)} tensors, {missing[0]} for one")
-    unknown = sorted(key for key in info["unexpected_keys"] if not key.endswith(OBSOLETE))
-    if unknown:
-        raise ValueError(f"the weights have {len(unknown)} unknown tensors, {unknown[0]} for one")
-    return module
+    module = _empty(kind, _stated(folder))
+    found: dict[str, Tensor] = {}
+    for file in files:
+        found |= read_tensors(file)
+    tensors = _by_todays_names(found, module.state_dict().keys())
+    if wrong := misfits(module, tensors):
+        raise ValueError(f"it {wrong}")
+    return _placed(fill(module, tensors, folder, kind.__name__), device, dtype)
 
 
 def from_single_file(
@@ -65,7 +64,7 @@ def from_single_file(
     Args:
         path: the file, which may hold other networks, too.
         name: `unet`, `vae` or `text_encoder`.
-        kind: its class, diffusers' or transformers'.
+        kind: its class, diffusers' or ours.
         device: where it goes.
         dtype: what it computes in.
         config: the folder of its config.json.
@@ -75,13 +74,40 @@ def from_single_file(
         ValueError: and all else that the libraries raise.
     """
     part = read_part(path, *_names(path, name))
-    stated = json.loads((config / "config.json").read_text(encoding="utf-8"))
-    with init_empty_weights():  # its parameters alone: what is computed of the config stays
-        module = _made(kind, stated)
+    stated = _stated(config)
+    module = _empty(kind, stated)
     tensors = part if part.keys() <= module.state_dict().keys() else _converted(name, part, stated)
     _check_all_used(part, tensors)
     what = f"{kind.__name__} as {config / 'config.json'} states it"
-    return fill(module, tensors, path, what).to(device, dtype)
+    return _placed(fill(module, tensors, path, what), device, dtype)
+
+
+def _stated(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+
+
+def _empty(kind: Any, config: dict[str, Any]) -> Any:
+    """A network without its parameters; what is computed of the config is there."""
+    with init_empty_weights():
+        return kind.from_config(config)
+
+
+def _placed(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    # torch's own `to`: diffusers' warns of every change of precision.
+    return nn.Module.to(module, device, dtype)
+
+
+def _by_todays_names(tensors: Mapping[str, Tensor], wanted: Collection[str]) -> dict[str, Tensor]:
+    """The tensors of a folder by the names that the network has now."""
+    return {
+        name if name in wanted else _todays(name): tensor
+        for name, tensor in tensors.items()
+        if name in wanted or not name.endswith(OBSOLETE)
+    }
+
+
+def _todays(name: str) -> str:
+    return _OLD.sub(lambda old: f".{OLD_ATTENTION[old[1]]}", name.removeprefix(TEXT_MODEL))
 
 
 def _names(path: Path, name: str) -> tuple[str, str]:
@@ -89,12 +115,6 @@ def _names(path: Path, name: str) -> tuple[str, str]:
     names = names_in(path)
     inside = any(key.startswith(PREFIXES[name]) for key in names)
     return PREFIXES[name] if inside else "", PREFIXES[name]
-
-
-def _made(kind: Any, config: dict[str, Any]) -> Any:
-    if hasattr(kind, "from_config"):
-        return kind.from_config(config)
-    return kind(kind.config_class.from_dict(config))
 
 
 def _converted(name: str, part: dict[str, Tensor], config: dict[str, Any]) -> dict[str, Tensor]:
@@ -107,12 +127,7 @@ def _converted(name: str, part: dict[str, Tensor], config: dict[str, Any]) -> di
     )
 
     if name == "text_encoder":
-        tensors = convert_ldm_clip_checkpoint(part)
-        return {
-            key.removeprefix("text_model."): value
-            for key, value in tensors.items()
-            if not key.endswith(OBSOLETE)
-        }
+        return _by_todays_names(convert_ldm_clip_checkpoint(part), ())
     convert = convert_ldm_unet_checkpoint if name == "unet" else convert_ldm_vae_checkpoint
     return dict(convert(dict(part), config=config))
 

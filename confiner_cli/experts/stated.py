@@ -15,6 +15,7 @@ from typing import Any
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.components import Components
 from confiner_cli.experts.spec import ExpertSpec
+from confiner_cli.experts.stated_text import check_text_encoder
 from confiner_cli.weights import single_file
 from confiner_cli.weights.tensors import read_part
 
@@ -60,6 +61,7 @@ def check_stated(role: str, spec: ExpertSpec, components: Components, family: Mo
     Raises:
         ConfinerError: they say something else, or something that is not honoured.
     """
+    check_text_encoder(components.config("text_encoder"), role, components.place("text_encoder"))
     _check_width(role, components, family)
     _check_inputs(role, components, family)
     model = components.folders[0]

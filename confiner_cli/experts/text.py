@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor
-from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
 from confiner_cli.experts.conditioning import Conditioning
 from confiner_cli.experts.embeddings import Embedding, words_of
 from confiner_cli.experts.offload import Handle
 from confiner_cli.experts.prompt_chunks import Chunk, Chunked, Chunking, Word, verbatim
 from confiner_cli.experts.prompt_weighting import emphasized
+from confiner_cli.experts.tokenizer import Tokenizer
 
 CLIP_LENGTH = 77
 FRAME = 2
@@ -33,7 +31,7 @@ class TextEncoder:
         chunking: what makes chunks of tokens of a text.
     """
 
-    tokenizer: CLIPTokenizer
+    tokenizer: Tokenizer
     encoder: Handle
     length: int = CLIP_LENGTH
     embeddings: tuple[Embedding, ...] = ()
@@ -60,22 +58,19 @@ class TextEncoder:
         ids = self._chunked(text).left_out
         words = words_of(self.embeddings, self.tokenizer).values()
         hidden = {number for word in words for number in word[1:]}
-        return str(self.tokenizer.decode([each for each in ids if each not in hidden])).strip()
+        return self.tokenizer.decode(each for each in ids if each not in hidden)
 
     def uses(self, embedding: Embedding, text: str) -> bool:
         """Whether a learnt word is in a text."""
-        (number,) = self.tokenizer.convert_tokens_to_ids([embedding.token])
+        number = self.tokenizer.id_of(embedding.token)
         return any(number in chunk.ids for chunk in self._chunked(text).chunks)
 
     def _chunked(self, text: str) -> Chunked:
         return self.chunking(text, self._tokenize, self.length - FRAME)
 
     def _tokenize(self, text: str) -> list[Word]:
-        with self.encoder.cache.lock:  # a tokenizer keeps how it was called last
-            # Quietly: that a text is too long for the encoder at once is known here.
-            ids = self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
         words = words_of(self.embeddings, self.tokenizer)
-        return [words.get(number, (number,)) for number in ids]
+        return [words.get(number, (number,)) for number in self.tokenizer.ids(text)]
 
     @torch.inference_mode()
     def _encoded(self, text: str, clip_skip: int) -> Conditioning:
@@ -85,7 +80,7 @@ class TextEncoder:
         for row, chunk in zip(weights, chunks, strict=True):
             row[1 : 1 + len(chunk.weights)] = torch.tensor(chunk.weights)
         with self.encoder.computing() as encoder:
-            states = _hidden_states(encoder, ids.to(self.encoder.device), clip_skip)
+            states = encoder(ids.to(self.encoder.device), clip_skip)
         states = emphasized(states, weights.to(states.device))
         return Conditioning(states.flatten(0, 1)[None])
 
@@ -94,13 +89,3 @@ class TextEncoder:
         start, end = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
         padding = self.length - FRAME - len(chunk.ids)
         return [start, *chunk.ids, end, *[self.tokenizer.pad_token_id] * padding]
-
-
-def _hidden_states(encoder: Any, ids: Tensor, clip_skip: int) -> Tensor:
-    """`(chunk, token, width)`, past the last norm."""
-    if not clip_skip:
-        last: Tensor = encoder(ids).last_hidden_state
-        return last
-    found = encoder(ids, output_hidden_states=True).hidden_states[-(clip_skip + 1)]
-    states: Tensor = encoder.final_layer_norm(found)
-    return states

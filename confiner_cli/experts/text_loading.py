@@ -10,10 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.models.clip.modeling_clip import CLIPTextModel
-from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
 from confiner_cli.errors import ConfinerError, is_ram_full, no_ram_for
+from confiner_cli.experts.adapted import adapted
 from confiner_cli.experts.components import Components
 from confiner_cli.experts.embeddings import (
     Embedding,
@@ -23,11 +22,12 @@ from confiner_cli.experts.embeddings import (
     read_embedding,
     words_of,
 )
-from confiner_cli.experts.lora import merge_loras
 from confiner_cli.experts.lora_names import TEXT
+from confiner_cli.experts.networks.clip_text import CLIPTextModel
 from confiner_cli.experts.offload import Handle, NetworkCache, OffloadPolicy
 from confiner_cli.experts.prompt_chunks import Chunking, Word, verbatim
 from confiner_cli.experts.text import CLIP_LENGTH, FRAME, TextEncoder
+from confiner_cli.experts.tokenizer import Tokenizer, read_tokenizer
 from confiner_cli.weights.identity import content_hash
 
 
@@ -93,7 +93,7 @@ def _check_layers(role: str, config: Mapping[str, Any], clip_skip: int) -> None:
 
 def remembered_tokenizer(
     components: Components, cache: NetworkCache, tokens: tuple[str, ...]
-) -> CLIPTokenizer:
+) -> Tokenizer:
     """An expert's tokenizer, which also knows these tokens; a cache makes it once.
 
     Raises:
@@ -102,7 +102,7 @@ def remembered_tokenizer(
     folder = components.folder("tokenizer")
     try:
         key = ("tokenizer", *map(content_hash, components.sources("tokenizer")), tokens)
-        return cache.remember(key, partial(_tokenizer, folder, tokens))
+        return cache.remember(key, partial(read_tokenizer, folder, tokens))
     except Exception as error:  # the tokenizers library raises bare exceptions
         if is_ram_full(error):
             raise no_ram_for(f"the {components.role} tokenizer") from error
@@ -112,18 +112,12 @@ def remembered_tokenizer(
         ) from error
 
 
-def _tokenizer(folder: Path, tokens: tuple[str, ...]) -> CLIPTokenizer:
-    tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-    tokenizer.add_tokens(list(tokens))
-    return tokenizer
-
-
 def _encoder(
     components: Components,
     policy: OffloadPolicy,
     cache: NetworkCache,
     embeddings: tuple[Embedding, ...],
-    tokenizer: CLIPTokenizer,
+    tokenizer: Tokenizer,
 ) -> Handle:
     files = (*components.sources("text_encoder"), *(embedding.path for embedding in embeddings))
     words = tuple(words_of(embeddings, tokenizer).values())
@@ -137,6 +131,5 @@ def _encoder(
 def _load(
     components: Components, words: tuple[Word, ...], vectors: tuple[Tensor, ...]
 ) -> torch.nn.Module:
-    encoder = components.model("text_encoder", CLIPTextModel)
-    merge_loras(encoder, TEXT, components.loras)
+    encoder = adapted(components.model("text_encoder", CLIPTextModel), TEXT, components.loras)
     return add_vectors(encoder, list(zip(words, vectors, strict=True)))

@@ -31,7 +31,7 @@ PACKAGES = (
     "confiner",
     "torch",
     "diffusers",
-    "transformers",
+    "tokenizers",
     "peft",
     "hydra-core",
     "imageio-ffmpeg",

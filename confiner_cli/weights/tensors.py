@@ -122,18 +122,21 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path, what: str
     Raises:
         ConfinerError: tensors are missing, unknown, or of other shapes.
     """
+    if wrong := misfits(module, tensors):
+        raise ConfinerError(f"{path} is no {what}: it {wrong}", f"name the file of a {what}")
+    copied = {name: tensors[name].clone() for name, _ in module.named_buffers() if name in tensors}
+    module.load_state_dict({**tensors, **copied}, assign=True)
+    return module.eval().requires_grad_(False)
+
+
+def misfits(module: nn.Module, tensors: Mapping[str, Tensor]) -> str:
+    """What is wrong with tensors as all of a module's, in words; "" where they are."""
     faults = [
         f"{verb} {len(keys)} tensors ({keys[0]} for one)"
         for verb, keys in _faults(module.state_dict(), tensors)
         if keys
     ]
-    if faults:
-        raise ConfinerError(
-            f"{path} is no {what}: it {' and '.join(faults)}", f"name the file of a {what}"
-        )
-    copied = {name: tensors[name].clone() for name, _ in module.named_buffers() if name in tensors}
-    module.load_state_dict({**tensors, **copied}, assign=True)
-    return module.eval().requires_grad_(False)
+    return " and ".join(faults)
 
 
 def _faults(

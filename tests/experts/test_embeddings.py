@@ -154,12 +154,12 @@ def test_encoders_with_other_vectors_are_other_networks_and_equal_ones_are_one(
     assert plain is encoder("spatial") and given is not plain
     assert given is encoder("control", copy)
     assert encoder("spatial", (path, "<other>")) is not given
-    before = given(torch.tensor([[5, given.get_input_embeddings().num_embeddings - 1]]))
+    before = given(torch.tensor([[5, given.embeddings.token_embedding.num_embeddings - 1]]))
     written(path, vectors(seed=3))  # another file under the same name
     again = encoder("spatial", path)
     assert again is not given
-    after = again(torch.tensor([[5, again.get_input_embeddings().num_embeddings - 1]]))
-    assert not torch.equal(before.last_hidden_state, after.last_hidden_state)
+    after = again(torch.tensor([[5, again.embeddings.token_embedding.num_embeddings - 1]]))
+    assert not torch.equal(before, after)
 
 
 def test_networks_are_loaded_once_whatever_the_embeddings(tiny_networks, tmp_path):

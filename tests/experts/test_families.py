@@ -13,12 +13,12 @@ import yaml
 from safetensors.torch import load_file, save_file
 from support.family_experts import CACHE, CPU, ROLE_OF, T, distance, load, sample, spec_of
 from torch._dynamo.testing import CompileCounter
-from transformers.models.clip.modeling_clip import CLIPTextModel
 
 from confiner_cli.cli import main
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.families import FAMILIES, family_named
 from confiner_cli.experts.loading import load_decoder, load_expert
+from confiner_cli.experts.networks.clip_text import CLIPTextModel
 from confiner_cli.experts.offload import POLICIES, NetworkCache
 from confiner_cli.experts.spec import ExpertSpec
 from confiner_cli.method.options import GuidanceOptions
@@ -267,7 +267,7 @@ def test_running_out_of_memory_while_loading_is_not_called_damage(
     monkeypatch.setattr(family_named(family), "load", full)
     with pytest.raises(torch.OutOfMemoryError):
         load_all(family, spec_of(family, tiny_networks))
-    monkeypatch.setattr(CLIPTextModel, "from_pretrained", full)
+    monkeypatch.setattr(CLIPTextModel, "from_config", full)
     with pytest.raises(torch.OutOfMemoryError):
         load_all(family, spec_of(family, tiny_networks))
 

@@ -12,12 +12,12 @@ from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from support import lora_files, tiny_networks
 from support.family_experts import CPU, ROLE_OF, spec_of
 from support.lora_files import factors_for, kohya, peft, product, write, write_folder
-from transformers.models.clip.modeling_clip import CLIPTextModel
 
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.families import family_named
 from confiner_cli.experts.loading import components_of, load_expert
 from confiner_cli.experts.lora import count_layers, merge_loras
+from confiner_cli.experts.networks.clip_text import CLIPTextModel
 from confiner_cli.experts.offload import POLICIES, NetworkCache
 from confiner_cli.experts.spec import LoraSpec
 
@@ -49,7 +49,9 @@ def unet() -> UNet2DConditionModel:
 @pytest.fixture(scope="module")
 def text() -> CLIPTextModel:
     torch.manual_seed(4)
-    encoder = tiny_networks.text_encoder(tiny_networks.spelling_tokenizer())
+    theirs = tiny_networks.text_encoder(tiny_networks.spelling_tokenizer())
+    encoder = CLIPTextModel.from_config(theirs.config.to_dict())
+    encoder.load_state_dict(theirs.state_dict())
     return encoder.requires_grad_(False)
 
 

@@ -14,11 +14,10 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_motion_model import MotionAdapter
 from torch import nn
-from transformers.models.clip.configuration_clip import CLIPTextConfig
-from transformers.models.clip.modeling_clip import CLIPTextModel
 
 import confiner_cli
 from confiner_cli.experts import families
+from confiner_cli.experts.networks.clip_text import CLIPTextModel
 
 DATA = Path(__file__).parents[1] / "data"
 ARCHITECTURES = Path(confiner_cli.__file__).parent / "experts" / "architectures"
@@ -118,9 +117,9 @@ def test_the_vae_is_stable_diffusions_in_size():
 )
 def test_a_text_encoder_is_its_unets_in_size_and_width(architecture, wanted):
     """CLIP ViT-L for Stable Diffusion, OpenCLIP ViT-H without its last layer for ModelScope."""
-    settings = CLIPTextConfig(**config(architecture, "text_encoder"))
+    settings = config(architecture, "text_encoder")
     with torch.device("meta"):
-        encoder = CLIPTextModel(settings)
+        encoder = CLIPTextModel.from_config(settings)
     assert parameters(encoder) == wanted
-    assert settings.hidden_size == config(architecture, "unet")["cross_attention_dim"]
-    assert settings.max_position_embeddings == 77
+    assert settings["hidden_size"] == config(architecture, "unet")["cross_attention_dim"]
+    assert settings["max_position_embeddings"] == 77

@@ -180,3 +180,25 @@ def test_a_vae_that_scales_latents_in_another_way_is_refused(facts, model):
     stating(model / "vae" / "config.json", **facts)
     with pytest.raises(ConfinerError, match=r"VAE.*not honoured"):
         load_decoder(spec(model), CPU, torch.float32, POLICIES["high"], CACHE)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"hidden_act": "relu"},
+        {"model_type": "clip"},
+        {"quantization_config": {"bits": 4}},
+        {"is_decoder": True},
+        {"a_new_field": "of a new version"},
+    ],
+)
+def test_a_text_encoder_that_ours_is_not_stops_the_run(facts, model):
+    stating(model / "text_encoder" / "config.json", **facts)
+    refused(f"text_encoder states {next(iter(facts))}=", spec(model), "experts.spatial.shared=")
+
+
+def test_what_an_old_version_wrote_beside_a_text_encoder_changes_nothing(model):
+    before = load("stable_diffusion", spec(model)).text("a heart").states
+    old = {"max_length": 20, "top_k": 50, "id2label": {"0": "LABEL_0"}, "pruned_heads": {}}
+    stating(model / "text_encoder" / "config.json", **old, use_bfloat16=False)
+    assert torch.equal(load("stable_diffusion", spec(model)).text("a heart").states, before)

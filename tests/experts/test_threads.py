@@ -10,7 +10,6 @@ from contextlib import suppress
 import hydra
 import pytest
 import torch
-from diffusers.utils import logging as diffusers_logging
 from support.command_line import PROMPT, QUICK, SMALLEST, confiner
 from torch import nn
 
@@ -113,8 +112,7 @@ def test_videos_of_threads_are_those_of_one_after_another_with_one_set_or_two():
 def test_what_libraries_talk_to_is_as_before_when_two_threads_have_loaded():
     def talkers():
         loggers = [logging.getLogger(library) for library in LIBRARIES]
-        bars = diffusers_logging.is_progress_bar_enabled()
-        return [(list(logger.handlers), logger.propagate) for logger in loggers], bars
+        return [(list(logger.handlers), logger.propagate) for logger in loggers]
 
     before, inside, leave = talkers(), threading.Event(), threading.Event()
 

@@ -21,7 +21,6 @@ import torch
 from diffusers.utils import logging as diffusers_logging
 from huggingface_hub import constants
 from huggingface_hub.utils import are_progress_bars_disabled
-from transformers.utils import logging as transformers_logging
 
 loggers = list(logging.root.manager.loggerDict)
 
@@ -35,8 +34,8 @@ def state():
     for name in dir(constants):
         if name.isupper():
             known["hub's " + name] = getattr(constants, name)
-    for library in (diffusers_logging, transformers_logging):
-        known[library.__name__] = library.get_verbosity(), library.is_progress_bar_enabled()
+    known["diffusers"] = diffusers_logging.get_verbosity()
+    known["diffusers' bars"] = diffusers_logging.is_progress_bar_enabled()
     for name in (*loggers, None):
         logger = logging.getLogger(name)
         known[f"logger {name}"] = logger.level, list(logger.handlers), logger.propagate

@@ -34,7 +34,9 @@ BELOW = {
 """What a room may import, beside itself and the ground."""
 OWNERS = {
     "diffusers": {"experts"},
-    "transformers": {"experts"},
+    "peft": {"experts"},
+    "accelerate": {"experts"},
+    "tokenizers": {"experts"},
     "huggingface_hub": {"weights"},
     "imageio_ffmpeg": {"media"},
     "PIL": {"media"},

@@ -157,7 +157,7 @@ def test_files_are_not_blamed_for_too_little_memory(source, tmp_path, monkeypatc
     monkeypatch.setattr("confiner_cli.weights.tensors.load_file", full)
     monkeypatch.setattr("confiner_cli.experts.components.from_folder", full)
     monkeypatch.setattr("confiner_cli.experts.components.read_header", full)
-    monkeypatch.setattr(text_loading, "_tokenizer", full)
+    monkeypatch.setattr(text_loading, "read_tokenizer", full)
     (tmp_path / "tokenizer").mkdir()
     for load in (
         lambda: read_tensors(path),
