@@ -12,6 +12,7 @@ from typing import TextIO
 
 from confiner_cli import progress
 from confiner_cli.errors import ConfinerError, Terminated, named_error
+from confiner_cli.experts.library_imports import OWN_PROCESS
 from confiner_cli.runs.signals import stoppable
 
 COMMANDS = {
@@ -137,6 +138,7 @@ def dispatch(arguments: list[str]) -> int:
 def entry() -> None:
     """The console script."""
     _occupy_closed()
+    OWN_PROCESS.set(True)
     code = main()
     for stream in (sys.stdout, sys.stderr):
         _settle(stream)

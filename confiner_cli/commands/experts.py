@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from confiner_cli.commands.arguments import CONFIG_HELP, Parser, source_of
 from confiner_cli.errors import ConfinerError
+from confiner_cli.experts.library_imports import import_libraries
 
 if TYPE_CHECKING:
     from confiner_cli.config.job import Job
@@ -103,6 +104,7 @@ def _download(job: Job) -> None:
 
 
 def _check(job: Job) -> None:
+    import_libraries()
     from confiner_cli.experts.device import device_of, dtype_of
     from confiner_cli.experts.inspection import inspect
 
@@ -115,15 +117,19 @@ def _check(job: Job) -> None:
 
 def _export(name: str, folder: Path, source: ConfigSource) -> None:
     from confiner_cli.config.hydra import settings_with
-    from confiner_cli.experts.export import export
 
     experts = settings_with([f"experts={name}"], source=source).experts
+    import_libraries()
+    from confiner_cli.experts.export import export
+
     for path in export(experts.by_role(), folder):
         print(path)
 
 
 def _convert(file: str) -> None:
     from confiner_cli import progress
+
+    import_libraries()
     from confiner_cli.experts.networks.lavie_checkpoint import convert
     from confiner_cli.weights import hub
     from confiner_cli.weights.model_ref import Requirement, converted, model_ref

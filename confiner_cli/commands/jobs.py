@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from confiner_cli.config.job import Job
+from confiner_cli.experts.library_imports import import_libraries
 from confiner_cli.experts.offload import NetworkCache
 from confiner_cli.runs.folder import RunFolder
 from confiner_cli.runs.provenance import is_finished
@@ -27,6 +28,7 @@ def carry_out(
     Args, returns and raises as `runs.execute.execute_jobs`.
     """
     # Slow to import: wrong values were told before.
+    import_libraries()
     from confiner_cli.experts.device import device_of
     from confiner_cli.runs.downloads import download_missing
     from confiner_cli.runs.execute import execute_jobs

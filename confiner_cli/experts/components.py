@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError
 
 from confiner_cli.errors import ConfinerError, first_line, is_ram_full, no_ram_for
+from confiner_cli.experts.empty import without_parameters
 from confiner_cli.experts.lora_file import files_of_lora
 from confiner_cli.experts.pretrained import NO_WEIGHTS, from_folder, from_single_file
 from confiner_cli.weights import single_file
@@ -281,7 +282,7 @@ def without_weights(
     Raises:
         ConfinerError: a component is missing, or its config cannot be read.
     """
-    with torch.device("meta"):
+    with without_parameters():
         return build({name: components.config(name) for name in names})
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import init_empty_weights
 from torch import Tensor, nn
 
+from confiner_cli.experts.empty import without_parameters
 from confiner_cli.weights.select import weight_files
 from confiner_cli.weights.single_file import PREFIXES, names_in
 from confiner_cli.weights.tensors import fill, misfits, read_part, read_tensors
@@ -88,7 +88,7 @@ def _stated(folder: Path) -> dict[str, Any]:
 
 def _empty(kind: Any, config: dict[str, Any]) -> Any:
     """A network without its parameters; what is computed of the config is there."""
-    with init_empty_weights():
+    with without_parameters():
         return kind.from_config(config)
 
 

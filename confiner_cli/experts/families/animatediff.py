@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.models.unets.unet_motion_model import MotionAdapter, UNetMotionModel
 from torch import Tensor, nn
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from confiner_cli.errors import ConfinerError, first_line
 from confiner_cli.experts.components import Components, Configs, Files, without_weights
 from confiner_cli.experts.conditioning import Conditioning
+from confiner_cli.experts.empty import without_parameters
 from confiner_cli.experts.networks.motion_adapter_checkpoint import empty_adapter, load_adapter
 
 CONFIG = "unet"
@@ -25,9 +25,8 @@ FOLDER_HAS_SCHEDULE = False  # a pipeline folder's is its base model's
 def build(configs: Configs) -> nn.Module:
     """A UNet and the motion modules in it."""
     base = UNet2DConditionModel.from_config(configs["unet"])
-    unet: nn.Module = UNetMotionModel.from_unet2d(
-        base, MotionAdapter.from_config(configs["motion_adapter"])
-    )
+    adapter = MotionAdapter.from_config(configs["motion_adapter"])
+    unet: nn.Module = UNetMotionModel.from_unet2d(base, adapter, load_weights=False)
     return unet
 
 
@@ -41,11 +40,11 @@ def skeleton(components: Components) -> nn.Module:
     if components.place("motion_adapter").is_dir():
         return without_weights(build, components, "unet", "motion_adapter")
     config = components.config("unet")
-    with torch.device("meta"):
+    with without_parameters():
         base = UNet2DConditionModel.from_config(config)
     place = components.place("motion_adapter")
     adapter = empty_adapter(place, base, components.config("motion_adapter"))
-    with torch.device("meta"):
+    with without_parameters():
         return build({"unet": config, "motion_adapter": adapter.config})
 
 
@@ -59,7 +58,7 @@ def load(components: Components) -> nn.Module:
     base = components.model("unet", UNet2DConditionModel)
     adapter = _adapter(components, base)
     try:
-        with torch.device("meta"):
+        with without_parameters():
             unet = build({"unet": base.config, "motion_adapter": adapter.config})
         unet.load_state_dict({**base.state_dict(), **adapter.state_dict()}, assign=True)
     except (ValueError, RuntimeError) as error:

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 
 from confiner_cli.errors import ConfinerError, is_disk_full
+from confiner_cli.experts.empty import without_parameters
 from confiner_cli.experts.networks.lavie import LaVieUNet
 from confiner_cli.weights.tensors import fill, read_tensors, refuse_existing, write_tensors
 
@@ -38,7 +38,7 @@ def empty_unet(path: Path) -> LaVieUNet:
         ConfinerError: the config beside it is not one of this UNet.
     """
     try:
-        with torch.device("meta"):
+        with without_parameters():
             return LaVieUNet(**config_beside(path))
     except (ValueError, TypeError) as error:
         place = path.with_name("config.json")

@@ -17,6 +17,7 @@ from diffusers.models.unets.unet_motion_model import MotionAdapter
 from torch import Tensor, nn
 
 from confiner_cli.errors import ConfinerError
+from confiner_cli.experts.empty import without_parameters
 from confiner_cli.weights.tensors import fill, read_tensors
 
 KIND = "motion adapter for this UNet"
@@ -58,7 +59,7 @@ def _empty(
 ) -> MotionAdapter:
     shape: Any = base.config
     _check_levels(tensors, len(shape["block_out_channels"]), path)
-    with torch.device("meta"):
+    with without_parameters():
         return MotionAdapter.from_config({
             **config,
             **_config_beside(path),
