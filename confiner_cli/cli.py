@@ -13,6 +13,7 @@ from typing import TextIO
 from confiner_cli import progress
 from confiner_cli.errors import ConfinerError, Terminated, named_error
 from confiner_cli.runs.signals import stoppable
+from confiner_cli.runs.wait_policy import wait_asleep
 
 COMMANDS = {
     "generate": "make a video, or many with -m",
@@ -136,6 +137,7 @@ def dispatch(arguments: list[str]) -> int:
 
 def entry() -> None:
     """The console script."""
+    wait_asleep()
     _occupy_closed()
     code = main()
     for stream in (sys.stdout, sys.stderr):
