@@ -5,6 +5,10 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PROMPT ?= a red heart rising over the sea
 
+# Threads that wait for each other sleep, as those of the command do: beside other programs they
+# would take several times as long.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo gallery unit test test-thorough test-slow lint check results train clean
 

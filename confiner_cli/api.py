@@ -20,7 +20,7 @@ from confiner_cli.config.numbers import plain
 from confiner_cli.config.overrides import Overrides, parse_overrides
 from confiner_cli.config.places import ConfigSource, config_source
 from confiner_cli.config.resolve import require_prompt, resolve
-from confiner_cli.config.schema import OF_THE_RUN, Settings
+from confiner_cli.config.schema import OF_THE_COMMAND, Settings
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.identity import Weights
 from confiner_cli.experts.offload import NetworkCache
@@ -37,6 +37,7 @@ from confiner_cli.runs.meter import Meter
 from confiner_cli.runs.perform import Performer, Result, graph_of
 from confiner_cli.runs.provenance import recipe, settings_of
 from confiner_cli.runs.tasks import Kind
+from confiner_cli.runs.threads import asked_threads, computing_with
 
 
 @dataclass(frozen=True)
@@ -237,7 +238,8 @@ class Confiner:
     def _make(self, jobs: Sequence[Job]) -> list[Video]:
         with self.networks.lock:
             download_missing(jobs[0])
-            return _videos(jobs, self.networks)
+            with computing_with(asked_threads(jobs[0].settings)):
+                return _videos(jobs, self.networks)
 
 
 def _videos(jobs: Sequence[Job], networks: NetworkCache) -> list[Video]:
@@ -256,7 +258,7 @@ def _parsed(words: Sequence[str], source: ConfigSource) -> Overrides:
     """Overrides as on the command line, but for those that are about run folders."""
     parsed = parse_overrides(words, multirun=False, source=source)
     for key in sorted(parsed.chosen):
-        if key in OF_THE_RUN or key.startswith("output"):
+        if key in OF_THE_COMMAND or key.startswith("output"):
             raise ConfinerError(
                 f"{key}= is for the command: from Python no run folder is made",
                 "video.save(path) writes the file, seeds=[1, 2] makes several videos",
@@ -297,7 +299,7 @@ def _video(
         dict(meter.passes),
         loaded.notices,
         loaded.weights,
-        partial(_decoded, loaded.decoder, segments),
+        partial(_decoded, loaded.decoder, segments, asked_threads(job.settings)),
     )
 
 
@@ -306,9 +308,10 @@ def _latents_of(structure: Result, number: int) -> Tensor:
     return structure.latents[number : number + 1]
 
 
-def _decoded(decoder: Decoder, segments: Sequence[Tensor]) -> Tensor:
+def _decoded(decoder: Decoder, segments: Sequence[Tensor], threads: int | None) -> Tensor:
     """The frames of `(1, channel, frame, height, width)` latents, one segment after another."""
-    return torch.stack([frame for latents in segments for frame in decoder(latents)])
+    with computing_with(threads):
+        return torch.stack([frame for latents in segments for frame in decoder(latents)])
 
 
 def load(
@@ -319,9 +322,15 @@ def load(
     device: str = "auto",
     dtype: str = "auto",
     memory: str = "auto",
+    threads: int | str = "auto",
     config_dir: str | Path | None = None,
 ) -> Confiner:
     """Load a set of experts; what is missing of it is downloaded.
+
+    Nothing of the process is changed, but torch's number of threads while a video is made, if
+    `threads` asks for another. So nobody tells OpenMP's threads to sleep while they wait, as the
+    command does, and beside busy programs a video may take many times as long: set
+    `OMP_WAIT_POLICY=PASSIVE` in the environment before torch is imported.
 
     Args:
         experts: the set's name; `confiner experts` lists them.
@@ -331,13 +340,18 @@ def load(
         device: `cpu`, `cuda`, `cuda:1`, `mps` or `auto`.
         dtype: `float32`, `float16`, `bfloat16` or `auto`.
         memory: which networks stay on a GPU: `high`, `balanced`, `low` or `auto`.
+        threads: how many compute on the CPU; `auto` leaves torch's own number.
         config_dir: a folder with configs of your own, as `--config-dir` has it.
 
     Raises:
         ConfinerError: weights that are missing or damaged, or a device that is not there.
     """
-    chosen = {"experts": experts, "scheduler": scheduler, "long_video": long_video}
-    chosen |= {"device": device, "dtype": dtype, "memory": memory}
+    chosen: dict[str, object] = {
+        "experts": experts,
+        "scheduler": scheduler,
+        "long_video": long_video,
+    }
+    chosen |= {"device": device, "dtype": dtype, "memory": memory, "threads": threads}
     stated = {name: value for name, value in chosen.items() if value not in (None, "auto")}
     words = [f"{name}={value}" for name, value in stated.items()]
     parsed = _parsed([*words, *overrides], config_source(config_dir))
@@ -346,7 +360,8 @@ def load(
     job = resolve(settings)
     download_missing(job)
     try:
-        load_pipeline([job], confiner.networks).load()
+        with computing_with(asked_threads(settings)):
+            load_pipeline([job], confiner.networks).load()
     except BaseException:
         confiner.close()
         raise

@@ -14,6 +14,7 @@ from confiner_cli import progress
 from confiner_cli.errors import ConfinerError, Terminated, named_error
 from confiner_cli.experts.library_imports import OWN_PROCESS
 from confiner_cli.runs.signals import stoppable
+from confiner_cli.runs.wait_policy import wait_asleep
 
 COMMANDS = {
     "generate": "make a video, or many with -m",
@@ -137,6 +138,7 @@ def dispatch(arguments: list[str]) -> int:
 
 def entry() -> None:
     """The console script."""
+    wait_asleep()
     _occupy_closed()
     OWN_PROCESS.set(True)
     code = main()

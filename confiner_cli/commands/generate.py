@@ -27,6 +27,7 @@ usage: confiner generate prompt="..." [key=value ...] [-m]
   device=auto          cpu, cuda, cuda:1                  dtype=auto   float32, float16, bfloat16
   at=48:"..."          the prompt from frame 48 on        structure.video=FILE  a video to refine
   long_video=confiner_long num_frames=600                 num_frames=inf    until Ctrl-C
+  threads=auto         a number: that compute on the CPU
   output.dir=DIR       run folder; with -m the sweep's    output.save_latents=  output.metadata=
   output.format=mp4    gif, webm, apng, webp              output.audio=copy   none: no sound of it
   resume=true          go on with the run in output.dir, if there is one

@@ -32,7 +32,9 @@ def carry_out(
     from confiner_cli.experts.device import device_of
     from confiner_cli.runs.downloads import download_missing
     from confiner_cli.runs.execute import execute_jobs
+    from confiner_cli.runs.threads import one_pool
 
+    one_pool()
     settings = jobs[0].settings
     if not (settings.resume and place.exact and is_finished(place.root, settings)):
         # A device that is not there is told before gigabytes are fetched.

@@ -33,6 +33,8 @@ from confiner_cli.media.sound import SOUND_CHOICES
 PIXELS_PER_LATENT = 8
 """Sizes are multiples of this: the factor in space of every latent space there is so far."""
 LARGEST_SEED = 2**64 - 1
+MOST_THREADS = 1024
+"""More than machines have CPUs. Of many more the system may refuse one, which ends the process."""
 Number = TypeVar("Number", int, float)
 
 
@@ -169,6 +171,17 @@ def _check_values(settings: Settings, video: _Video, keys: Mapping[str, str]) ->
     one_of("memory", settings.memory, ("auto", *POLICIES))
     if settings.frame_batch is not None:
         in_range("frame_batch", settings.frame_batch, 1, math.inf)
+    _check_threads(settings.threads)
+
+
+def _check_threads(threads: Any) -> None:
+    cure = f"threads= takes auto, or 1 to {MOST_THREADS}"
+    if threads == "auto":
+        return
+    if type(threads) is not int:
+        raise ConfinerError(f"threads={threads!r} is no number of threads", cure)
+    if not 1 <= threads <= MOST_THREADS:
+        raise ConfinerError(f"threads={threads} is out of range", cure)
 
 
 def _check_prompts(settings: Settings, num_frames: float) -> None:

@@ -14,8 +14,11 @@ from confiner_cli.experts.spec import ExpertSpec
 MISSING: Any = "???"
 """OmegaConf's word for what a config has to state."""
 ROLES = ("control", "spatial", "temporal")
-OF_THE_RUN = ("resume", "batch", "seeds")
-"""Settings of how a run is carried out: beside `output` all that decides nothing of its video."""
+OF_THE_COMMAND = ("resume", "batch", "seeds")
+"""Settings of how a command carries out runs: from Python there are none."""
+OF_THE_RUN = (*OF_THE_COMMAND, "threads")
+"""Settings of how a run is carried out: beside `output` all that decides nothing of its video, but
+for last bits."""
 
 
 def unstated() -> ExpertSpec:
@@ -185,6 +188,7 @@ class Settings:
         num_frames: a number, or `inf`: until Ctrl-C.
         height, width, fps: of the video.
         device, dtype, memory: where, in which precision, and what stays on a GPU.
+        threads: how many compute on the CPU: `auto` or a number.
         frame_batch: frames that the spatial expert sees at once; None is what `memory` chooses.
         resume: whether to go on with the run in `output.dir`, if there is one.
         batch: how many seeds of a sweep are sampled in one forward.
@@ -206,6 +210,7 @@ class Settings:
     device: str = "auto"
     dtype: str = "auto"
     memory: str = "auto"
+    threads: Any = "auto"
     frame_batch: int | None = None
     resume: bool = False
     batch: int = 1

@@ -8,10 +8,16 @@ from __future__ import annotations
 import math
 import resource
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from confiner_cli.costs.cgroups import groups_with, lines
+
+NAMES = {
+    1: ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+    2: ("memory.max", "memory.current"),
+}
+"""A cgroup's limit and what it uses of it, by version."""
 NO_LIMIT = 2**60
 """From here on cgroup v1 means that there is none."""
 KIB = 1024
@@ -59,21 +65,8 @@ def _left_of_addresses(root: Path) -> float:
 
 def _left_by_groups(root: Path) -> Iterator[float]:
     """What the process's cgroup and those around it leave."""
-    for line in _lines(root / "proc/self/cgroup"):
-        _, controllers, path = line.split(":", 2)
-        if not controllers:
-            mount, names = root / "sys/fs/cgroup", ("memory.max", "memory.current")
-        elif "memory" in controllers.split(","):
-            mount = root / "sys/fs/cgroup/memory"
-            names = ("memory.limit_in_bytes", "memory.usage_in_bytes")
-        else:
-            continue
-        # In a container the path may be the host's, and only the mount itself be there.
-        inner = mount / path.strip("/")
-        for group in (inner, *inner.parents):
-            yield from _left_by_group(group, *names)
-            if group == mount:
-                break
+    for group in groups_with("memory", root):
+        yield from _left_by_group(group.folder, *NAMES[group.version])
 
 
 def _left_by_group(group: Path, limit_name: str, usage_name: str) -> Iterator[float]:
@@ -84,7 +77,7 @@ def _left_by_group(group: Path, limit_name: str, usage_name: str) -> Iterator[fl
 
 def _droppable(stat: Path) -> int:
     """Bytes of files in a cgroup's memory, which make room when it is needed."""
-    facts = dict(line.split(maxsplit=1) for line in _lines(stat) if " " in line)
+    facts = dict(line.split(maxsplit=1) for line in lines(stat) if " " in line)
     # Version 1 has the names without `total_` for the group alone, without those in it.
     names = ("inactive_file", "active_file")
     totals = [facts.get(f"total_{name}", facts.get(name, "0")) for name in names]
@@ -93,21 +86,15 @@ def _droppable(stat: Path) -> int:
 
 def _number(path: Path) -> int | None:
     """The number in a file; None where there is none, as in `max`."""
-    text = "".join(_lines(path))
+    text = "".join(lines(path))
     return int(text) if text.isdecimal() else None
 
 
 def _table(path: Path) -> dict[str, int]:
     """Bytes by name of a file of lines such as `MemAvailable:  22684220 kB`."""
     found = {}
-    for line in _lines(path):
+    for line in lines(path):
         words = line.split()
         if len(words) == 3 and words[2] == "kB" and words[1].isdecimal():
             found[words[0].rstrip(":")] = int(words[1]) * KIB
     return found
-
-
-def _lines(path: Path) -> list[str]:
-    with suppress(OSError):
-        return path.read_text(encoding="ascii", errors="replace").splitlines()
-    return []

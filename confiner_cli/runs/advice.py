@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping
 import torch
 
 from confiner_cli.config.job import Job
+from confiner_cli.costs.cpus import usable_cpus
 from confiner_cli.experts.device import is_slow_on_this_cpu
 from confiner_cli.experts.expert import Expert
 from confiner_cli.runs.prompt_advice import prompt_advice
+from confiner_cli.runs.threads import asked_threads
 
 
 def advice(job: Job, experts: Mapping[str, Expert]) -> Iterator[str]:
@@ -46,6 +48,12 @@ def device_advice(job: Job, device: torch.device, dtype: torch.dtype) -> Iterato
         yield (
             f"this CPU has no {name} in hardware: a video may take five times as long as with "
             "dtype=float32"
+        )
+    threads, cpus = asked_threads(job.settings), usable_cpus()
+    if threads is not None and threads > cpus:
+        yield (
+            f"threads={threads} are more than the CPUs that this process may use ({cpus}): they "
+            "wait for each other"
         )
 
 

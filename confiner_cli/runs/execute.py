@@ -31,6 +31,7 @@ from confiner_cli.runs.open_run import OpenRun, open_run
 from confiner_cli.runs.provenance import is_finished, plain
 from confiner_cli.runs.render import Renderer, evaluations_left
 from confiner_cli.runs.signals import unmasked
+from confiner_cli.runs.threads import computing_with, threads_of
 from confiner_cli.runs.weights import changed_parts
 from confiner_cli.weights import hub
 
@@ -78,7 +79,8 @@ def execute_jobs(
             name = _name_of(device)
             batch = len(left) if len(left) > 1 else 0
             runs: list[OpenRun] = []
-            with meter.memory.watched(), _ending(runs, meter):
+            threads = computing_with(threads_of([job for job, _ in left]))
+            with meter.memory.watched(), _ending(runs, meter), threads:
                 for job, at in left:
                     runs.append(open_run(job, at, snapshots, meter, name, batch))
                 _make(runs, meter, networks, recorded_weights)
@@ -114,6 +116,7 @@ def _make(
     meter.add("load", monotonic() - started)
     for run in runs:
         _refuse_other_weights(run, loaded.weights)
+        _tell_other_threads(run)
     for change in changed_parts(recorded_weights, loaded.weights):
         progress.say(f"notice: not the weights of the record: {change}")
     _notice(runs, loaded)
@@ -195,6 +198,16 @@ def _refuse_other_weights(run: OpenRun, weights: Mapping[str, Weights]) -> None:
         )
 
 
+def _tell_other_threads(run: OpenRun) -> None:
+    """As with other versions: sums are made in another order."""
+    before, now = run.earlier.threads, torch.get_num_threads()
+    if before not in (0, now) and run.logbook.record.device == "cpu":
+        progress.say(
+            f"notice: threads were {before} and are now {now}: what is made from here on may "
+            "differ in its last bits"
+        )
+
+
 def _notice(runs: Sequence[OpenRun], loaded: LoadedPipeline) -> None:
     for notice in loaded.notices:
         progress.say(f"notice: {notice}")
@@ -204,6 +217,7 @@ def _notice(runs: Sequence[OpenRun], loaded: LoadedPipeline) -> None:
         run.logbook.update(
             notices=loaded.notices,
             memory=loaded.policy.name,
+            threads=torch.get_num_threads(),
             models=_models(run.job),
             weights=loaded.weights,
         )

@@ -34,6 +34,7 @@ class RunRecord:
         started: when, in ISO 8601.
         device: the name of what it runs on.
         memory: the `memory=` that `auto` came to.
+        threads: how many computed on the CPU; 0 where an older record does not say.
         models: the hub's commits by model.
         weights: the files that each part of each expert came from, by role, by part, hashed.
         notices: remarks, a line each.
@@ -59,6 +60,7 @@ class RunRecord:
     started: str = ""
     device: str = ""
     memory: str = ""
+    threads: int = 0
     models: Mapping[str, str] = field(default_factory=dict)
     weights: Mapping[str, Any] = field(default_factory=dict)
     notices: tuple[str, ...] = ()

@@ -38,6 +38,15 @@ def test_what_a_set_of_experts_says_is_not_told_as_if_a_person_had(settings, key
         resolve(replace(settings, **{key: value}))
 
 
+@pytest.mark.parametrize("threads", [0, -1, 1025, 10**10, 1.5, True, None, "two", "2", [1]])
+def test_threads_are_auto_or_a_number_that_a_machine_may_have(settings, threads):
+    assert resolve(replace(settings, threads="auto")).settings.threads == "auto"
+    assert resolve(replace(settings, threads=1)).settings.threads == 1
+    with pytest.raises(ConfinerError, match=r"^threads=") as refused:
+        resolve(replace(settings, threads=threads))
+    assert refused.value.hint == "threads= takes auto, or 1 to 1024"
+
+
 def test_a_frame_batch_is_a_whole_number(settings):
     with pytest.raises(ConfinerError, match=r"frame_batch=2\.5 is not a whole number"):
         resolve(replace(settings, frame_batch=2.5))

@@ -38,6 +38,13 @@ def test_a_precision_that_the_cpu_imitates_is_told_with_the_one_to_take(old_cpu)
     assert "no bfloat16 in hardware" in line and "dtype=float32" in line
 
 
+def test_more_threads_than_there_are_cpus_are_told(monkeypatch):
+    monkeypatch.setattr(advice, "usable_cpus", lambda: 2)
+    assert said("threads=2") == said("threads=auto") == []
+    (line,) = said("threads=3")
+    assert "threads=3 are more than the CPUs" in line and "(2)" in line
+
+
 @pytest.mark.parametrize(
     ("line", "dtype", "slow"),
     [

@@ -17,7 +17,7 @@ RECORDS = sorted((Path(__file__).parents[1] / "data" / "records").glob("0.1.0-*.
 OF_AN_EXPERT = ("clip_skip", "embeddings", "rescale_betas_zero_snr")
 OF_EXPERTS = {f"experts.{role}.{key}" for role in ROLES for key in OF_AN_EXPERT}
 NEW = OF_EXPERTS | {
-    *("batch", "prompt_weighting", "seeds", "output.format", "output.audio"),
+    *("batch", "prompt_weighting", "seeds", "threads", "output.format", "output.audio"),
     *("scheduler.structure.solver", "scheduler.refinement.solver"),
 }
 """Settings that came later."""
