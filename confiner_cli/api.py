@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from itertools import chain, pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import overload
@@ -246,11 +247,12 @@ def _videos(jobs: Sequence[Job], networks: NetworkCache) -> list[Video]:
     """The videos of jobs that differ in their seeds alone."""
     loaded, meter = load_pipeline(jobs, networks), Meter()
     store: MemoryStore[Result] = MemoryStore(keep=(Kind.STRUCTURE,))
-    perform = Performer(loaded.pipeline, lambda task: meter.watch, loaded.decoder)
+    perform = Performer(loaded.pipeline, lambda task: meter.watch, loaded.decoder.parts)
     graph = graph_of(loaded.pipeline)
     chunks = (goal for goal in graph.goals() if goal.kind is Kind.CHUNK)
-    for _ in execute(chunks, graph, store, perform):
-        pass
+    # One behind: a GPU goes on with a chunk while the frames of the one before it arrive.
+    for before, _ in pairwise(execute(chunks, graph, store, perform)):
+        store.put(before, _arrived(store.get(before)))
     return [_video(number, job, loaded, meter, store) for number, job in enumerate(jobs)]
 
 
@@ -288,7 +290,7 @@ def _video(
     frames: list[Tensor] = []
     for chunk in store.of_kind(Kind.CHUNK):
         assert isinstance(chunk, list)
-        frames += chunk[number]
+        frames += chain.from_iterable(chunk[number])
     drafts = [_latents_of(result, number) for result in store.of_kind(Kind.STRUCTURE)]
     draft = torch.cat(drafts, dim=2)[:, :, : len(frames)]
     segments = torch.split(draft, job.timeline.length, dim=2)  # decoded as the command does it
@@ -303,9 +305,15 @@ def _video(
     )
 
 
+def _arrived(frames: Result) -> Result:
+    """The frames of a chunk, waited for, in memory that is not the GPU's to write to."""
+    assert isinstance(frames, list)
+    return [[torch.stack(list(chain.from_iterable(parts)))] for parts in frames]
+
+
 def _latents_of(structure: Result, number: int) -> Tensor:
     assert isinstance(structure, Structure)
-    return structure.latents[number : number + 1]
+    return structure.latents[number : number + 1].cpu()
 
 
 def _decoded(decoder: Decoder, segments: Sequence[Tensor], threads: int | None) -> Tensor:

@@ -79,7 +79,7 @@ class Expert:
 class Prompted:
     """An expert with a prompt, or with several: a denoiser without guidance.
 
-    Device and precision are changed here and nowhere else.
+    Precision is changed here and nowhere else, and the device where the sample is on another one.
 
     Attributes:
         expert: who answers.
@@ -95,8 +95,8 @@ class Prompted:
     def __call__(self, x_t: Tensor, t: float) -> Estimate:
         """Estimate `x_t`, `(batch, channel, frame, height, width)`, on its device, in its dtype."""
         expert = self.expert
-        # The network has its own device and precision; the sampling around it stays in x_t's, so
-        # its arithmetic is the same whatever a network computes in.
+        # The network has its own precision; the sampling around it stays in x_t's, so its
+        # arithmetic is the same whatever a network computes in.
         sample = x_t.to(expert.device, expert.dtype)
         timestep = torch.full((), t, dtype=torch.float32, device=expert.device)
         output = expert.network(sample, timestep, self.conditioning.for_batch(len(x_t))).to(x_t)

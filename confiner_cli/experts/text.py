@@ -12,6 +12,7 @@ from confiner_cli.experts.offload import Handle
 from confiner_cli.experts.prompt_chunks import Chunk, Chunked, Chunking, Word, verbatim
 from confiner_cli.experts.prompt_weighting import emphasized
 from confiner_cli.experts.tokenizer import Tokenizer
+from confiner_cli.method.transfer import onto
 
 CLIP_LENGTH = 77
 FRAME = 2
@@ -80,8 +81,8 @@ class TextEncoder:
         for row, chunk in zip(weights, chunks, strict=True):
             row[1 : 1 + len(chunk.weights)] = torch.tensor(chunk.weights)
         with self.encoder.computing() as encoder:
-            states = encoder(ids.to(self.encoder.device), clip_skip)
-        states = emphasized(states, weights.to(states.device))
+            states = encoder(onto(ids, self.encoder.device), clip_skip)
+        states = emphasized(states, onto(weights, states.device))
         return Conditioning(states.flatten(0, 1)[None])
 
     def _framed(self, chunk: Chunk) -> list[int]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -16,6 +16,10 @@ from confiner_cli.errors import FailedError
 from confiner_cli.experts.components import Components
 from confiner_cli.experts.offload import Handle, NetworkCache, OffloadPolicy
 from confiner_cli.experts.stated import check_vae
+from confiner_cli.method.transfer import Arrival, onto, sent
+
+Coding: TypeAlias = Callable[[AutoencoderKL, Tensor], Tensor]
+"""One direction of a VAE: a part as it takes it to a part as it gives it."""
 
 
 @dataclass(frozen=True)
@@ -41,19 +45,25 @@ class Coder:
         self.vae()
 
     @torch.no_grad()
-    def _finite(
-        self, direction: Callable[[AutoencoderKL, Tensor], Tensor], part: Tensor
-    ) -> Tensor | None:
-        """The part coded, float32 on the CPU.
+    def _coded(self, direction: Coding, part: Tensor) -> tuple[Tensor, Tensor]:
+        """The part coded, in float32, and whether that is finite, `()`; both on the VAE's device.
 
-        None where that is not finite, in full precision too.
+        A GPU has yet to compute them.
         """
         with self.vae.computing() as vae:
             assert isinstance(vae, AutoencoderKL)
-            coded = direction(vae, part.to(vae.device, vae.dtype)).float().cpu()
-            if not torch.isfinite(coded).all() and vae.dtype != torch.float32:
-                with _widened(vae):
-                    coded = direction(vae, part.to(vae.device)).float().cpu()
+            coded = direction(vae, part.to(vae.dtype)).float()
+        return coded, torch.isfinite(coded).all()
+
+    @torch.no_grad()
+    def _coded_in_float32(self, direction: Coding, part: Tensor) -> Tensor | None:
+        """The part coded in full precision; None where that is what failed, or fails too."""
+        with self.vae.computing() as vae:
+            assert isinstance(vae, AutoencoderKL)
+            if vae.dtype == torch.float32:
+                return None
+            with _widened(vae):
+                coded = direction(vae, part.float())
         return coded if torch.isfinite(coded).all() else None
 
 
@@ -69,6 +79,28 @@ def _widened(vae: AutoencoderKL) -> Iterator[None]:
         nn.Module.to(vae, narrow)
 
 
+@dataclass(frozen=True)
+class Decoded:
+    """A few frames that a GPU may yet have to decode; who iterates over them waits for that.
+
+    Attributes:
+        arrival: `(frame, height, width, 3)`, uint8, and whether the VAE's output was finite.
+        again: decodes them once more, in float32.
+    """
+
+    arrival: Arrival
+    again: Callable[[], Tensor]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """The frames, `(height, width, 3)`. Raises FailedError as `Decoder` does."""
+        return iter(self.wait())
+
+    def wait(self) -> Tensor:
+        """All of them at once."""
+        frames, finite = self.arrival.wait()
+        return frames if finite else self.again()
+
+
 class Decoder(Coder):
     """From latents to frames."""
 
@@ -76,21 +108,35 @@ class Decoder(Coder):
         """Decode `(1, channel, frame, height, width)`, one frame after another.
 
         Yields:
-            Frames `(height * factor, width * factor, 3)`, uint8.
+            Frames `(height * factor, width * factor, 3)`, uint8, on the CPU.
 
         Raises:
             FailedError: a decoded frame has NaN or infinity in it, in full precision too.
         """
-        for part in torch.split(latents[0].transpose(0, 1) / self.scaling_factor, self.batch):
-            pixels = self._finite(_decode, part)
-            if pixels is None:
-                raise FailedError(
-                    "the VAE decoded frames that are not finite (NaN or infinity), in float32",
-                    "the latents or the VAE's weights are damaged: try another seed, then "
-                    "`confiner experts check`",
-                )
-            shares = (pixels.permute(0, 2, 3, 1) / 2 + 0.5).clamp(0, 1)
-            yield from shares.mul(255).round().to(torch.uint8)
+        for part in self.parts(latents):
+            yield from part
+
+    def parts(self, latents: Tensor) -> Iterator[Iterable[Tensor]]:
+        """The same frames, a few at a time.
+
+        A GPU is told to decode them, and nothing waits until somebody iterates over them, in
+        whichever thread. A CPU has decoded them.
+        """
+        latents = onto(latents[0], self.vae.device).transpose(0, 1)
+        for part in torch.split(latents / self.scaling_factor, self.batch):
+            pixels, finite = self._coded(_decode, part)
+            decoded = Decoded(sent(_frames(pixels), finite), partial(self._again, part))
+            yield decoded.wait() if finite.is_cpu else decoded
+
+    def _again(self, part: Tensor) -> Tensor:
+        pixels = self._coded_in_float32(_decode, part)
+        if pixels is None:
+            raise FailedError(
+                "the VAE decoded frames that are not finite (NaN or infinity), in float32",
+                "the latents or the VAE's weights are damaged: try another seed, then "
+                "`confiner experts check`",
+            )
+        return _frames(pixels).cpu()
 
 
 class Encoder(Coder):
@@ -101,22 +147,41 @@ class Encoder(Coder):
 
         Returns:
             What the UNets see, `(1, channel, frame, height / factor, width / factor)`, float32 on
-            the CPU.
+            the VAE's device.
 
         Raises:
             FailedError: the latents have NaN or infinity in them, in full precision too.
         """
-        encoded = []
-        for part in torch.split(frames.permute(0, 3, 1, 2), self.batch):
-            latents = self._finite(_encode, part / 127.5 - 1)
-            if latents is None:
-                raise FailedError(
-                    "the VAE encoded frames to latents that are not finite (NaN or infinity), in "
-                    "float32",
-                    "the VAE's weights are damaged: `confiner experts check`",
-                )
-            encoded.append(latents)
-        return torch.cat(encoded).transpose(0, 1)[None] * self.scaling_factor
+        pixels = onto(frames, self.vae.device).permute(0, 3, 1, 2)
+        parts = torch.split(pixels, self.batch)
+        encoded, found = zip(*(self._coded(_encode, _shares(part)) for part in parts), strict=True)
+        latents = list(encoded)
+        # All at once: to read what a GPU has computed is to wait for it.
+        for number, finite in enumerate(torch.stack(found).cpu().tolist()):
+            if not finite:
+                latents[number] = self._again(parts[number])
+        return torch.cat(latents).transpose(0, 1)[None] * self.scaling_factor
+
+    def _again(self, part: Tensor) -> Tensor:
+        latents = self._coded_in_float32(_encode, _shares(part))
+        if latents is None:
+            raise FailedError(
+                "the VAE encoded frames to latents that are not finite (NaN or infinity), in "
+                "float32",
+                "the VAE's weights are damaged: `confiner experts check`",
+            )
+        return latents
+
+
+def _frames(pixels: Tensor) -> Tensor:
+    """Frames `(frame, height, width, 3)`, uint8, of the VAE's output `(frame, 3, ...)`."""
+    shares = (pixels.permute(0, 2, 3, 1) / 2 + 0.5).clamp(0, 1)
+    return shares.mul(255).round().to(torch.uint8, memory_format=torch.contiguous_format)
+
+
+def _shares(pixels: Tensor) -> Tensor:
+    """What the VAE takes, in [-1, 1], of uint8."""
+    return pixels / 127.5 - 1
 
 
 def _decode(vae: AutoencoderKL, latents: Tensor) -> Tensor:

@@ -55,8 +55,6 @@ def temporal_lowpass(latents: Tensor) -> Tensor:
     Takes and gives `(batch, channel, frame, height, width)`.
     """
     count = latents.shape[2]
-    rows = []
-    for frame in range(count):
-        near = [float(abs(frame - other) <= RADIUS) for other in range(count)]
-        rows.append([weight / sum(near) for weight in near])
-    return (latents.movedim(2, -1) @ latents.new_tensor(rows).T).movedim(-1, 2)
+    near = latents.new_ones(count, count).tril(RADIUS).triu(-RADIUS)
+    means = near / near.sum(dim=1, keepdim=True)
+    return (latents.movedim(2, -1) @ means.T).movedim(-1, 2)

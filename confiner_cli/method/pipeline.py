@@ -25,7 +25,10 @@ from confiner_cli.method.noise import frames_noise
 from confiner_cli.method.options import LongVideoOptions, RefinementOptions, StructureOptions
 from confiner_cli.method.refinement import refine, refinement_visits
 from confiner_cli.method.structure import sample, step_schedule, structure_visits
+from confiner_cli.method.transfer import onto
 from confiner_cli.method.walk import Denoiser, Step, Visit
+
+CPU = torch.device("cpu")
 
 Watch = Callable[[str, Iterator[Step], int], Iterable[Step]]
 """Wraps a walk: gets the stage's name, the steps and how many there are, passes the steps on."""
@@ -63,6 +66,8 @@ class Pipeline:
         long_video: how segments follow each other.
         source_latents: makes the clean latents of a structure's span, `(1, channel, frame, height,
             width)`, where a video is given instead of sampled.
+        device: the denoisers'. Samples stay there from their first noise on. Noise is drawn on the
+            CPU, for each visit while the device still computes the one before it.
     """
 
     denoisers: Mapping[str, Mapping[int, Denoiser]]
@@ -73,6 +78,7 @@ class Pipeline:
     seeds: tuple[int, ...]
     long_video: LongVideoOptions = field(default_factory=LongVideoOptions)
     source_latents: Callable[[Span], Tensor] | None = None
+    device: torch.device = CPU
 
     @property
     def follows(self) -> bool:
@@ -102,7 +108,8 @@ class Pipeline:
         """The noise that a structure starts from, `(sample, channel, frame, height, width)`."""
         length, long_video = self.timeline.length, self.long_video
         shared = (segment, long_video.consistency, long_video.shuffle)
-        return torch.cat([initial_noise(self.shape, length, seed, *shared) for seed in self.seeds])
+        noise = [initial_noise(self.shape, length, seed, *shared) for seed in self.seeds]
+        return onto(torch.cat(noise), self.device)
 
     def renoise(self, window: int, visit: int, role: str) -> Tensor:
         """Fresh noise of a window for the arrival at a visit of `role`, shaped like its latents.
@@ -115,7 +122,8 @@ class Pipeline:
             frames = [0] * len(frames)
         own = () if self.long_video.noise_by == "frame" else (window,)
         key = ("refinement", *own, visit)
-        return torch.cat([frames_noise(self.shape, frames, seed, *key) for seed in self.seeds])
+        noise = [frames_noise(self.shape, frames, seed, *key) for seed in self.seeds]
+        return onto(torch.cat(noise), self.device)
 
 
 def sample_structure(
@@ -126,7 +134,7 @@ def sample_structure(
     Args:
         pipeline: what decides it.
         number: which structure, from 0.
-        previous: the one before it; asked only where `pipeline.follows`.
+        previous: the one before it, on the pipeline's device; asked only where `pipeline.follows`.
         watch: is shown the steps.
 
     Raises:
@@ -189,6 +197,7 @@ def _aligned(pipeline: Pipeline, previous: Structure) -> Mapping[int, Tensor]:
     orders = [
         order_in_previous(length, seed, previous.number + 1, shuffle) for seed in pipeline.seeds
     ]
+    orders = [onto(order, pipeline.device) for order in orders]
     return {step: in_order(eps, orders) for step, eps in previous.noises.items()}
 
 
@@ -199,7 +208,7 @@ def refine_window(pipeline: Pipeline, number: int, draft: Tensor, watch: Watch) 
         pipeline: what decides it.
         number: which window, from 0.
         draft: the structures' frames `pipeline.timeline.refines(number)`, `(sample, channel,
-            frame, height, width)`.
+            frame, height, width)`, on the pipeline's device.
         watch: is shown the steps.
 
     Returns:
@@ -244,7 +253,7 @@ def cross_fade(timeline: Timeline, number: int, refined: Tensor, before: Tensor 
         if before is None:
             raise ValueError(f"window {number} shares frames with window {number - 1}")
         # Even steps that leave out 0 and 1: both windows have a say in every frame they share.
-        steps = torch.arange(1, shared + 1, dtype=torch.float32)
+        steps = torch.arange(1, shared + 1, dtype=torch.float32, device=refined.device)
         weight = (steps / (shared + 1)).to(refined).view(-1, 1, 1)
         faded = torch.lerp(before[:, :, -shared:], refined[:, :, :shared], weight)
         refined = torch.cat((faded, refined[:, :, shared:]), dim=2)
@@ -252,8 +261,19 @@ def cross_fade(timeline: Timeline, number: int, refined: Tensor, before: Tensor 
 
 
 def _finite(stage: str, steps: Iterator[Step]) -> Iterator[Step]:
-    """The same steps; raises NotFiniteError at the first whose estimate is not finite."""
-    for number, step in enumerate(steps, start=1):
-        if not torch.isfinite(step.estimate.clean).all():
-            raise NotFiniteError(stage, number, step.visit.role, step.visit.t)
+    """The same steps; raises NotFiniteError of the first whose estimate is not finite.
+
+    On the CPU it does so at that step. To read what a GPU has computed is to wait for it: there the
+    last step is, too, and all are read at once.
+    """
+    visits: list[Visit[Denoiser]] = []
+    found: list[Tensor] = []
+    for step in steps:
+        visits.append(step.visit)
+        found.append(torch.isfinite(step.estimate.clean).all())
+        if found[-1].is_cpu and not found[-1]:
+            break
         yield step
+    for number, finite in enumerate(torch.stack(found).cpu().tolist()):
+        if not finite:
+            raise NotFiniteError(stage, number + 1, visits[number].role, visits[number].t)

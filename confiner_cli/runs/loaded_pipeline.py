@@ -93,6 +93,7 @@ def load_pipeline(jobs: Sequence[Job], networks: NetworkCache) -> LoadedPipeline
         seeds=tuple(each.seed for each in jobs),
         long_video=job.long_video,
         source_latents=_source_latents(job, device, dtype, policy, networks),
+        device=device,
     )
     notices = (*advice(job, experts), *device_advice(job, device, dtype), *may_be_short)
     weights = {role: weights_of(role, spec) for role, spec in job.experts.items()}

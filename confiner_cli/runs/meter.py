@@ -7,16 +7,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 
 from confiner_cli.config.schema import ROLES
 from confiner_cli.method.walk import Step
+from confiner_cli.runs.clock import Instant, now
 from confiner_cli.runs.memory_peak import MemoryPeak
 from confiner_cli.runs.record import RunRecord
 
 Item = TypeVar("Item")
+Lap: TypeAlias = tuple[str, Instant, Instant]
+"""What was being done, since when, until when."""
 
 
 @dataclass
@@ -26,9 +29,11 @@ class Meter:
     Attributes:
         evaluations: denoiser calls by role.
         passes: what they cost, in passes through networks: a guided call is two.
-        seconds: by stage. `encode` goes on beside the others; `wait` is what was waited for it.
+        seconds: by stage, as far as they are known. Those of walks and of the VAE are the device's:
+            a GPU is busy with them while the CPU goes on. `encode` goes on beside the others;
+            `wait` is what was waited for it.
         stage: what is being done.
-        device: whose memory counts.
+        device: whose memory and time counts.
         started: when, by the monotonic clock.
         memory: the most of it that the process has held.
     """
@@ -40,6 +45,7 @@ class Meter:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     started: float = field(default_factory=monotonic)
     memory: MemoryPeak = field(default_factory=MemoryPeak)
+    _laps: list[Lap] = field(default_factory=list, repr=False)
     _lock: Lock = field(default_factory=Lock, repr=False)
 
     def add(self, stage: str, seconds: float) -> None:
@@ -61,15 +67,16 @@ class Meter:
             yield step
 
     def timed(self, stage: str, items: Iterable[Item]) -> Iterator[Item]:
-        """Pass items on and count the seconds that they take to come."""
-        started, self.stage = monotonic(), stage
+        """Pass items on and count the seconds that they take to come, or to be computed."""
+        started, self.stage = now(self.device), stage
         for item in items:
-            self.add(stage, monotonic() - started)
+            self._laps.append((stage, started, now(self.device)))
             yield item
-            started, self.stage = monotonic(), stage
+            started, self.stage = now(self.device), stage
 
     def costs_after(self, earlier: RunRecord) -> dict[str, Any]:
         """All of it, with what earlier processes have spent on a run, as its record has it."""
+        self._add_laps()
         with self._lock:
             seconds = dict(self.seconds)
         for stage, before in earlier.seconds.items():
@@ -83,6 +90,15 @@ class Meter:
             "seconds": rounded,
             "peak_memory_bytes": self._peak_memory(),
         }
+
+    def _add_laps(self) -> None:
+        """Add those that are over to the seconds."""
+        laps, self._laps = self._laps, []
+        for stage, started, ended in laps:
+            if ended.has_come():
+                self.add(stage, ended.since(started))
+            else:
+                self._laps.append((stage, started, ended))
 
     def _peak_memory(self) -> int:
         """The most bytes that were held: on a GPU by torch, else by the process."""

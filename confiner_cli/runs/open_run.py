@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,8 +25,10 @@ from confiner_cli.runs.provenance import begun, plain, prompting, recipe, versio
 from confiner_cli.runs.record import FORMAT, RunRecord, read_run
 from confiner_cli.runs.tasks import Kind, Task
 
-Chunk = tuple[Task, list[Tensor]]
-"""A task and its frames, uint8 `(height, width, 3)`."""
+Parts = list[Iterable[Tensor]]
+"""Frames, uint8 `(height, width, 3)`, a few at a time: they may still be on their way."""
+Chunk = tuple[Task, Parts]
+"""A task and its frames."""
 
 
 @dataclass(frozen=True)
@@ -78,13 +80,13 @@ class OpenRun:
     def encoded(self, kind: Kind, chunks: Iterator[Chunk]) -> None:
         """Encode the chunks of a video as they come; after the last one, join them."""
         name, sort = CHUNK_OF[kind], self._format_of(kind)
-        for task, frames in chunks:
-            started = monotonic()
+        for task, parts in chunks:
+            started, waits = monotonic(), list[float]()
             path = self.partial.path(task)
-            encode_chunk(path, frames, self.job.size, self.job.fps, sort)
+            encode_chunk(path, _arriving(parts, waits), self.job.size, self.job.fps, sort)
             self.partial.journal.add(path)
             self.logbook.event("wrote", file=f"{path.parent.name}/{path.name}")
-            self.meter.add("encode", monotonic() - started)
+            self.meter.add("encode", monotonic() - started - sum(waits))
         count = self.num_frames
         if count:  # else it was stopped before the first chunk
             whole = self.folder / f"{name}.{sort.name}"
@@ -110,6 +112,15 @@ class OpenRun:
         return recipe(replace(settings, num_frames=num_frames), self.logbook.record.weights)
 
 
+def _arriving(parts: Parts, waits: list[float]) -> Iterator[Tensor]:
+    """The frames as they come from a GPU; `waits` is added what was waited for them, in seconds."""
+    for part in parts:
+        started = monotonic()
+        frames = list(part)
+        waits.append(monotonic() - started)
+        yield from frames
+
+
 def open_run(
     job: Job, folder: Path, snapshots: Mapping[str, str], meter: Meter, device: str, batch: int
 ) -> OpenRun:
@@ -133,8 +144,8 @@ def open_run(
         logbook = Logbook.begin(folder, begun(job.settings, device, batch), snapshots)
     streams: dict[Kind, Stream[Chunk]] = {}
 
-    def encode(task: Task, frames: list[Tensor]) -> None:
-        meter.wait(streams[task.kind].add, (task, frames))
+    def encode(task: Task, parts: Parts) -> None:
+        meter.wait(streams[task.kind].add, (task, parts))
 
     place, journal = opened(folder)
     partial = PartialRun(place, journal, encode, keep=job.settings.output.save_latents)

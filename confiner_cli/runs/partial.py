@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ NOISE_KEY = "noise."
 CHUNK_OF = {Kind.PREVIEW: "structure", Kind.CHUNK: "video"}
 """The video that the frames of a task are a chunk of."""
 
-Encode = Callable[[Task, list[Tensor]], None]
+Encode = Callable[[Task, list[Iterable[Tensor]]], None]
 
 
 @dataclass(frozen=True)

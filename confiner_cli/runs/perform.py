@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+import torch
 from torch import Tensor
 
 from confiner_cli.method.pipeline import (
@@ -17,10 +18,11 @@ from confiner_cli.method.pipeline import (
     refine_window,
     sample_structure,
 )
+from confiner_cli.method.transfer import onto
 from confiner_cli.runs.tasks import Kind, Task, TaskGraph
 
-Frames: TypeAlias = list[list[Tensor]]
-"""For each sample of a batch its frames, uint8 `(height, width, 3)`."""
+Frames: TypeAlias = list[list[Iterable[Tensor]]]
+"""For each sample of a batch its frames, uint8 `(height, width, 3)`, a few at a time."""
 Result: TypeAlias = Structure | Tensor | Frames
 """Of a structure, of a window (latents `(sample, channel, frame, height, width)`), or of frames."""
 
@@ -37,20 +39,21 @@ class Performer:
     Attributes:
         pipeline: the experts, conditioned, and all else that decides the latents.
         watch: by task, who sees the steps of its walk.
-        decode: latents `(1, channel, frame, height, width)` to frames.
+        decode: latents `(1, channel, frame, height, width)` to frames, a few at a time.
     """
 
     pipeline: Pipeline
     watch: Callable[[Task], Watch]
-    decode: Callable[[Tensor], Iterable[Tensor]]
+    decode: Callable[[Tensor], Iterable[Iterable[Tensor]]]
 
     def __call__(self, task: Task, needed: Mapping[Task, Result]) -> Result:
         """The result of a task.
 
         Args:
             task: what to do.
-            needed: the results of `TaskGraph.needs(task)`.
+            needed: the results of `TaskGraph.needs(task)`, from wherever they are kept.
         """
+        needed = {need: moved(result, self.pipeline.device) for need, result in needed.items()}
         match task.kind:
             case Kind.STRUCTURE:
                 return self._structure(task, needed)
@@ -91,6 +94,23 @@ class Performer:
         """Decode what the video shows of these latents, each sample by itself."""
         shown = len(graph_of(self.pipeline).span(task))
         return [list(self.decode(sample[None, :, :shown])) for sample in latents]
+
+
+def moved(result: Result, device: torch.device) -> Result:
+    """A result on a device. Frames stay where they are."""
+    if isinstance(result, Structure):
+        noises = {step: onto(eps, device) for step, eps in result.noises.items()}
+        return replace(result, latents=onto(result.latents, device), noises=noises)
+    return onto(result, device) if isinstance(result, Tensor) else result
+
+
+def fetched(result: Result) -> Result:
+    """A result on the CPU, in one copy whatever a structure holds. Frames come by themselves."""
+    if isinstance(result, Structure):
+        steps = list(result.noises)
+        latents, *noises = torch.stack([result.latents, *result.noises.values()]).cpu()
+        return replace(result, latents=latents, noises=dict(zip(steps, noises, strict=True)))
+    return result.cpu() if isinstance(result, Tensor) else result
 
 
 def _structure_in(result: Result) -> Structure:

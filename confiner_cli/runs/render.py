@@ -85,7 +85,7 @@ class Renderer:
         windows = [Task(Kind.WINDOW, number) for number in range(len(chunks))]
         for _ in execute([*structures, *windows], self.graph, self.store, self._perform):
             pass  # whatever is damaged is made again
-        noise = self.loaded.pipeline.initial_noise(0)
+        noise = self.loaded.pipeline.initial_noise(0).cpu()
         for run, base_noise in zip(self.runs, torch.split(noise, 1), strict=True):
             drafts = [_latents(run.partial.get(task)) for task in structures]
             refined = [_latents(run.partial.get(task)) for task in windows]
@@ -147,8 +147,8 @@ class Renderer:
         for run in self.runs:
             run.logbook.event(event, **facts)
 
-    def _decode(self, latents: Tensor) -> Iterator[Tensor]:
-        return self.meter.timed("decode", self.loaded.decoder(latents))
+    def _decode(self, latents: Tensor) -> Iterator[Iterable[Tensor]]:
+        return self.meter.timed("decode", self.loaded.decoder.parts(latents))
 
     def _faded(self, refined: list[Tensor]) -> list[Tensor]:
         """What each window decides, of all that each has refined."""

@@ -89,24 +89,42 @@ def continuation(before: Tensor, backwards: Sequence[bool]) -> Continuation:
             them.
         backwards: for each sample, whether it is shown backwards.
     """
-    segments = zip(before, as_shown(before, backwards), backwards, strict=True)
-    turned, targets, weights = zip(*(_of_sample(*segment) for segment in segments), strict=True)
-    return Continuation(turned, torch.stack(targets), torch.stack(weights))
+    owns = as_shown(before, backwards)
+    changes = torch.stack([_changes(*each) for each in zip(before, owns, strict=True)])
+    # Of all samples at once: to read what a GPU has computed is to wait for it.
+    turning = [_turns(*each) for each in changes.cpu().tolist()]
+    segments = zip(before, owns, backwards, turning, strict=True)
+    targets, weights = zip(*(_pull(*segment) for segment in segments), strict=True)
+    return Continuation(tuple(turning), torch.stack(targets), torch.stack(weights))
 
 
-def _of_sample(before: Tensor, own: Tensor, backwards: bool) -> tuple[bool, Tensor, Tensor]:
-    """The same for one sample, `(channel, frame, height, width)`; `own` is in its own order.
+def _changes(before: Tensor, own: Tensor) -> Tensor:
+    """Of one sample: its usual change between frames, and how far its ends are from its last frame.
+
+    `(channel, frame, height, width)`; `own` is in its own order. The result is `(3,)`: the change,
+    how far its first frame is, how far its last one.
+    """
+    last, change = before[:, -1], (own[:, 1:] - own[:, :-1]).abs().mean(dim=(0, 2, 3))
+    step = change.median() if len(change) else change.sum()
+    first, final = ((own[:, end] - last).abs().mean() for end in (0, -1))
+    return torch.stack((step, first, final))
+
+
+def _turns(step: float, first: float, final: float) -> bool:
+    """Whether the next segment is played backwards: it ends where this one ends.
 
     The next segment, of the same prompt and noise, will have about the same motion.
     """
-    last, frame = before[:, -1], torch.arange(before.shape[1])
-    change = (own[:, 1:] - own[:, :-1]).abs().mean(dim=(0, 2, 3))
-    step = float(change.median()) if len(change) else 0.0
-    forward, back = (float((own[:, end] - last).abs().mean()) for end in (0, -1))
+    return first > JUMP_RATIO * step and final < first
+
+
+def _pull(before: Tensor, own: Tensor, backwards: bool, turns: bool) -> tuple[Tensor, Tensor]:
+    """What one sample of the next segment is pulled to, and how strongly each frame is."""
+    frame = torch.arange(before.shape[1], device=before.device)
     mirrored = (1 - frame / MIRRORED_FRAMES).clamp(min=0)
-    if forward > JUMP_RATIO * step and back < forward:  # it ends where this one ends: turn round
-        return True, own, mirrored.flip(0)
+    if turns:
+        return own, mirrored.flip(0)
     if backwards:  # it starts where this one has come back to
-        return False, own, mirrored
+        return own, mirrored
     held = HELD_WEIGHT * (1 - frame / HELD_FRAMES).clamp(min=0)
-    return False, before[:, -1:].expand_as(before), held
+    return before[:, -1:].expand_as(before), held
