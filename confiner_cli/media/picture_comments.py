@@ -8,8 +8,6 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import ExifTags, Image
-
 GIF_END = b"\x3b"
 GIF_COMMENT = b"\x21\xfe"
 LARGEST_BLOCK = 255
@@ -80,6 +78,8 @@ def _into_png(path: Path, comment: str) -> None:
 
 def _into_webp(path: Path, comment: str) -> None:
     """At the end: a chunk of Exif, of which the head has to know."""
+    from PIL import ExifTags, Image  # for WebP alone: most commands take no longer to run
+
     exif = Image.Exif()
     text = UNICODE + comment.encode("utf-16be")
     exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = text
@@ -130,6 +130,8 @@ def _in_webp(file: BinaryIO) -> str | None:
 
 
 def _in_exif(content: bytes) -> str | None:
+    from PIL import ExifTags, Image
+
     exif = Image.Exif()
     try:
         exif.load(content)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from confiner_cli import progress
 from confiner_cli.errors import ConfinerError, Terminated, is_disk_full
-from confiner_cli.weights import hub
+from confiner_cli.weights import hub_listing
 from confiner_cli.weights.hub_cache import cache_folder
 from confiner_cli.weights.model_ref import ModelRef, Requirement
 from confiner_cli.weights.repository_download import Download
@@ -34,8 +34,8 @@ def fetch(required: Iterable[tuple[Requirement, str]]) -> None:
     downloads: dict[ModelRef, Download] = {}
     licences: dict[ModelRef, str] = {}
     for requirement, licence in required:
-        hub.sweep(requirement)
-        download = hub.missing(requirement)
+        hub_listing.sweep(requirement)
+        download = hub_listing.missing(requirement)
         if download is None:
             continue
         ref = requirement.ref

@@ -155,8 +155,9 @@ def test_help_imports_neither_torch_nor_hydra(arguments):
     assert imports == ""
 
 
-def test_a_plan_imports_no_torch():
-    assert modules_after(["plan"], {"torch", "diffusers", "transformers"}) == ""
+def test_a_plan_imports_neither_torch_nor_what_talks_to_the_hub_or_draws_pictures():
+    unneeded = {"torch", "diffusers", "transformers", "numpy", "PIL", "jinja2"}
+    assert modules_after(["plan"], unneeded | {"httpx", "httpx2", "requests"}) == ""
 
 
 def modules_after(arguments: list[str], names: set[str]) -> str:

@@ -22,7 +22,7 @@ from support.stand_in_hub import PAGE, Fault, StandInHub, environment, in_proces
 
 from confiner_cli.errors import ConfinerError
 from confiner_cli.weights import hub as ours
-from confiner_cli.weights import repository_download
+from confiner_cli.weights import hub_listing, repository_download
 from confiner_cli.weights.blob_download import kept_bytes
 from confiner_cli.weights.checksums import verify_file
 from confiner_cli.weights.hub_cache import blob_folder
@@ -51,7 +51,7 @@ def requirement(model: str = SD15, components=COMPONENTS) -> Requirement:
 
 
 def fetch(wanted: Requirement) -> Path:
-    download = ours.missing(wanted)
+    download = hub_listing.missing(wanted)
     assert download is not None
     assert sum(download.arriving()) <= download.size
     return ours.cached(wanted)
@@ -63,7 +63,7 @@ def test_a_mistyped_path_is_told_as_one(kind, hub, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     hub.faults["models/my-modle", None] = Fault(kind)
     with pytest.raises(ConfinerError, match=r"models/my-modle is n.* path on this mach") as caught:
-        ours.missing(requirement("models/my-modle"))
+        hub_listing.missing(requirement("models/my-modle"))
     assert caught.value.hint.endswith("did you mean models/my-model?")
 
 
@@ -149,7 +149,7 @@ def test_without_16_bit_files_the_plain_ones_are_fetched_never_a_pickle(hub):
 def test_what_is_in_the_cache_is_found_without_a_socket(hub, monkeypatch):
     folder = fetch(requirement())
     forbid_sockets(monkeypatch)
-    assert ours.missing(requirement()) is None
+    assert hub_listing.missing(requirement()) is None
     assert ours.cached(requirement()) == folder
 
 
@@ -215,9 +215,9 @@ def test_what_passes_is_waited_for(kind, hub):
 
 def test_an_unknown_revision_and_an_unknown_file_are_named(hub):
     with pytest.raises(ConfinerError, match="no revision v9"):
-        ours.missing(requirement(f"{SD15}@v9"))
+        hub_listing.missing(requirement(f"{SD15}@v9"))
     with pytest.raises(ConfinerError, match=r"has no file other\.pt"):
-        ours.missing(requirement(f"{LAVIE}:other.pt"))
+        hub_listing.missing(requirement(f"{LAVIE}:other.pt"))
 
 
 def test_a_repository_without_safetensors_or_with_a_missing_shard_is_refused_before_it_is_fetched(
@@ -231,10 +231,10 @@ def test_a_repository_without_safetensors_or_with_a_missing_shard_is_refused_bef
     }
     for listing in (names, shards):
         with pytest.raises(ConfinerError, match="no whole safetensors weights"):
-            ours._chosen(Requirement(model_ref("a/b"), ()), listing)
+            hub_listing._chosen(Requirement(model_ref("a/b"), ()), listing)
     whole = shards | {"diffusion_pytorch_model-00002-of-00002.safetensors"}
-    assert ours._chosen(Requirement(model_ref("a/b"), ()), whole) == whole
-    assert ours._chosen(Requirement(model_ref("a/b"), (), pickles=True), names) == names
+    assert hub_listing._chosen(Requirement(model_ref("a/b"), ()), whole) == whole
+    assert hub_listing._chosen(Requirement(model_ref("a/b"), (), pickles=True), names) == names
 
 
 def test_no_network_at_all_is_said_with_its_cure(hub, monkeypatch):
@@ -243,7 +243,7 @@ def test_no_network_at_all_is_said_with_its_cure(hub, monkeypatch):
 
     monkeypatch.setattr(socket.socket, "connect", no_way)
     with pytest.raises(ConfinerError, match="cannot be fetched") as caught:
-        ours.missing(requirement())
+        hub_listing.missing(requirement())
     assert "is there a network" in caught.value.hint
 
 
@@ -251,7 +251,7 @@ def test_offline_nothing_is_asked_and_the_command_that_fetches_is_named(hub, mon
     forbid_sockets(monkeypatch)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ConfinerError, match="HF_HUB_OFFLINE") as caught:
-        ours.missing(requirement())
+        hub_listing.missing(requirement())
     assert "confiner experts download" in caught.value.hint
 
 
@@ -343,7 +343,7 @@ def test_what_a_repository_should_not_hold_is_refused_and_not_run(
 
 def test_a_download_of_what_is_left_counts_what_is_left(hub):
     fetch(requirement(components=("unet",)))
-    download = ours.missing(requirement(components=("unet", "vae")))
+    download = hub_listing.missing(requirement(components=("unet", "vae")))
     assert set(download.files) == {
         "vae/config.json",
         "vae/diffusion_pytorch_model.fp16.safetensors",
@@ -359,7 +359,7 @@ def test_a_snapshot_with_a_hole_is_not_whole_and_is_mended(lost, hub):
     path.resolve().unlink()
     path.unlink()
     assert ours.found(requirement()) is None
-    assert set(ours.missing(requirement()).files) == {lost}
+    assert set(hub_listing.missing(requirement()).files) == {lost}
     assert (fetch(requirement()) / lost).exists()
 
 
@@ -367,7 +367,7 @@ def test_a_damaged_index_is_found_out_and_fetched_again(hub):
     path = fetch(requirement()) / "model_index.json"
     path.resolve().write_text("{")
     with pytest.raises(ConfinerError, match="does not have the hash"):
-        ours.missing(requirement())
+        hub_listing.missing(requirement())
     assert fetch(requirement()).is_dir()
 
 
@@ -396,7 +396,7 @@ def test_a_full_disk_is_no_matter_of_the_network(hub, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    download = ours.missing(requirement())
+    download = hub_listing.missing(requirement())
     monkeypatch.setattr(repository_download, "snapshot_download", full)
     with pytest.raises(OSError, match="No space left"):
         list(download.arriving())

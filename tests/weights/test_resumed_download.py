@@ -13,7 +13,7 @@ from support.stand_in_hub import Fault, StandInHub, in_process
 
 from confiner_cli import progress
 from confiner_cli.errors import ConfinerError
-from confiner_cli.weights import blob_download, download
+from confiner_cli.weights import blob_download, download, hub_listing
 from confiner_cli.weights import hub as ours
 from confiner_cli.weights.hub_cache import blob_folder
 from confiner_cli.weights.model_ref import Requirement, model_ref
@@ -66,7 +66,7 @@ def weights(repositories, tmp_path, monkeypatch):
 
 def fetch() -> int:
     """Download what is missing, and return how many bytes were counted."""
-    missing = ours.missing(WANTED)
+    missing = hub_listing.missing(WANTED)
     assert missing is not None
     return sum(missing.arriving())
 
@@ -79,7 +79,7 @@ def test_what_came_before_a_cut_is_not_fetched_again(weights, capsys):
     kept = weights.blob.with_name(f"{weights.blob.name}.incomplete").stat().st_size
     assert kept > len(weights.content) / 2, "each try went on from the one before"
     weights.hub.faults.clear()
-    missing = ours.missing(WANTED)
+    missing = hub_listing.missing(WANTED)
     assert missing.size > missing.kept >= kept
     assert sum(missing.arriving()) == missing.size
     assert weights.asked_from()[-1] == kept

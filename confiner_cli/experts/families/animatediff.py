@@ -25,7 +25,11 @@ FOLDER_HAS_SCHEDULE = False  # a pipeline folder's is its base model's
 def build(configs: Configs) -> nn.Module:
     """A UNet and the motion modules in it."""
     base = UNet2DConditionModel.from_config(configs["unet"])
-    adapter = MotionAdapter.from_config(configs["motion_adapter"])
+    return _joined(base, MotionAdapter.from_config(configs["motion_adapter"]))
+
+
+def _joined(base: nn.Module, adapter: nn.Module) -> nn.Module:
+    """A UNet of their sizes, which has none of their weights."""
     unet: nn.Module = UNetMotionModel.from_unet2d(base, adapter, load_weights=False)
     return unet
 
@@ -59,7 +63,7 @@ def load(components: Components) -> nn.Module:
     adapter = _adapter(components, base)
     try:
         with without_parameters():
-            unet = build({"unet": base.config, "motion_adapter": adapter.config})
+            unet = _joined(base, adapter)
         unet.load_state_dict({**base.state_dict(), **adapter.state_dict()}, assign=True)
     except (ValueError, RuntimeError) as error:
         place = components.place("motion_adapter")
