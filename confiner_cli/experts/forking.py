@@ -27,5 +27,5 @@ def refuse_forked() -> None:
             f"this process was forked from one that has used torch's threads ({_began_in[0]}): it "
             "would wait for them for ever",
             'start it by multiprocessing.get_context("spawn"), or load in the workers alone, or '
-            "call torch.set_num_threads(1) in them",
+            "make videos with threads=1 in them",
         )

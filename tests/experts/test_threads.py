@@ -223,6 +223,19 @@ def test_a_fork_is_refused_where_it_would_wait_for_threads_that_it_has_not(monke
 
 
 @pytest.mark.usefixtures("_forked")
+def test_a_fork_may_load_and_compute_with_one_thread_where_it_is_asked_for():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with api.load("tiny", *SMALLEST, threads=1) as alone:
+            assert len(alone.generate("a red heart").structure) == 1
+        with pytest.raises(ConfinerError, match="was forked from"):
+            api.load("tiny", *SMALLEST)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("_forked")
 def test_a_fork_with_one_thread_may_compute(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     assert isinstance(handle("control", NetworkCache(), nn.Identity)(), nn.Identity)
