@@ -122,7 +122,11 @@ class Renderer:
         return result
 
     def _watch(self, task: Task) -> Watch:
-        """Count, show and record the steps of a task; stop early where nothing can be written."""
+        """Count, show and record the steps of a task; stop early where nothing can be written.
+
+        A GPU has been told of a step that is shown. It may be one or two behind, no more: about a
+        thousand operations wait for it, which is as many as a network has.
+        """
 
         def watch(stage: str, steps: Iterator[Step], total: int) -> Iterable[Step]:
             self._record("stage", stage=stage, index=task.number, evaluations=total)

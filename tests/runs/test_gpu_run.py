@@ -5,15 +5,16 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
 from support.command_line import facts_of, generate
-from support.fake_gpu import GPU
+from support.fake_gpu import CPU, GPU
 from support.fake_gpu_networks import fake_gpu_with_networks
-from support.pipelines import latents
+from support.pipelines import latents, refined
 
 from confiner_cli.config.resolve import resolve
 from confiner_cli.errors import FailedError
@@ -93,6 +94,42 @@ def test_the_seconds_of_a_stage_are_those_that_the_gpu_was_busy(made):
     of_stage = {"structure": 1, "refinement": 3, "decode": len(VIDEOS)}
     for stage, events in of_stage.items():
         assert facts["seconds"][stage] == pytest.approx(events / 1000)
+
+
+@contextmanager
+def not_waiting(device):
+    """In the body a GPU that is waited for is an error of torch's."""
+    if device == "cpu":
+        yield
+        return
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_no_step_and_no_decoding_of_a_real_gpu_waits_for_it(device):
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    words = ("num_frames=2", "scheduler=confiner_9", *steps(1), f"device={device}")
+    loaded = load_pipeline([job_of(*words)], NetworkCache())
+    loaded.load()
+
+    def watch(stage, steps, total):
+        for _ in range(total):
+            with not_waiting(device):
+                step = next(steps)
+            yield step
+        assert next(steps, None) is None  # here it is read whether all of them are finite
+
+    window = torch.cat(list(refined(loaded.pipeline, watch)), dim=2)
+    with not_waiting(device):
+        parts = list(loaded.decoder.parts(window))
+    assert window.device.type == device and len(list(parts[0])) == 2
+    drawn = loaded.pipeline.initial_noise(0)
+    assert torch.equal(drawn.cpu(), replace(loaded.pipeline, device=CPU).initial_noise(0))
 
 
 @pytest.mark.thorough
