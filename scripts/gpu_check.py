@@ -1,12 +1,18 @@
-"""Measure confiner on a GPU, without weight files and without a network.
+r"""Measure confiner on a GPU, without weight files and without a network.
 
     python scripts/gpu_check.py --out DIR
 
 Expert sets of published sizes with random weights make videos by the product's own run: seconds a
-stage, operations a second beside what the device can do, peak memory with every memory setting
-beside the product's estimate; and what a user would run instead, on the same weights: the temporal
-expert alone, and diffusers' AnimateDiffPipeline. Prints Markdown tables; with --out, DIR/results.md
-and DIR/results.json have what is measured so far at any time.
+stage, operations a second beside what the device can do, and the seconds that they alone would
+take; the first run with each choice that there is (`--choices`); what the CPU waits for; peak
+memory with every memory setting beside the product's estimate; and what a user would run instead,
+on the same weights: the temporal expert alone, and diffusers' AnimateDiffPipeline. Prints Markdown
+tables; with --out, DIR/results.md and DIR/results.json have what is measured so far at any time.
+
+    python scripts/gpu_check.py --sets modelscope_sd --sizes 512x512 --temporal-steps 100 \
+        --runs confiner_9_unguided confiner_9 temporal --memories --out DIR
+
+is what `docs/benchmarks.md` has limits and targets for, in a few minutes.
 
 `--small` is the same with a tenth of the channels: a minute on a CPU, to see that the script works.
 The host needs memory for all networks of a set (9 GB in 16 bits), as with memory=low.
@@ -32,7 +38,18 @@ from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.device import device_of, dtype_of
 from confiner_cli.experts.offload import POLICIES
 from confiner_cli.runs.provenance import versions
-from gpu.measure import RUNS, Case, Row, Setup, make_networks, measured, temporal_alone
+from gpu.measure import (
+    CHOICES,
+    RUNS,
+    Case,
+    Row,
+    Setup,
+    chosen,
+    is_known,
+    make_networks,
+    measured,
+    temporal_alone,
+)
 from gpu.networks import Models, random_weights
 from gpu.tables import GIB, report
 
@@ -98,6 +115,9 @@ def parser() -> argparse.ArgumentParser:
         default=list(POLICIES),
         help="of the first run",
     )
+    made.add_argument(
+        "--choices", nargs="*", default=CHOICES, help="settings to add to the first run, each alone"
+    )
     made.add_argument("--repeats", type=int, default=3, help="after a first time")
     made.add_argument("--device", default="auto")
     made.add_argument("--dtype", default="auto", help="auto, bf16, fp16 or fp32")
@@ -118,6 +138,8 @@ def measure(options: argparse.Namespace, setup: Setup) -> Iterator[Row]:
             for case in group:
                 rows.append(measured(case, setup))
                 yield rows[-1]
+            for choice in filter(is_known, options.choices):
+                yield measured(chosen(group[0], choice), setup)
             for memory in [name for name in options.memories if name != rows[0].memory]:
                 yield measured(replace(group[0], memory=memory), setup)
 

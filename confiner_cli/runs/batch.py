@@ -10,7 +10,7 @@ from torch import Tensor
 
 from confiner_cli.method.pipeline import Structure
 from confiner_cli.runs.partial import PartialRun
-from confiner_cli.runs.perform import Result, fetched
+from confiner_cli.runs.perform import Result
 from confiner_cli.runs.tasks import Task
 
 
@@ -30,7 +30,7 @@ class BatchStore:
 
     def put(self, task: Task, result: Result) -> None:
         """Give each run its sample, but for those that have one from before."""
-        for run, sample in zip(self.runs, split(fetched(result)), strict=True):
+        for run, sample in zip(self.runs, split(result), strict=True):
             if not run.has(task):  # a kill may have come when only some had theirs
                 run.put(task, sample)
 

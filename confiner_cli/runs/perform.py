@@ -23,8 +23,9 @@ from confiner_cli.runs.tasks import Kind, Task, TaskGraph
 
 Frames: TypeAlias = list[list[Iterable[Tensor]]]
 """For each sample of a batch its frames, uint8 `(height, width, 3)`, a few at a time."""
-Result: TypeAlias = Structure | Tensor | Frames
-"""Of a structure, of a window (latents `(sample, channel, frame, height, width)`), or of frames."""
+Latents: TypeAlias = Structure | Tensor
+"""Of a structure, or of a window, `(sample, channel, frame, height, width)`."""
+Result: TypeAlias = Latents | Frames
 
 
 def graph_of(pipeline: Pipeline) -> TaskGraph:
@@ -102,15 +103,6 @@ def moved(result: Result, device: torch.device) -> Result:
         noises = {step: onto(eps, device) for step, eps in result.noises.items()}
         return replace(result, latents=onto(result.latents, device), noises=noises)
     return onto(result, device) if isinstance(result, Tensor) else result
-
-
-def fetched(result: Result) -> Result:
-    """A result on the CPU, in one copy whatever a structure holds. Frames come by themselves."""
-    if isinstance(result, Structure):
-        steps = list(result.noises)
-        latents, *noises = torch.stack([result.latents, *result.noises.values()]).cpu()
-        return replace(result, latents=latents, noises=dict(zip(steps, noises, strict=True)))
-    return result.cpu() if isinstance(result, Tensor) else result
 
 
 def _structure_in(result: Result) -> Structure:

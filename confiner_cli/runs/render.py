@@ -21,7 +21,8 @@ from confiner_cli.runs.loaded_pipeline import LoadedPipeline
 from confiner_cli.runs.meter import Meter
 from confiner_cli.runs.open_run import OpenRun
 from confiner_cli.runs.perform import Performer, Result, graph_of
-from confiner_cli.runs.tasks import LATENTS, Kind, Task
+from confiner_cli.runs.tasks import Kind, Task
+from confiner_cli.runs.write_behind import WriteBehind
 from confiner_cli.weights.tensors import save_tensors
 
 WAITING = 2
@@ -50,7 +51,8 @@ class Renderer:
         self.meter = meter
         self.tell = tell
         self.graph = graph_of(loaded.pipeline)
-        self.store = BatchStore([run.partial for run in runs])
+        store = BatchStore([run.partial for run in runs])
+        self.store = WriteBehind(store, before=self._write_down_costs)
         self.performer = Performer(loaded.pipeline, self._watch, self._decode)
 
     def render(self) -> None:
@@ -84,7 +86,7 @@ class Renderer:
         structures = [Task(Kind.STRUCTURE, number) for number in range(count)]
         windows = [Task(Kind.WINDOW, number) for number in range(len(chunks))]
         for _ in execute([*structures, *windows], self.graph, self.store, self._perform):
-            pass  # whatever is damaged is made again
+            self.store.flush()  # whatever is damaged is made again
         noise = self.loaded.pipeline.initial_noise(0).cpu()
         for run, base_noise in zip(self.runs, torch.split(noise, 1), strict=True):
             drafts = [_latents(run.partial.get(task)) for task in structures]
@@ -100,9 +102,12 @@ class Renderer:
 
     def _bring_about(self) -> None:
         goals, structures = self.graph.goals(), self.graph.timeline.structure_count
-        for goal in execute(goals, self.graph, self.store, self._perform):
-            if goal.kind is Kind.PREVIEW and goal.number + 1 == structures:
-                self._end(Kind.PREVIEW)  # structure.mp4 is joined while the refinement goes on
+        try:
+            for goal in execute(goals, self.graph, self.store, self._perform):
+                if goal.kind is Kind.PREVIEW and goal.number + 1 == structures:
+                    self._end(Kind.PREVIEW)  # structure.mp4 is joined while the refinement goes on
+        finally:
+            self.store.flush()
 
     def _end(self, kind: Kind) -> None:
         for run in self.runs:
@@ -111,22 +116,30 @@ class Renderer:
                 self.meter.wait(run.streams[kind].wait)
 
     def _perform(self, task: Task, needed: Mapping[Task, Result]) -> Result:
-        """Do a task and write down that it is done."""
+        """Do a task, and write down which way a structure goes."""
         result = self.performer(task, needed)
-        if task.kind in LATENTS:
+        if isinstance(result, Structure):
             for number, run in enumerate(self.runs):
-                if isinstance(result, Structure):
-                    turned = result.backwards[number]
-                    run.logbook.event("structure", index=task.number, backwards=turned)
-                run.write_down_costs()
+                turned = result.backwards[number]
+                run.logbook.event("structure", index=task.number, backwards=turned)
         return result
 
+    def _write_down_costs(self) -> None:
+        """Before latents are: so a record never says less than what is there has cost."""
+        for run in self.runs:
+            run.write_down_costs()
+
     def _watch(self, task: Task) -> Watch:
-        """Count, show and record the steps of a task; stop early where nothing can be written."""
+        """Count, show and record the steps of a task; stop early where nothing can be written.
+
+        A GPU has been told of a step that is shown. It may be one or two behind, no more: about a
+        thousand operations wait for it, which is as many as a network has.
+        """
 
         def watch(stage: str, steps: Iterator[Step], total: int) -> Iterable[Step]:
             self._record("stage", stage=stage, index=task.number, evaluations=total)
             for number, step in enumerate(self.meter.watch(stage, steps, total), start=1):
+                self.store.flush()  # now the GPU has something to do
                 self.tell(stage)
                 visit = step.visit
                 self._record(

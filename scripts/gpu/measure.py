@@ -9,6 +9,7 @@ import io
 import statistics
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,11 +32,14 @@ from confiner_cli.runs.folder import RunFolder
 from confiner_cli.runs.record import read_run
 from evaluation.clips import frames_of
 from gpu.networks import DECODED, Models
+from gpu.waits import counted
 
 PROMPT = "a red fox running over snow"
 DIFFUSERS = "animatediff_4"
 UNGUIDED = "scheduler.guidance_interval=[0.35,1.0]"
 """No guidance in the refinement: at Te = 100 and below all experts' noise is below 0.33."""
+CHOICES = ("compile=regional", "compile=true", "output.structure=preview", "output.structure=false")
+"""Settings that a run is measured with and without."""
 RUNS: Mapping[str, tuple[str, ...]] = {
     "confiner_9": ("scheduler=confiner_9",),
     "confiner_9_unguided": ("scheduler=confiner_9", UNGUIDED),
@@ -140,6 +144,14 @@ class Row:
     needed_bytes: float | None = None
     unet_flops: float | None = None
     vae_flops: float | None = None
+    waits: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def flops(self) -> float | None:
+        """Operations of UNets and VAE together."""
+        if self.unet_flops is None or self.vae_flops is None:
+            return None
+        return self.unet_flops + self.vae_flops
 
     @property
     def sampling(self) -> float | None:
@@ -149,7 +161,7 @@ class Row:
 
 
 def measured(case: Case, setup: Setup) -> Row:
-    """Make the case's video once, then a few times more. A failure is a row, too.
+    """Make the case's video once, then a few times more, then once counted. A failure is a row.
 
     Before the first time the networks are in the host's memory, as after reading them.
     """
@@ -166,15 +178,32 @@ def measured(case: Case, setup: Setup) -> Row:
     DECODED.clear()
     try:
         made = [make() for _ in range(1 + setup.repeats)]
-        if set(DECODED) != {dtype}:
+        memory_of_these, decoded = _memory(device), Counter(DECODED)
+        waits = counted(make, device)
+        if set(decoded) != {dtype}:
             raise FailedError(
-                f"frames were decoded in {', '.join(map(str, DECODED))}", f"dtype is {dtype}"
+                f"frames were decoded in {', '.join(map(str, decoded))}", f"dtype is {dtype}"
             )
     except (torch.OutOfMemoryError, ConfinerError) as error:
         return replace(row, failure="out of memory" if _out_of_memory(error) else str(error))
-    decoded = DECODED[dtype] // len(made)
-    known = {} if setup.models.small else costs_of(job, memory, dtype, made[0].passes, decoded)
-    return replace(row, **_times(made), **_memory(device), decoded_frames=decoded, **known)
+    frames = decoded[dtype] // len(made)
+    known = {} if setup.models.small else costs_of(job, memory, dtype, made[0].passes, frames)
+    measures = {**_times(made), **memory_of_these, **known}
+    return replace(row, decoded_frames=frames, waits=waits, **measures)
+
+
+def chosen(case: Case, choice: str) -> Case:
+    """The case with a setting."""
+    return replace(case, run=f"{case.run} {choice}", overrides=(*case.overrides, choice))
+
+
+def is_known(choice: str) -> bool:
+    """Whether there is such a setting."""
+    try:
+        settings_with([choice])
+    except ConfinerError:
+        return False
+    return True
 
 
 def rest(cache: NetworkCache) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from confiner_cli.config.schema import ROLES
 from gpu.measure import Row
+from gpu.waits import KINDS
 
 GIB = 2**30
 DASH = "–"
@@ -20,14 +21,21 @@ is two passes. Of the runs, *unguided* ones have no guidance in the refinement
 the temporal one in N guided DDIM steps, `animatediff_4` diffusers' AnimateDiffPipeline on the
 control expert's networks. *Text*: reading the prompts; *files*: the rest of a run, such as waiting
 for the encoder and checking what it wrote. *TFLOP/s* of UNets are over structure and refinement.
-Weights are random: times are those of real ones, pictures are not."""
+*Operations alone*: the seconds that they would take at the speed of a product of matrices. *Waits*
+are counted by torch's profiler in one more run. Of the copies to the CPU, those that do not wait
+are of frames; the thread that encodes waits for these. Weights are random: times are those of real
+ones, pictures are not."""
+TARGETS = {("modelscope_sd", "16x512x512", "confiner_9_unguided"): 1.2}
+"""Seconds that a whole run should take on an H100, once it is warm."""
 
 
 def report(header: Mapping[str, Any], rows: Sequence[Row]) -> str:
-    """The whole text: what it was measured on, four tables."""
+    """The whole text: what it was measured on, the tables."""
     lines = [f"- {name}: {value}" for name, value in header.items()]
     sections = {
         "Whole runs": runs(rows), "Where the time goes": stages(rows, header.get("matmul TFLOP/s")),
+        "Against the limits": limits(rows, header.get("matmul TFLOP/s")),
+        "What the CPU waits for": waiting(rows),
         "Memory": memories(rows), "Times faster than the temporal expert alone": ratios(rows),
     }  # fmt: skip
     for title, table in sections.items():
@@ -75,6 +83,28 @@ def stages(rows: Iterable[Row], matmul: float | None) -> Iterator[str]:
         )  # fmt: skip
 
 
+def limits(rows: Iterable[Row], matmul: float | None) -> Iterator[str]:
+    """Rows whose operations are known: a whole run beside what they alone would take."""
+    yield from _head("set", "size", "run", "then, s", "operations alone, s", "times", "target, s")
+    for row in rows:
+        alone = _over(_over(row.flops, 1e12), matmul)
+        if row.failure or alone is None:
+            continue
+        yield _line(
+            *_names(row), _number(row.seconds, 2), _number(alone, 2),
+            _number(_over(row.seconds, alone), 2), _number(TARGETS.get(_names(row)), 1),
+        )  # fmt: skip
+
+
+def waiting(rows: Iterable[Row]) -> Iterator[str]:
+    """Rows that were counted: copies to the CPU and waits, of one whole run."""
+    yield from _head("set", "size", "run", "memory", "evaluations", *KINDS.values())
+    for row in rows:
+        if row.waits:
+            counts = (str(row.waits[kind]) for kind in KINDS.values())
+            yield _line(*_names(row), row.memory, _counts(row.evaluations), *counts)
+
+
 def memories(rows: Iterable[Row]) -> Iterator[str]:
     """The runs that were made with several memory settings: peaks beside the product's estimate."""
     yield from _head(
@@ -120,7 +150,7 @@ def ratios(rows: Iterable[Row]) -> Iterator[str]:
         other = max(alone, key=lambda each: each.passes["temporal"])
         yield _line(
             *_names(row), other.run, _number(_over(other.seconds, row.seconds), 2),
-            _number(_over(_flops(other), _flops(row)), 2),
+            _number(_over(other.flops, row.flops), 2),
             _number(_over(other.sampling, row.sampling), 2),
             _number(_over(other.unet_flops, row.unet_flops), 2),
         )  # fmt: skip
@@ -134,17 +164,11 @@ def _distinct(rows: Iterable[Row]) -> list[Row]:
     return list(found.values())
 
 
-def _flops(row: Row) -> float | None:
-    return (
-        None if row.unet_flops is None or row.vae_flops is None else row.unet_flops + row.vae_flops
-    )
-
-
 def _place(row: Row) -> tuple[str, int, int, int]:
     return row.experts, row.num_frames, row.height, row.width
 
 
-def _names(row: Row) -> tuple[str, ...]:
+def _names(row: Row) -> tuple[str, str, str]:
     return row.experts, f"{row.num_frames}x{row.height}x{row.width}", row.run
 
 

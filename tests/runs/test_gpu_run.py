@@ -5,27 +5,32 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from unittest import mock
 
 import pytest
 import torch
-from support.command_line import facts_of, generate
-from support.fake_gpu import GPU
+from safetensors.torch import load_file
+from support.command_line import confiner, facts_of, generate
+from support.fake_gpu import CPU, GPU
 from support.fake_gpu_networks import fake_gpu_with_networks
-from support.pipelines import latents
+from support.pipelines import latents, refined
 
 from confiner_cli.config.resolve import resolve
 from confiner_cli.errors import FailedError
 from confiner_cli.experts.offload import NetworkCache
-from confiner_cli.experts.vae import Encoder
+from confiner_cli.experts.vae import Decoder, Encoder
 from confiner_cli.media.video import read_video
 from confiner_cli.method.noise import keyed_noise
 from confiner_cli.method.transfer import onto
 from confiner_cli.runs.loaded_pipeline import load_pipeline
 from confiner_cli.runs.meter import Meter
+from confiner_cli.runs.partial import PartialRun
 from confiner_cli.runs.provenance import settings_of_words
 from confiner_cli.runs.record import RunRecord
+from confiner_cli.runs.tasks import Kind
 
 SMALL = ("prompt=a red heart", "seed=3", "dtype=float32", "height=16", "width=16")
 SHORT = (*SMALL, "num_frames=2", "scheduler=confiner_9", "scheduler.guidance_interval=[0.35,1.0]")
@@ -62,22 +67,51 @@ def waits_of(notes):
     return Counter(note.what for note in notes if note.waits and note.sampling)
 
 
-def test_the_sampling_thread_waits_for_what_failed_and_for_what_goes_to_disk(made):
-    assert waits_of(made[1]) == {"to cpu": 2 * len(VIDEOS)}
+def test_the_sampling_thread_waits_for_what_failed_and_has_waited_for_what_goes_to_disk(made):
+    assert waits_of(made[1]) == {"to cpu": 2, "event": 2}
+
+
+def test_latents_are_written_when_the_gpu_has_something_else_to_do(monkeypatch, tmp_path):
+    told, put, coded = [], PartialRun.put, Decoder._coded
+
+    def putting(store, task, result):
+        told.append(task.kind)
+        put(store, task, result)
+
+    def coding(*given):
+        told.append("decode")
+        return coded(*given)
+
+    monkeypatch.setattr(PartialRun, "put", putting)
+    monkeypatch.setattr(Decoder, "_coded", coding)
+    made_there(*SHORT, *steps(1), f"output.dir={tmp_path / 'run'}")
+    of_structure, of_window = (Kind.STRUCTURE, Kind.PREVIEW), (Kind.WINDOW, Kind.CHUNK)
+    assert told == ["decode", *of_structure, "decode", *of_window]
+
+
+def test_what_a_gpu_has_made_is_written_when_the_run_is_stopped(monkeypatch, tmp_path):
+    monkeypatch.setattr(Decoder, "parts", mock.Mock(side_effect=KeyboardInterrupt))
+    with fake_gpu_with_networks():
+        run = f"output.dir={tmp_path / 'run'}"
+        assert confiner("generate", *SHORT, *steps(1), "device=cuda:0", run).code == 130
+    kept = load_file(tmp_path / "run" / "parts" / "structure-000000.safetensors")
+    assert kept["latents"].shape == (1, 4, 2, 2, 2) and kept["latents"].isfinite().all()
 
 
 @pytest.mark.thorough
 def test_it_waits_as_often_for_more_steps_and_for_each_part_of_a_long_video(tmp_path):
     for count in (1, 2):
         _, notes = made_there(*LONG, *steps(count), f"output.dir={tmp_path / str(count)}")
-        assert waits_of(notes) == {"to cpu": 2 * (2 + 2)}
+        assert waits_of(notes) == {"to cpu": 2 + 2, "event": 2 + 2}
 
 
 def test_who_encodes_waits_for_the_frames(made):
-    events = [note for note in made[1] if note.what == "event"]
+    others = [note for note in made[1] if note.what == "event" and not note.sampling]
     copies = [note for note in made[1] if note.what == "to cpu" and not note.waits]
-    assert len(events) == len(VIDEOS) and not any(note.sampling for note in events)
-    assert len(copies) == 2 * len(events)  # the frames, and whether they are finite
+    latents_of_both_stages = 2
+    assert len(others) == len(VIDEOS)
+    # Of frames there are two copies: they, and whether they are finite.
+    assert len(copies) == latents_of_both_stages + 2 * len(VIDEOS)
 
 
 def test_the_videos_are_those_of_the_cpu(made, tmp_path):
@@ -93,6 +127,42 @@ def test_the_seconds_of_a_stage_are_those_that_the_gpu_was_busy(made):
     of_stage = {"structure": 1, "refinement": 3, "decode": len(VIDEOS)}
     for stage, events in of_stage.items():
         assert facts["seconds"][stage] == pytest.approx(events / 1000)
+
+
+@contextmanager
+def not_waiting(device):
+    """In the body a GPU that is waited for is an error of torch's."""
+    if device == "cpu":
+        yield
+        return
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_no_step_and_no_decoding_of_a_real_gpu_waits_for_it(device):
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    words = ("num_frames=2", "scheduler=confiner_9", *steps(1), f"device={device}")
+    loaded = load_pipeline([job_of(*words)], NetworkCache())
+    loaded.load()
+
+    def watch(stage, steps, total):
+        for _ in range(total):
+            with not_waiting(device):
+                step = next(steps)
+            yield step
+        assert next(steps, None) is None  # here it is read whether all of them are finite
+
+    window = torch.cat(list(refined(loaded.pipeline, watch)), dim=2)
+    with not_waiting(device):
+        parts = list(loaded.decoder.parts(window))
+    assert window.device.type == device and len(list(parts[0])) == 2
+    drawn = loaded.pipeline.initial_noise(0)
+    assert torch.equal(drawn.cpu(), replace(loaded.pipeline, device=CPU).initial_noise(0))
 
 
 @pytest.mark.thorough
