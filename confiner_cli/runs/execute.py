@@ -31,6 +31,7 @@ from confiner_cli.runs.open_run import OpenRun, open_run
 from confiner_cli.runs.provenance import is_finished, plain
 from confiner_cli.runs.render import Renderer, evaluations_left
 from confiner_cli.runs.signals import unmasked
+from confiner_cli.runs.tasks import Kind
 from confiner_cli.runs.weights import changed_parts
 from confiner_cli.weights import hub
 
@@ -135,7 +136,7 @@ def _render(runs: Sequence[OpenRun], loaded: LoadedPipeline, meter: Meter) -> No
         renderer.render()
     for run in runs:
         _write_down_length(run)
-        rows = {"structure": run.shown["structure"], "result": run.shown["video"]}
+        rows = {"structure": run.shown[Kind.PREVIEW], "result": run.shown[Kind.CHUNK]}
         write_contact_sheet(run.folder / "contact_sheet.png", run.job.prompt, rows)
     if runs[0].job.settings.output.save_latents:
         renderer.write_latents()

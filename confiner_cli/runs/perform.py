@@ -17,10 +17,10 @@ from confiner_cli.method.pipeline import (
     refine_window,
     sample_structure,
 )
-from confiner_cli.runs.tasks import Kind, Task, TaskGraph
+from confiner_cli.runs.tasks import Kind, Task, TaskGraph, shown_by
 
-Frames: TypeAlias = list[list[Tensor]]
-"""For each sample of a batch its frames, uint8 `(height, width, 3)`."""
+Frames: TypeAlias = list[Iterable[Tensor]]
+"""For each sample of a batch its frames, uint8 `(height, width, 3)`, decoded as they are taken."""
 Result: TypeAlias = Structure | Tensor | Frames
 """Of a structure, of a window (latents `(sample, channel, frame, height, width)`), or of frames."""
 
@@ -89,8 +89,8 @@ class Performer:
 
     def _frames(self, latents: Tensor, task: Task) -> Frames:
         """Decode what the video shows of these latents, each sample by itself."""
-        shown = len(graph_of(self.pipeline).span(task))
-        return [list(self.decode(sample[None, :, :shown])) for sample in latents]
+        shown = len(shown_by(task, self.pipeline.timeline))
+        return [self.decode(sample[None, :, :shown]) for sample in latents]
 
 
 def _structure_in(result: Result) -> Structure:

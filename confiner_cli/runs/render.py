@@ -25,7 +25,7 @@ from confiner_cli.runs.tasks import LATENTS, Kind, Task
 from confiner_cli.weights.tensors import save_tensors
 
 WAITING = 2
-"""How many chunks may wait for their encoder."""
+"""How many chunks, with all of their frames, may wait for their encoder."""
 
 
 class Renderer:
@@ -92,10 +92,11 @@ class Renderer:
             _write(run, {"structure": drafts, "refined": self._faded(refined)}, base_noise)
 
     def _start(self, encoders: ExitStack) -> None:
+        waiting = WAITING * (1 + self.graph.timeline.length)
         for run in self.runs:
             for kind in (Kind.PREVIEW, Kind.CHUNK):
                 consume = partial(run.encoded, kind)
-                stream = encoders.enter_context(consume_in_background(consume, WAITING))
+                stream = encoders.enter_context(consume_in_background(consume, waiting))
                 run.streams[kind] = stream
 
     def _bring_about(self) -> None:

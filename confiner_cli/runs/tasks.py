@@ -40,6 +40,14 @@ class Task:
     number: int
 
 
+def shown_by(task: Task, timeline: Timeline) -> Span:
+    """The frames of the video that a preview or a chunk shows."""
+    if task.kind is Kind.CHUNK:
+        return timeline.window(task.number)
+    whole = timeline.structure(task.number)
+    return Span(whole.start, int(min(whole.stop, timeline.num_frames)))
+
+
 @dataclass(frozen=True)
 class TaskGraph:
     """All tasks of a run.
@@ -87,13 +95,6 @@ class TaskGraph:
             yield from (Task(Kind.PREVIEW, each) for each in range(shown, needed.stop))
             yield Task(Kind.CHUNK, number)
             shown = max(shown, needed.stop)
-
-    def span(self, task: Task) -> Span:
-        """The frames of the video that a preview or a chunk shows."""
-        if task.kind is Kind.CHUNK:
-            return self.timeline.window(task.number)
-        whole = self.timeline.structure(task.number)
-        return Span(whole.start, int(min(whole.stop, self.timeline.num_frames)))
 
     def _exists(self, task: Task) -> bool:
         of_structures = task.kind in (Kind.STRUCTURE, Kind.PREVIEW)
