@@ -27,6 +27,7 @@ from confiner_cli.runs.provenance import begun, plain, prompting, recipe, versio
 from confiner_cli.runs.record import FORMAT, RunRecord, read_run
 from confiner_cli.runs.tasks import Kind, Task, shown_by
 
+
 @dataclass(frozen=True)
 class OpenRun:
     """One run that is being made.
