@@ -29,6 +29,7 @@ usage: confiner generate prompt="..." [key=value ...] [-m]
   long_video=confiner_long num_frames=600                 num_frames=inf    until Ctrl-C
   output.dir=DIR       run folder; with -m the sweep's    output.save_latents=  output.metadata=
   output.format=mp4    gif, webm, apng, webp              output.audio=copy   none: no sound of it
+  output.structure=full  preview: decoded cheaply, false: none of it
   resume=true          go on with the run in output.dir, if there is one
 
   -m                   sweep: key=a,b,c   prompt="..." prompt="..."

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -48,8 +48,8 @@ class Coder:
 
         None where that is not finite, in full precision too.
         """
-        with self.vae.computing() as vae:
-            assert isinstance(vae, AutoencoderKL)
+        with self.vae.computing() as module:
+            vae = cast("AutoencoderKL", module)  # or what decodes as it does
             coded = direction(vae, part.to(vae.device, vae.dtype)).float().cpu()
             if not torch.isfinite(coded).all() and vae.dtype != torch.float32:
                 with _widened(vae):

@@ -35,6 +35,8 @@ from confiner_cli.runs.tasks import Kind
 from confiner_cli.runs.weights import changed_parts
 from confiner_cli.weights import hub
 
+ROWS = {Kind.PREVIEW: "structure", Kind.CHUNK: "result"}
+"""What a contact sheet calls the frames of a kind."""
 NO_WEIGHTS: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -136,7 +138,7 @@ def _render(runs: Sequence[OpenRun], loaded: LoadedPipeline, meter: Meter) -> No
         renderer.render()
     for run in runs:
         _write_down_length(run)
-        rows = {"structure": run.shown[Kind.PREVIEW], "result": run.shown[Kind.CHUNK]}
+        rows = {ROWS[kind]: run.shown[kind] for kind in run.shown_kinds}
         write_contact_sheet(run.folder / "contact_sheet.png", run.job.prompt, rows)
     if runs[0].job.settings.output.save_latents:
         renderer.write_latents()

@@ -64,6 +64,12 @@ class OpenRun:
         finished = len(self.partial.chunks(Kind.CHUNK))
         return timeline.window(finished - 1).stop if finished else 0
 
+    @property
+    def shown_kinds(self) -> tuple[Kind, ...]:
+        """The kinds of frames that become videos, in the order in which they can be watched."""
+        draft = (Kind.PREVIEW,) if self.job.settings.output.structure else ()
+        return (*draft, Kind.CHUNK)
+
     def check(self) -> None:
         """Raise what an encoder has failed of."""
         for stream in self.streams.values():

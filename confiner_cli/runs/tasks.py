@@ -55,10 +55,12 @@ class TaskGraph:
     Attributes:
         timeline: where structures and windows lie.
         follows: whether a structure depends on the one before it.
+        previewed: whether structures are shown.
     """
 
     timeline: Timeline
     follows: bool
+    previewed: bool = True
 
     def needs(self, task: Task) -> tuple[Task, ...]:
         """The tasks whose results a task is made of."""
@@ -92,11 +94,14 @@ class TaskGraph:
         shown = 0
         for number in count_up(self.timeline.window_count):
             needed = self.timeline.structures_of(self.timeline.refines(number))
-            yield from (Task(Kind.PREVIEW, each) for each in range(shown, needed.stop))
+            if self.previewed:
+                yield from (Task(Kind.PREVIEW, each) for each in range(shown, needed.stop))
             yield Task(Kind.CHUNK, number)
             shown = max(shown, needed.stop)
 
     def _exists(self, task: Task) -> bool:
+        if task.kind is Kind.PREVIEW and not self.previewed:
+            return False
         of_structures = task.kind in (Kind.STRUCTURE, Kind.PREVIEW)
         count = self.timeline.structure_count if of_structures else self.timeline.window_count
         return task.number < count
