@@ -247,7 +247,11 @@ def _videos(jobs: Sequence[Job], networks: NetworkCache) -> list[Video]:
     """The videos of jobs that differ in their seeds alone."""
     loaded, meter = load_pipeline(jobs, networks), Meter()
     store: MemoryStore[Result] = MemoryStore(keep=(Kind.STRUCTURE,))
-    perform = Performer(loaded.pipeline, lambda task: meter.watch, loaded.decoder.parts)
+    perform = Performer(
+        loaded.pipeline,
+        watch=lambda task: meter.watch,
+        decode=lambda latents: list(loaded.decoder.parts(latents)),
+    )
     graph = graph_of(loaded.pipeline)
     chunks = (goal for goal in graph.goals() if goal.kind is Kind.CHUNK)
     # One behind: a GPU goes on with a chunk while the frames of the one before it arrive.

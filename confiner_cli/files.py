@@ -22,6 +22,8 @@ UNFINISHED = ".*.writing*"
 _WRITER = re.compile(r".*\.(?:(?P<machine>[0-9a-f]{8})-)?(?P<process>\d+)\.writing")
 ABANDONED = 24 * 3600
 """Seconds after which nobody writes to a file any more, whichever machine's it is."""
+SETTLED = 2.0
+"""Seconds after which a file that is written again has other times, on any file system."""
 LOST = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ESTALE)
 """What a disk says that has lost bytes; whatever else it says, it only has no such call."""
 

@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from diffusers.utils import logging as diffusers_logging
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
@@ -45,6 +46,7 @@ import confiner_cli
 from confiner_cli.costs.table import TABLE, Cost, costs, terms
 from confiner_cli.experts import families
 from confiner_cli.experts.conditioning import Conditioning
+from confiner_cli.experts.networks.latent_preview import LatentPreview
 
 PACKAGE = Path(confiner_cli.__file__).parent
 ARCHITECTURES, EMBEDDED = PACKAGE / "experts" / "architectures", PACKAGE / "embedded"
@@ -59,12 +61,17 @@ UNETS = {
 }
 """Family, the folder of its parts, and that of its text encoder."""
 VAES = {"sd15_vae": ARCHITECTURES / "sd15", "tiny_vae": EMBEDDED / "shared"}
+PREVIEWS: Mapping[str, Callable[[], Any]] = {
+    "taesd": AutoencoderTiny,
+    "tiny_preview": LatentPreview,
+}
+"""Decoders that may stand for VAEs; their configs are their classes' own."""
 TEXTS = {
     "sd15_text": ARCHITECTURES / "sd15", "modelscope_text": ARCHITECTURES / "modelscope",
     "tiny_text": EMBEDDED / "shared",
 }  # fmt: skip
-LATENT = 8
-"""Pixels of a side per latent."""
+LATENT, LATENT_CHANNELS = 8, 4
+"""Pixels of a side per latent, and its numbers."""
 
 Size = tuple[int, int, int]
 """Frames, height and width in pixels."""
@@ -107,6 +114,8 @@ def subject(name: str) -> Subject:
     """A network of the table, in 16 bits on the meta device."""
     if name in UNETS:
         return _unet(*UNETS[name])
+    if name in PREVIEWS:
+        return _decoder(_built(PREVIEWS[name]), LATENT_CHANNELS)
     return _vae(VAES[name]) if name in VAES else _text(TEXTS[name])
 
 
@@ -133,8 +142,10 @@ def _asked(kind: ModuleType, module: nn.Module, x_t: Tensor, text: Tensor) -> Te
 
 def _vae(folder: Path) -> Subject:
     config = _read(folder / "vae" / "config.json")
-    module = _built(lambda: AutoencoderKL.from_config(config))
-    channels = config["latent_channels"]
+    return _decoder(_built(lambda: AutoencoderKL.from_config(config)), config["latent_channels"])
+
+
+def _decoder(module: Any, channels: int) -> Subject:
     return Subject(
         module,
         lambda size: (_empty(size[0], channels, size[1] // LATENT, size[2] // LATENT),),
@@ -301,7 +312,7 @@ def report(table: Mapping[str, Cost]) -> Iterator[str]:
 def main() -> None:
     diffusers_logging.set_verbosity_error()
     rows = {}
-    for name in (*UNETS, *VAES, *TEXTS):
+    for name in (*UNETS, *VAES, *PREVIEWS, *TEXTS):
         watched = subject(name)
         cost = cost_of(name, watched)
         rows[name] = row(cost, residual(cost, watched, HELD_OUT))

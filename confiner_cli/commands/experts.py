@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,7 +84,8 @@ def _list_expert(role: str, expert: ExpertSpec) -> None:
 
     facts = ", ".join(filter(None, (expert.family, expert.licence, expert.size)))
     print(f"{'':<16}{role:<9} {facts}")
-    for _, requirement in requirements(role, expert):
+    needed = replace(expert, preview=None)  # as long as a run does not ask for it
+    for _, requirement in requirements(role, needed):
         place = hub.found(requirement)
         named = "" if requirement.ref.path else f"{requirement.ref}: "
         print(f"{'':<26}{named}{'missing' if place is None else place}")

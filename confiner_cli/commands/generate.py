@@ -30,6 +30,7 @@ usage: confiner generate prompt="..." [key=value ...] [-m]
   threads=auto         a number: that compute on the CPU
   output.dir=DIR       run folder; with -m the sweep's    output.save_latents=  output.metadata=
   output.format=mp4    gif, webm, apng, webp              output.audio=copy   none: no sound of it
+  output.structure=full  preview: decoded cheaply, false: none of it
   resume=true          go on with the run in output.dir, if there is one
 
   -m                   sweep: key=a,b,c   prompt="..." prompt="..."

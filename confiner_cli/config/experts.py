@@ -16,6 +16,11 @@ from confiner_cli.method.estimate import PREDICTION_TYPES
 from confiner_cli.method.schedule import BETA_SCHEDULES
 from confiner_cli.weights.model_ref import absolute
 
+PREVIEW = "preview"
+"""What `output.structure=` says where structures are decoded by the spatial expert's `preview`."""
+STRUCTURES = ("full", PREVIEW)
+"""What it takes beside False."""
+
 
 def check_experts(experts: ExpertSetSettings) -> None:
     """Refuse experts that no code of ours could be.
@@ -25,6 +30,11 @@ def check_experts(experts: ExpertSetSettings) -> None:
     """
     for role in ROLES:
         _check_expert(f"experts.{role}", experts.role(role))
+        if role != "spatial" and experts.role(role).preview is not None:
+            raise ConfinerError(
+                f"experts.{role}.preview= is not used: the spatial expert brings the decoders",
+                f"experts.spatial.preview={experts.role(role).preview}",
+            )
 
 
 def with_absolute_places(experts: ExpertSetSettings) -> ExpertSetSettings:
@@ -47,6 +57,7 @@ def _absolute_places(expert: ExpertSpec) -> ExpertSpec:
         model=absolute(expert.model),
         shared=absolute(expert.shared) if expert.shared else None,
         motion_adapter=absolute(expert.motion_adapter) if expert.motion_adapter else None,
+        preview=absolute(expert.preview) if expert.preview else None,
         loras=[replace(lora, path=absolute(lora.path)) for lora in expert.loras],
         embeddings=[replace(word, path=absolute(word.path)) for word in expert.embeddings],
     )
@@ -62,10 +73,24 @@ def checked_places(settings: Settings, loaded: Sequence[str]) -> Mapping[str, Ex
         read_vocabulary(settings.experts.knows)
     steps = settings.scheduler.structure.num_inference_steps
     experts = {role: settings.experts.role(role).for_steps(steps) for role in loaded}
+    experts["spatial"] = _with_needed_preview(settings, experts["spatial"])
     _check_latent_space(experts)
     for role, expert in experts.items():
         _check_paths(role, expert)
     return experts
+
+
+def _with_needed_preview(settings: Settings, spatial: ExpertSpec) -> ExpertSpec:
+    """The spatial expert with its preview decoder, where the run has a use for one."""
+    if settings.output.structure != PREVIEW:
+        return replace(spatial, preview=None)
+    if spatial.preview is None:
+        raise ConfinerError(
+            f"output.structure={PREVIEW}: {settings.experts.name} has no preview decoder",
+            "output.structure=full or false, or experts.spatial.preview= a folder with an "
+            "AutoencoderTiny for its latents, such as TAESD",
+        )
+    return spatial
 
 
 def _check_expert(key: str, expert: ExpertSpec) -> None:

@@ -12,7 +12,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
 from confiner_cli.config.bounds import FPS, in_range, one_of
-from confiner_cli.config.experts import check_experts, checked_places, with_absolute_places
+from confiner_cli.config.experts import (
+    STRUCTURES,
+    check_experts,
+    checked_places,
+    with_absolute_places,
+)
 from confiner_cli.config.given_video import with_sound, with_source_video
 from confiner_cli.config.job import Job, roles_in_order
 from confiner_cli.config.prompts import verbatim
@@ -166,6 +171,8 @@ def _check_values(settings: Settings, video: _Video, keys: Mapping[str, str]) ->
     _check_prompts(settings, video.num_frames)
     one_of("output.format", settings.output.format, FORMATS)
     one_of("output.audio", settings.output.audio, SOUND_CHOICES)
+    if settings.output.structure is not False:
+        one_of("output.structure", settings.output.structure, STRUCTURES, "or false")
     check_rate(FORMATS[settings.output.format], video.fps)
     one_of("dtype", settings.dtype, ("auto", *DTYPES))
     one_of("memory", settings.memory, ("auto", *POLICIES))

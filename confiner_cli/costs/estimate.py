@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from confiner_cli.config.job import Job
-from confiner_cli.costs.table import companions, costs
+from confiner_cli.costs.table import companions, costs, preview_of
 from confiner_cli.method.long.timeline import Span
 from confiner_cli.method.refinement import refinement_visits
 from confiner_cli.method.schedule import Schedule
@@ -49,7 +49,7 @@ class PlannedWalk:
 
 
 def rows(job: Job) -> Iterator[Row]:
-    """What each role does in each stage, and the VAE's decoding.
+    """What each role does in each stage, and the decoding.
 
     A visit that guidance applies to is two passes; a window is passed once more for each prompt
     that begins inside it.
@@ -64,7 +64,7 @@ def rows(job: Job) -> Iterator[Row]:
     drafted = [PlannedWalk(timeline.length)] * len(timeline.structures)
     yield from _stage(job, "structure", _structure_visits(job), drafted)
     yield from _stage(job, "refinement", _refinement_visits(job), refined)
-    yield _decoding(job)
+    yield from _decoding(job)
 
 
 def _prompts_in(span: Span, job: Job) -> int:
@@ -113,8 +113,14 @@ def _flops(job: Job, role: str, passes: int, walks: Sequence[PlannedWalk]) -> fl
     return sum(passes * walk.prompts * cost.flops(walk.num_frames, *job.size) for walk in walks)
 
 
-def _decoding(job: Job) -> Row:
-    """The VAE decodes the drafts, which are shown, and the result."""
-    _, vae = companions(job.experts["spatial"].architecture or "")
-    frames = 2 * int(job.num_frames)
-    return Row("decode", "vae", frames, frames, costs()[vae].flops(frames, *job.size))
+def _decoding(job: Job) -> Iterator[Row]:
+    """The result is decoded by the VAE, and so are the drafts, if nothing cheaper is to do it."""
+    spatial, frames = job.experts["spatial"], int(job.num_frames)
+    architecture = spatial.architecture or ""
+    _, vae = companions(architecture)
+    drafts = frames if job.settings.output.structure else 0
+    by_vae = frames if spatial.preview else frames + drafts
+    yield Row("decode", "vae", by_vae, by_vae, costs()[vae].flops(by_vae, *job.size))
+    if spatial.preview:
+        flops = costs()[preview_of(architecture)].flops(drafts, *job.size)
+        yield Row("decode", "preview", drafts, drafts, flops)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from confiner_cli.config.job import Job
-from confiner_cli.costs.table import Cost, companions, costs
+from confiner_cli.costs.table import Cost, companions, costs, preview_of
 from confiner_cli.experts.offload import POLICIES, STAGE, OffloadPolicy
 
 SPARE = 1.15
@@ -107,7 +107,7 @@ class RamNeed:
 
 @dataclass(frozen=True)
 class _Networks:
-    """The networks of a job: UNets by role, the text encoders and the VAE."""
+    """The networks of a job: UNets by role, the text encoders and the decoders."""
 
     unets: Mapping[str, Cost]
     others: Sequence[int]
@@ -130,7 +130,10 @@ def _networks(job: Job) -> _Networks | None:
     beside: set[str] = set()
     for architecture in architectures.values():
         beside.update(companions(architecture))
-    vae = table[companions(job.experts["spatial"].architecture or "")[1]]
+    spatial = job.experts["spatial"]
+    vae = table[companions(spatial.architecture or "")[1]]
+    if spatial.preview:
+        beside.add(preview_of(spatial.architecture or ""))
     unets = {role: table[architecture] for role, architecture in architectures.items()}
     return _Networks(unets, [table[row].parameters for row in beside], vae)
 

@@ -60,6 +60,11 @@ def companions(architecture: str) -> tuple[str, str]:
     return ("modelscope_text" if architecture == "modelscope" else "sd15_text"), "sd15_vae"
 
 
+def preview_of(architecture: str) -> str:
+    """The row of the preview decoder that stands for the VAE that a UNet works with."""
+    return "tiny_preview" if architecture.startswith("tiny") else "taesd"
+
+
 @functools.cache
 def costs() -> Mapping[str, Cost]:
     """The table: architectures' names (`sd15`, `lavie`, `sd15_vae`, ...) and what they cost."""

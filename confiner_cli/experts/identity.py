@@ -12,6 +12,7 @@ from confiner_cli.experts.embeddings import embedding_file
 from confiner_cli.experts.families import family_named
 from confiner_cli.experts.loading import components_of, places
 from confiner_cli.experts.lora_file import files_of_lora
+from confiner_cli.experts.preview import PREVIEW
 from confiner_cli.experts.spec import ExpertSpec
 from confiner_cli.weights.identity import content_hash
 
@@ -20,7 +21,7 @@ Weights = Mapping[str, Mapping[str, str]]
 
 
 def weights_of(role: str, spec: ExpertSpec) -> Weights:
-    """The files of an expert, hashed. A set's VAE is one of its spatial expert's parts.
+    """The files of an expert, hashed. A set's decoders are parts of its spatial expert.
 
     Raises:
         ConfinerError: one is missing or cut.
@@ -38,6 +39,8 @@ def _parts(
     yield from family_named(spec.family).sources(components).items()
     for name in ("text_encoder", "tokenizer", *(("vae",) if role == "spatial" else ())):
         yield name, components.sources(name)
+    if spec.preview:
+        yield PREVIEW, components.sources(PREVIEW)
     for number, (path, _) in enumerate(components.loras):
         yield f"loras.{number}", files_of_lora(path)
     for number, place in enumerate(places(role, spec, "embeddings")):

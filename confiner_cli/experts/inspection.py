@@ -11,7 +11,12 @@ import torch
 
 from confiner_cli.errors import FailedError
 from confiner_cli.experts.families import family_named
-from confiner_cli.experts.loading import components_of, load_decoder, load_expert
+from confiner_cli.experts.loading import (
+    components_of,
+    load_decoder,
+    load_expert,
+    load_preview,
+)
 from confiner_cli.experts.offload import POLICIES, NetworkCache
 from confiner_cli.experts.spec import ExpertSpec, requirements
 from confiner_cli.weights import hub
@@ -61,6 +66,11 @@ def _answers(
         frames = list(load_decoder(spec, device, dtype, policy, cache)(estimate.clean))
         height, width, _ = frames[0].shape
         yield f"vae: decodes to {height}x{width} pixels"
+    if spec.preview:
+        cache.close()
+        frames = list(load_preview(spec, device, dtype, policy, cache)(estimate.clean))
+        height, width, _ = frames[0].shape
+        yield f"preview: decodes to {height}x{width} pixels"
 
 
 def _hashes(role: str, spec: ExpertSpec) -> str:

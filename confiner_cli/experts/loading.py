@@ -17,12 +17,16 @@ from confiner_cli.experts.lora_names import TEXT, UNET
 from confiner_cli.experts.network import family_network
 from confiner_cli.experts.networks.clip_text import CLIPTextModel
 from confiner_cli.experts.offload import NetworkCache, OffloadPolicy
+from confiner_cli.experts.preview import PREVIEW, preview_decoder
 from confiner_cli.experts.prompt_chunks import Chunking, verbatim
 from confiner_cli.experts.spec import ExpertSpec, requirements
 from confiner_cli.experts.stated import check_stated
 from confiner_cli.experts.text_loading import Reading, text_encoder
 from confiner_cli.experts.vae import Decoder, Encoder, coder
 from confiner_cli.weights import hub
+
+NAMED = ("motion_adapter", PREVIEW)
+"""Components that have a place of their own."""
 
 
 def load_expert(
@@ -95,6 +99,25 @@ def load_decoder(
     return coder(Decoder, components_of("spatial", spec, device, dtype), policy, cache)
 
 
+def load_preview(
+    spec: ExpertSpec,
+    device: torch.device,
+    dtype: torch.dtype,
+    policy: OffloadPolicy,
+    cache: NetworkCache,
+) -> Decoder:
+    """What decodes structures: the spatial expert's preview decoder, or its VAE where it has none.
+
+    Raises:
+        ConfinerError: it is missing or damaged, or decodes other latents than the VAE.
+    """
+    decoder = load_decoder(spec, device, dtype, policy, cache)
+    if not spec.preview:
+        return decoder
+    components = components_of("spatial", spec, device, dtype)
+    return preview_decoder(components, decoder, policy, cache)
+
+
 def load_encoder(
     spec: ExpertSpec,
     device: torch.device,
@@ -115,13 +138,13 @@ def components_of(
         ConfinerError: a model is on the hub and not in the cache.
     """
     scales = [lora.scale for lora in spec.loras]
-    adapter = "motion_adapter"
+    named = [(name, place) for name in NAMED for place in places(role, spec, name)]
     return Components(
         role,
         folders=places(role, spec, "model", "shared"),
         device=device,
         dtype=dtype,
-        named=tuple((adapter, place) for place in places(role, spec, adapter)),
+        named=tuple(named),
         architecture=spec.architecture or COMMON,
         pickles=spec.pickles,
         loras=tuple(zip(places(role, spec, "loras"), scales, strict=True)),

@@ -43,6 +43,9 @@ class ExpertSpec:
         shared: where the components are that the model does not have.
         motion_adapter: AnimateDiff's own place; `{steps}` stands for the structure's number of
             steps.
+        preview: a cheap decoder of the same latents, for `output.structure=preview`: a folder with
+            an AutoencoderTiny, such as TAESD. The spatial expert's is used, whose VAE it stands
+            for.
         architecture: which published network it is, where it is one.
         pickles: weights that are published as pickles (.bin) only are taken, too, read with
             `weights_only`.
@@ -65,6 +68,7 @@ class ExpertSpec:
     model: str
     shared: str | None = None
     motion_adapter: str | None = None
+    preview: str | None = None
     architecture: str | None = None
     pickles: bool = False
     latent_space: str = "stable_diffusion"
@@ -110,6 +114,8 @@ def requirements(role: str, spec: ExpertSpec) -> Iterator[tuple[str, Requirement
         yield "shared", Requirement(model_ref(spec.shared), shared, spec.pickles)
     if spec.motion_adapter:
         yield "motion_adapter", Requirement(model_ref(spec.motion_adapter))
+    if spec.preview:
+        yield "preview", Requirement(model_ref(spec.preview))
     for lora in spec.loras:
         yield "loras", Requirement(model_ref(lora.path))
     for embedding in spec.embeddings:

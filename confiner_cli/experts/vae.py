@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar, cast
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -50,16 +50,16 @@ class Coder:
 
         A GPU has yet to compute them.
         """
-        with self.vae.computing() as vae:
-            assert isinstance(vae, AutoencoderKL)
+        with self.vae.computing() as module:
+            vae = cast("AutoencoderKL", module)  # or what decodes as it does
             coded = direction(vae, part.to(vae.dtype)).float()
         return coded, torch.isfinite(coded).all()
 
     @torch.no_grad()
     def _coded_in_float32(self, direction: Coding, part: Tensor) -> Tensor | None:
         """The part coded in full precision; None where that is what failed, or fails too."""
-        with self.vae.computing() as vae:
-            assert isinstance(vae, AutoencoderKL)
+        with self.vae.computing() as module:
+            vae = cast("AutoencoderKL", module)
             if vae.dtype == torch.float32:
                 return None
             with _widened(vae):

@@ -44,7 +44,7 @@ class Card:
         links: relative, percent-encoded, of `result` and what `FILES` lists; those that exist.
         is_picture: whether the result is a picture that moves, which a video player does not show.
         size: `(height, width)` of the video in pixels, or its ratio.
-        sheet: `(height, width)` of the contact sheet, where it has the known layout.
+        sheet: `(height, width, rows)` of the contact sheet, where it has the known layout.
         fps, frames: of the video.
         seconds, passes: what it cost in all.
         facts: the rest, `(name, text)`.
@@ -60,7 +60,7 @@ class Card:
     links: Mapping[str, str]
     is_picture: bool
     size: tuple[int, int]
-    sheet: tuple[int, int] | None
+    sheet: tuple[int, int, int] | None
     started: str
     fps: float | None
     frames: int | None
@@ -92,7 +92,7 @@ def card_of(run: Run, base: Path) -> Card:
         links=links,
         is_picture="result" in links and format_of(Path(record.video)).is_picture,
         size=(sides[0], sides[1]) if sides[0] and sides[1] else SQUARE,
-        sheet=_sheet_size(run.folder / FILES["contact sheet"]),
+        sheet=_sheet_of(run.folder / FILES["contact sheet"], _sheet_rows(config)),
         started=record.started,
         fps=_number(config.get("fps")),
         frames=_count(config.get("num_frames")),
@@ -157,15 +157,20 @@ def _duration(value: Any) -> str:
     return "" if seconds is None else duration(seconds)
 
 
-def _sheet_size(path: Path) -> tuple[int, int] | None:
+def _sheet_rows(config: Mapping[str, Any]) -> int:
+    """The structure has a row where it is shown."""
+    return 1 if _node(config, "output").get("structure") is False else 2
+
+
+def _sheet_of(path: Path, rows: int) -> tuple[int, int, int] | None:
     """Of a PNG file in pixels, without decoding it; None where it is no contact sheet of ours."""
     try:
         with path.open("rb") as file:
             mark, width, height = _PNG.unpack(file.read(_PNG.size))
     except (OSError, struct.error):
         return None
-    whole = mark == b"\x89PNG\r\n\x1a\n" and first_of_last_row(height, width) is not None
-    return (height, width) if whole else None
+    whole = mark == b"\x89PNG\r\n\x1a\n" and first_of_last_row(height, width, rows) is not None
+    return (height, width, rows) if whole else None
 
 
 def _node(facts: Mapping[str, Any], key: str) -> Mapping[str, Any]:

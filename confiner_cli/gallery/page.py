@@ -99,14 +99,15 @@ def _shapes(cards: Sequence[Card]) -> Iterator[str]:
     """
     for height, width in sorted({card.size for card in cards}):
         yield f".video-{height}x{width} {{ aspect-ratio: {width} / {height}; }}"
-    for height, width in sorted({card.sheet for card in cards if card.sheet}):
-        box = first_of_last_row(height, width)
+    for height, width, rows in sorted({card.sheet for card in cards if card.sheet}):
+        box = first_of_last_row(height, width, rows)
         if box is None:
             continue
         left, top, cell_width, cell_height = box
         place = f"left: {-100 * left / cell_width:.3f}%; top: {-100 * top / cell_height:.3f}%"
         wide, high = 100 * width / cell_width, 100 * height / cell_height
-        yield f".sheet-{height}x{width} {{ {place}; width: {wide:.3f}%; height: {high:.3f}%; }}"
+        name = f".sheet-{height}x{width}-{rows}"
+        yield f"{name} {{ {place}; width: {wide:.3f}%; height: {high:.3f}%; }}"
 
 
 def _policy(scripts: Sequence[str], style: str) -> str:

@@ -1,4 +1,4 @@
-"""One picture of a run: a row of frames of the structure and a row of the result."""
+"""One picture of a run: a row of frames of the structure, if it is shown, and one of the result."""
 
 from __future__ import annotations
 
@@ -59,21 +59,22 @@ def write_contact_sheet(path: Path, title: str, rows: Mapping[str, Sequence[Tens
         sheet.save(temporary, compress_level=3)  # a third of the time for a tenth more bytes
 
 
-def first_of_last_row(height: int, width: int) -> tuple[int, int, int, int] | None:
-    """Where a sheet of two rows shows the first frame of the second, the result.
+def first_of_last_row(height: int, width: int, rows: int) -> tuple[int, int, int, int] | None:
+    """Where a sheet shows the first frame of its last row, the result.
 
     Args:
         height: the sheet's, in pixels.
         width: the same.
+        rows: how many it has.
 
     Returns:
         `(left, top, width, height)` in pixels, or None where the picture is no such sheet.
     """
-    step, odd = divmod(height - 2 * MARGIN - LINE, 2)
+    step, rest = divmod(height - 2 * MARGIN - LINE, rows)
     cell = step - MARGIN - LINE
-    if odd or cell < 1 or width < CELL + 2 * MARGIN or (width - MARGIN) % (CELL + MARGIN):
+    if rest or cell < 1 or width < CELL + 2 * MARGIN or (width - MARGIN) % (CELL + MARGIN):
         return None
-    return MARGIN, MARGIN + LINE + step + LINE, CELL, cell
+    return MARGIN, MARGIN + LINE + (rows - 1) * step + LINE, CELL, cell
 
 
 def _cell(frame: Tensor) -> Image.Image:

@@ -84,7 +84,7 @@ def count(path: Path, *options: str) -> tuple[int, Ending]:
     return int(counts[-1]) if counts else 0, ending
 
 
-def decode(path: Path, *options: str) -> Generator[Tensor]:
+def decode(path: Path, *options: str, threads: int = 0) -> Generator[Tensor]:
     """The frames of a video, as they are decoded; none is repeated or left out.
 
     ffmpeg runs until the last frame is read, or the generator is closed.
@@ -92,6 +92,7 @@ def decode(path: Path, *options: str) -> Generator[Tensor]:
     Args:
         path: a video.
         options: what becomes of the frames, such as `-vf` and filters.
+        threads: that decode; 0 is as many as ffmpeg sees fit.
 
     Yields:
         uint8 `(height, width, 3)`, RGB.
@@ -102,8 +103,8 @@ def decode(path: Path, *options: str) -> Generator[Tensor]:
     import torch
 
     arguments = _command(
-        *("-loglevel", "error", *pictures_of(path), *options, "-fps_mode", "passthrough"),
-        *("-f", "image2pipe", "-c:v", "ppm", "-pix_fmt", "rgb24", "-"),
+        *("-loglevel", "error", "-threads", str(threads), *pictures_of(path), *options),
+        *("-fps_mode", "passthrough", "-f", "image2pipe", "-c:v", "ppm", "-pix_fmt", "rgb24", "-"),
     )
     with tempfile.TemporaryFile() as messages:
         with _process(arguments, messages, subprocess.DEVNULL, subprocess.PIPE) as process:

@@ -34,7 +34,8 @@ def write_video(
     fps: float,
     comment: str | None = None,
     sound: Sound | None = None,
-) -> None:
+    pick: Container[int] = (),
+) -> list[Tensor]:
     """Encode frames as they come; at the end check the file by decoding it, then give it its name.
 
     The name's end chooses the format (`formats.FORMATS`). MP4 is H.264, yuv420p, tagged BT.709,
@@ -47,6 +48,10 @@ def write_video(
         fps: frames a second.
         comment: text for the file's `comment` tag.
         sound: what is heard, where the format holds sound.
+        pick: numbers of the frames to return, from 0.
+
+    Returns:
+        The picked frames, in their order, as the file decodes: uint8 `(height, width, 3)`.
 
     Raises:
         ConfinerError: the disk is full, or no such file can be written there.
@@ -60,11 +65,10 @@ def write_video(
         options = (*kind.chunk, *INDEX_FIRST)
         with atomic_write(path) as temporary, _beside(path, comment, sound) as arguments:
             count = _encode(path, temporary, frames, size, fps, *arguments, *options)
-            verify(temporary, count, size)
-        return
+            return verify(temporary, count, size, pick)
     with temporary_beside(path.with_suffix(".mp4")) as chunk:
         count = _encode(path, chunk, frames, size, fps, *kind.chunk)
-        join_chunks(path, [chunk], count, size, comment, sound)
+        return join_chunks(path, [chunk], count, size, comment, sound, pick)
 
 
 def encode_chunk(
@@ -137,13 +141,16 @@ def verify(
 ) -> list[Tensor]:
     """Decode the whole file, and return the frames whose numbers, from 0, are in `pick`.
 
+    In one thread: more of them take longer to start than a short video takes to decode, and they
+    would take the processor from the networks.
+
     Raises:
         FailedError: it does not have `count` frames of `(height, width)`.
     """
     found = 0
     kept = []
     try:
-        with closing(ffmpeg.decode(path)) as frames:
+        with closing(ffmpeg.decode(path, threads=1)) as frames:
             for number, frame in enumerate(frames):
                 _check_size(path, frame, size)
                 if number in pick:

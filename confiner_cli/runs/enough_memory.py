@@ -14,6 +14,7 @@ from confiner_cli.costs.memory import RamNeed, ram_need
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.families import family_named
 from confiner_cli.experts.loading import components_of
+from confiner_cli.experts.preview import PREVIEW
 from confiner_cli.progress import amount
 from confiner_cli.weights.select import read_header
 
@@ -96,7 +97,11 @@ def weight_files(job: Job, device: torch.device, dtype: torch.dtype) -> set[Path
         for files in family_named(spec.family).sources(components).values():
             found |= {path for path in files if path.suffix != ".json"}
         found |= set(components.files("text_encoder"))
-    found |= set(components_of("spatial", job.experts["spatial"], device, dtype).files("vae"))
+    spatial = job.experts["spatial"]
+    components = components_of("spatial", spatial, device, dtype)
+    found |= set(components.files("vae"))
+    if spatial.preview:
+        found |= set(components.files(PREVIEW))
     return found
 
 

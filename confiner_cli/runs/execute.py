@@ -31,10 +31,13 @@ from confiner_cli.runs.open_run import OpenRun, open_run
 from confiner_cli.runs.provenance import is_finished, plain
 from confiner_cli.runs.render import Renderer, evaluations_left
 from confiner_cli.runs.signals import unmasked
+from confiner_cli.runs.tasks import Kind
 from confiner_cli.runs.threads import computing_with, threads_of
 from confiner_cli.runs.weights import changed_parts
 from confiner_cli.weights import hub
 
+ROWS = {Kind.PREVIEW: "structure", Kind.CHUNK: "result"}
+"""What a contact sheet calls the frames of a kind."""
 NO_WEIGHTS: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -138,7 +141,7 @@ def _render(runs: Sequence[OpenRun], loaded: LoadedPipeline, meter: Meter) -> No
         renderer.render()
     for run in runs:
         _write_down_length(run)
-        rows = {"structure": run.shown["structure"], "result": run.shown["video"]}
+        rows = {ROWS[kind]: run.shown[kind] for kind in run.shown_kinds}
         write_contact_sheet(run.folder / "contact_sheet.png", run.job.prompt, rows)
     if runs[0].job.settings.output.save_latents:
         renderer.write_latents()

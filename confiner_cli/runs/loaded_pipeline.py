@@ -15,7 +15,12 @@ from confiner_cli.experts.device import device_of, dtype_of, free_memory
 from confiner_cli.experts.expert import Expert
 from confiner_cli.experts.forking import refuse_forked
 from confiner_cli.experts.identity import Weights, weights_of
-from confiner_cli.experts.loading import load_decoder, load_encoder, load_expert
+from confiner_cli.experts.loading import (
+    load_decoder,
+    load_encoder,
+    load_expert,
+    load_preview,
+)
 from confiner_cli.experts.offload import NetworkCache, OffloadPolicy
 from confiner_cli.experts.prompt_chunks import verbatim
 from confiner_cli.experts.prompt_weighting import weighted
@@ -35,6 +40,7 @@ class LoadedPipeline:
     Attributes:
         pipeline: what decides the latents, a sample for each job.
         decoder: turns latents into frames.
+        draft_decoder: does so with structures: the same one, or a cheaper one.
         experts: by role, those that are asked.
         policy: which networks stay on the device.
         notices: one-line remarks about the prompts, the steps and a given video.
@@ -43,6 +49,7 @@ class LoadedPipeline:
 
     pipeline: Pipeline
     decoder: Decoder
+    draft_decoder: Decoder
     experts: Mapping[str, Expert]
     policy: OffloadPolicy
     notices: tuple[str, ...]
@@ -57,6 +64,7 @@ class LoadedPipeline:
         for expert in self.experts.values():
             expert.load()
         self.decoder.load()
+        self.draft_decoder.load()
 
 
 def load_pipeline(jobs: Sequence[Job], networks: NetworkCache) -> LoadedPipeline:
@@ -81,6 +89,7 @@ def load_pipeline(jobs: Sequence[Job], networks: NetworkCache) -> LoadedPipeline
         for role in job.asked
     }
     decoder = load_decoder(job.experts["spatial"], device, dtype, policy, networks)
+    draft_decoder = load_preview(job.experts["spatial"], device, dtype, policy, networks)
     may_be_short: tuple[str, ...] = ()
     if not networks.modules:  # else they have found their room
         may_be_short = check_memory(job, device, dtype, policy.name, len(jobs))
@@ -97,7 +106,7 @@ def load_pipeline(jobs: Sequence[Job], networks: NetworkCache) -> LoadedPipeline
     )
     notices = (*advice(job, experts), *device_advice(job, device, dtype), *may_be_short)
     weights = {role: weights_of(role, spec) for role, spec in job.experts.items()}
-    return LoadedPipeline(pipeline, decoder, experts, policy, notices, weights)
+    return LoadedPipeline(pipeline, decoder, draft_decoder, experts, policy, notices, weights)
 
 
 def _conditioned(job: Job, role: str, expert: Expert) -> dict[int, Denoiser]:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 from torch import Tensor
 
@@ -16,19 +17,15 @@ from confiner_cli.config.job import Job
 from confiner_cli.media.background import Stream
 from confiner_cli.media.contact_sheet import columns
 from confiner_cli.media.formats import FORMATS, MP4, Format
-from confiner_cli.media.video import encode_chunk, join_chunks
+from confiner_cli.media.video import encode_chunk, join_chunks, verify, write_video
+from confiner_cli.runs.arriving import Arriving, CutShortError, Part, Piece
 from confiner_cli.runs.folder import RECORD
 from confiner_cli.runs.logbook import Logbook
 from confiner_cli.runs.meter import Meter
 from confiner_cli.runs.partial import CHUNK_OF, PartialRun, opened, remove
 from confiner_cli.runs.provenance import begun, plain, prompting, recipe, versions
 from confiner_cli.runs.record import FORMAT, RunRecord, read_run
-from confiner_cli.runs.tasks import Kind, Task
-
-Parts = list[Iterable[Tensor]]
-"""Frames, uint8 `(height, width, 3)`, a few at a time: they may still be on their way."""
-Chunk = tuple[Task, Parts]
-"""A task and its frames."""
+from confiner_cli.runs.tasks import Kind, Task, shown_by
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,7 @@ class OpenRun:
         earlier: its record as an earlier process has left it; an empty one where there is none.
         partial: the results that it has so far.
         streams: by kind of frames, the encoder that they are handed to.
-        shown: by video, the frames for the contact sheet, once it is joined.
+        shown: by kind of frames, those for the contact sheet, once their video is finished.
         meter: what the process spends.
     """
 
@@ -49,8 +46,8 @@ class OpenRun:
     logbook: Logbook
     earlier: RunRecord
     partial: PartialRun
-    streams: dict[Kind, Stream[Chunk]]
-    shown: dict[str, list[Tensor]]
+    streams: dict[Kind, Stream[Piece]]
+    shown: dict[Kind, list[Tensor]]
     meter: Meter
 
     @property
@@ -67,6 +64,12 @@ class OpenRun:
         finished = len(self.partial.chunks(Kind.CHUNK))
         return timeline.window(finished - 1).stop if finished else 0
 
+    @property
+    def shown_kinds(self) -> tuple[Kind, ...]:
+        """The kinds of frames that become videos, in the order in which they can be watched."""
+        draft = (Kind.PREVIEW,) if self.job.settings.output.structure else ()
+        return (*draft, Kind.CHUNK)
+
     def check(self) -> None:
         """Raise what an encoder has failed of."""
         for stream in self.streams.values():
@@ -77,48 +80,54 @@ class OpenRun:
         with suppress(OSError):
             self.logbook.update(**self.meter.costs_after(self.earlier))
 
-    def encoded(self, kind: Kind, chunks: Iterator[Chunk]) -> None:
-        """Encode the chunks of a video as they come; after the last one, join them."""
-        name, sort = CHUNK_OF[kind], self._format_of(kind)
-        for task, parts in chunks:
-            started, waits = monotonic(), list[float]()
-            path = self.partial.path(task)
-            encode_chunk(path, _arriving(parts, waits), self.job.size, self.job.fps, sort)
-            self.partial.journal.add(path)
-            self.logbook.event("wrote", file=f"{path.parent.name}/{path.name}")
-            self.meter.add("encode", monotonic() - started - sum(waits))
-        count = self.num_frames
-        if count:  # else it was stopped before the first chunk
-            whole = self.folder / f"{name}.{sort.name}"
-            self.shown[name] = join_chunks(
-                whole,
-                self.partial.chunks(kind),
-                count,
-                self.job.size,
-                comment=self._comment(kind, count),
-                sound=self.job.sound if kind is Kind.CHUNK else None,
-                pick=columns(count),
-            )
-            self.logbook.event("wrote", file=whole.name)
+    def encoded(self, kind: Kind, pieces: Iterator[Piece]) -> None:
+        """Encode the frames of one of the videos as they come; after the last one, finish it."""
+        for task in pieces:
+            assert isinstance(task, Task)
+            with suppress(CutShortError):
+                self._encode(task, pieces)
+        if self.num_frames:  # else it was stopped before the first chunk
+            self._finish(kind)
 
-    def _format_of(self, kind: Kind) -> Format:
-        """Of the joined file; the structure is always an MP4."""
-        return FORMATS[self.job.settings.output.format] if kind is Kind.CHUNK else MP4
+    def _encode(self, task: Task, pieces: Iterator[Piece]) -> None:
+        """Encode the frames of a task: a chunk of a video, or all of it."""
+        started, path = monotonic(), self.partial.path(task)
+        frames = Arriving(pieces, len(shown_by(task, self.job.timeline)))
+        size, fps = self.job.size, self.job.fps
+        if task in self.partial.whole:
+            self.shown[task.kind] = write_video(path, frames, size, fps, **self._around(task.kind))
+        else:
+            encode_chunk(path, frames, size, fps, _format(self.job, task.kind))
+        self.partial.journal.add(path)
+        self.logbook.event("wrote", file=path.relative_to(self.folder).as_posix())
+        self.meter.add("encode", monotonic() - started - frames.waited)
 
-    def _comment(self, kind: Kind, num_frames: int) -> str | None:
+    def _finish(self, kind: Kind) -> None:
+        """Join the chunks of a video, unless it has been encoded in one."""
+        count, size = self.num_frames, self.job.size
+        whole = self.partial.whole.get(Task(kind, 0))
+        if whole is None:
+            path = _path(self.folder, self.job, kind)
+            chunks = self.partial.chunks(kind)
+            self.shown[kind] = join_chunks(path, chunks, count, size, **self._around(kind))
+            self.logbook.event("wrote", file=path.name)
+        elif kind not in self.shown:  # an earlier process has made it
+            self.shown[kind] = verify(whole, count, size, columns(count))
+
+    def _around(self, kind: Kind) -> dict[str, Any]:
+        """What a finished video has beside its frames, and which of these are shown."""
+        count, is_result = self.num_frames, kind is Kind.CHUNK
+        return {
+            "comment": self._comment(count) if is_result else None,
+            "sound": self.job.sound if is_result else None,
+            "pick": columns(count),
+        }
+
+    def _comment(self, num_frames: int) -> str | None:
         settings = self.job.settings
-        if kind is not Kind.CHUNK or not settings.output.metadata:
+        if not settings.output.metadata:
             return None
         return recipe(replace(settings, num_frames=num_frames), self.logbook.record.weights)
-
-
-def _arriving(parts: Parts, waits: list[float]) -> Iterator[Tensor]:
-    """The frames as they come from a GPU; `waits` is added what was waited for them, in seconds."""
-    for part in parts:
-        started = monotonic()
-        frames = list(part)
-        waits.append(monotonic() - started)
-        yield from frames
 
 
 def open_run(
@@ -142,14 +151,35 @@ def open_run(
         logbook = _resumed(folder, job, earlier)
     else:
         logbook = Logbook.begin(folder, begun(job.settings, device, batch), snapshots)
-    streams: dict[Kind, Stream[Chunk]] = {}
+    streams: dict[Kind, Stream[Piece]] = {}
 
-    def encode(task: Task, parts: Parts) -> None:
-        meter.wait(streams[task.kind].add, (task, parts))
+    def encode(task: Task, parts: Iterable[Part]) -> None:
+        add = streams[task.kind].add
+        meter.wait(add, task)  # the encoder starts while the first frame is decoded
+        for part in parts:
+            meter.wait(add, part)
 
     place, journal = opened(folder)
-    partial = PartialRun(place, journal, encode, keep=job.settings.output.save_latents)
+    keep = job.settings.output.save_latents
+    partial = PartialRun(place, journal, encode, keep, _whole(job, folder))
     return OpenRun(job, logbook, earlier, partial, streams, {}, meter)
+
+
+def _whole(job: Job, folder: Path) -> dict[Task, Path]:
+    """The tasks whose frames are all of a video, with its file: a short video has no chunks."""
+    if job.timeline.structure_count > 1:
+        return {}
+    return {Task(kind, 0): _path(folder, job, kind) for kind in CHUNK_OF}
+
+
+def _path(folder: Path, job: Job, kind: Kind) -> Path:
+    """Of the finished video."""
+    return folder / f"{CHUNK_OF[kind]}.{_format(job, kind).name}"
+
+
+def _format(job: Job, kind: Kind) -> Format:
+    """Of the finished video; the structure is always an MP4."""
+    return FORMATS[job.settings.output.format] if kind is Kind.CHUNK else MP4
 
 
 def _resumed(folder: Path, job: Job, earlier: RunRecord) -> Logbook:

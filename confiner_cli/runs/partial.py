@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from confiner_cli.files import UNFINISHED, remove_unfinished
 from confiner_cli.method.pipeline import Structure
+from confiner_cli.runs.arriving import Part
 from confiner_cli.runs.journal import Journal
 from confiner_cli.runs.perform import Result
 from confiner_cli.runs.tasks import LATENTS, Kind, Task
@@ -25,7 +26,7 @@ NOISE_KEY = "noise."
 CHUNK_OF = {Kind.PREVIEW: "structure", Kind.CHUNK: "video"}
 """The video that the frames of a task are a chunk of."""
 
-Encode = Callable[[Task, list[Iterable[Tensor]]], None]
+Encode = Callable[[Task, Iterable[Part]], None]
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,14 @@ class PartialRun:
         journal: which of them are finished.
         encode: is handed the frames of a task; they are here when they are encoded.
         keep: whether latents stay when nothing needs them any more.
+        whole: the tasks whose frames are all of a video; their results are the finished files.
     """
 
     folder: Path
     journal: Journal
     encode: Encode
     keep: bool = False
+    whole: Mapping[Task, Path] = field(default_factory=dict)
 
     def has(self, task: Task) -> bool:
         """Whether a result is here, whole."""
@@ -87,6 +90,8 @@ class PartialRun:
 
     def path(self, task: Task) -> Path:
         """Where a task's result goes."""
+        if task in self.whole:
+            return self.whole[task]
         if task.kind in LATENTS:
             return self.folder / f"{task.kind}-{task.number:06}.safetensors"
         return self.folder / f"{CHUNK_OF[task.kind]}-{task.number:06}.mp4"

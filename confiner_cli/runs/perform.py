@@ -19,18 +19,21 @@ from confiner_cli.method.pipeline import (
     sample_structure,
 )
 from confiner_cli.method.transfer import onto
-from confiner_cli.runs.tasks import Kind, Task, TaskGraph
+from confiner_cli.runs.arriving import Part
+from confiner_cli.runs.tasks import Kind, Task, TaskGraph, shown_by
 
-Frames: TypeAlias = list[list[Iterable[Tensor]]]
-"""For each sample of a batch its frames, uint8 `(height, width, 3)`, a few at a time."""
+Frames: TypeAlias = list[Iterable[Part]]
+"""For each sample of a batch its frames, decoded as they are taken."""
+Decode: TypeAlias = Callable[[Tensor], Iterable[Part]]
+"""Latents `(1, channel, frame, height, width)` to frames, a few at a time."""
 Latents: TypeAlias = Structure | Tensor
 """Of a structure, or of a window, `(sample, channel, frame, height, width)`."""
 Result: TypeAlias = Latents | Frames
 
 
-def graph_of(pipeline: Pipeline) -> TaskGraph:
-    """The tasks of a run of this pipeline."""
-    return TaskGraph(pipeline.timeline, pipeline.follows)
+def graph_of(pipeline: Pipeline, previewed: bool = True) -> TaskGraph:
+    """The tasks of a run of this pipeline, whose structures are shown or not."""
+    return TaskGraph(pipeline.timeline, pipeline.follows, previewed)
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,14 @@ class Performer:
     Attributes:
         pipeline: the experts, conditioned, and all else that decides the latents.
         watch: by task, who sees the steps of its walk.
-        decode: latents `(1, channel, frame, height, width)` to frames, a few at a time.
+        decode: makes frames of latents.
+        decode_draft: does so with structures; None is `decode`.
     """
 
     pipeline: Pipeline
     watch: Callable[[Task], Watch]
-    decode: Callable[[Tensor], Iterable[Iterable[Tensor]]]
+    decode: Decode
+    decode_draft: Decode | None = None
 
     def __call__(self, task: Task, needed: Mapping[Task, Result]) -> Result:
         """The result of a task.
@@ -79,22 +84,22 @@ class Performer:
 
     def _preview(self, task: Task, needed: Mapping[Task, Result]) -> Frames:
         structure = _structure_in(needed[Task(Kind.STRUCTURE, task.number)])
-        return self._frames(structure.latents, task)
+        return self._frames(structure.latents, task, self.decode_draft or self.decode)
 
     def _chunk(self, task: Task, needed: Mapping[Task, Result]) -> Frames:
         refined = _latents_in(needed[Task(Kind.WINDOW, task.number)])
         before = needed.get(Task(Kind.WINDOW, task.number - 1))
         faded = self.faded(task.number, refined, None if before is None else _latents_in(before))
-        return self._frames(faded, task)
+        return self._frames(faded, task, self.decode)
 
     def faded(self, number: int, refined: Tensor, before: Tensor | None) -> Tensor:
         """The frames that window `number` decides, cross-faded with those of the one before it."""
         return cross_fade(self.pipeline.timeline, number, refined, before)
 
-    def _frames(self, latents: Tensor, task: Task) -> Frames:
+    def _frames(self, latents: Tensor, task: Task, decode: Decode) -> Frames:
         """Decode what the video shows of these latents, each sample by itself."""
-        shown = len(graph_of(self.pipeline).span(task))
-        return [list(self.decode(sample[None, :, :shown])) for sample in latents]
+        shown = len(shown_by(task, self.pipeline.timeline))
+        return [decode(sample[None, :, :shown]) for sample in latents]
 
 
 def moved(result: Result, device: torch.device) -> Result:

@@ -4,6 +4,7 @@ the record that `from=` names.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -87,6 +88,7 @@ def versions() -> dict[str, str]:
     return {"python": python_version(), **{name: _version(name) for name in PACKAGES}}
 
 
+@functools.cache  # to look one up reads files of the package
 def _version(name: str) -> str:
     try:
         return version(name)

@@ -12,21 +12,20 @@ import torch
 from torch import Tensor
 
 from confiner_cli.media.background import consume_in_background
-from confiner_cli.method.long.timeline import count_up
 from confiner_cli.method.pipeline import Structure, Watch
 from confiner_cli.method.walk import Step
 from confiner_cli.runs.batch import BatchStore
-from confiner_cli.runs.executor import execute
+from confiner_cli.runs.executor import execute, missing
 from confiner_cli.runs.loaded_pipeline import LoadedPipeline
 from confiner_cli.runs.meter import Meter
 from confiner_cli.runs.open_run import OpenRun
-from confiner_cli.runs.perform import Performer, Result, graph_of
-from confiner_cli.runs.tasks import Kind, Task
+from confiner_cli.runs.perform import Decode, Performer, Result, graph_of
+from confiner_cli.runs.tasks import Kind, Task, TaskGraph
 from confiner_cli.runs.write_behind import WriteBehind
 from confiner_cli.weights.tensors import save_tensors
 
 WAITING = 2
-"""How many chunks may wait for their encoder."""
+"""How many chunks, with all of their frames, may wait for their encoder."""
 
 
 class Renderer:
@@ -50,13 +49,15 @@ class Renderer:
         self.loaded = loaded
         self.meter = meter
         self.tell = tell
-        self.graph = graph_of(loaded.pipeline)
+        self.graph = shown_graph(runs, loaded)
         store = BatchStore([run.partial for run in runs])
         self.store = WriteBehind(store, before=self._write_down_costs)
-        self.performer = Performer(loaded.pipeline, self._watch, self._decode)
+        decode = self._timed(loaded.decoder.parts)
+        decode_draft = self._timed(loaded.draft_decoder.parts)
+        self.performer = Performer(loaded.pipeline, self._watch, decode, decode_draft)
 
     def render(self) -> None:
-        """Make structure.mp4 and video.mp4 of every run.
+        """Make video.mp4 of every run, and structure.mp4 if it is wanted.
 
         Raises:
             KeyboardInterrupt: it was interrupted, unless the video has no end and a frame is
@@ -71,10 +72,11 @@ class Renderer:
                 if not endless:
                     raise
             self._end(Kind.CHUNK)
-            if endless:
-                self._end(Kind.PREVIEW)  # only now is it known how long it is
-            for run in self.runs:
-                self.meter.wait(run.streams[Kind.PREVIEW].wait)
+            if self.graph.previewed:
+                if endless:
+                    self._end(Kind.PREVIEW)  # only now is it known how long it is
+                for run in self.runs:
+                    self.meter.wait(run.streams[Kind.PREVIEW].wait)
         if not self.runs[0].num_frames:
             raise KeyboardInterrupt
 
@@ -94,10 +96,11 @@ class Renderer:
             _write(run, {"structure": drafts, "refined": self._faded(refined)}, base_noise)
 
     def _start(self, encoders: ExitStack) -> None:
+        pieces = 1 + math.ceil(self.graph.timeline.length / self.loaded.decoder.batch)
         for run in self.runs:
-            for kind in (Kind.PREVIEW, Kind.CHUNK):
+            for kind in run.shown_kinds:
                 consume = partial(run.encoded, kind)
-                stream = encoders.enter_context(consume_in_background(consume, WAITING))
+                stream = encoders.enter_context(consume_in_background(consume, WAITING * pieces))
                 run.streams[kind] = stream
 
     def _bring_about(self) -> None:
@@ -160,8 +163,8 @@ class Renderer:
         for run in self.runs:
             run.logbook.event(event, **facts)
 
-    def _decode(self, latents: Tensor) -> Iterator[Iterable[Tensor]]:
-        return self.meter.timed("decode", self.loaded.decoder.parts(latents))
+    def _timed(self, decode: Decode) -> Decode:
+        return lambda latents: self.meter.timed("decode", decode(latents))
 
     def _faded(self, refined: list[Tensor]) -> list[Tensor]:
         """What each window decides, of all that each has refined."""
@@ -174,15 +177,19 @@ class Renderer:
 
 def evaluations_left(runs: Sequence[OpenRun], loaded: LoadedPipeline) -> float:
     """How many evaluations there are to do; `math.inf` for a video without an end."""
-    pipeline, timeline = loaded.pipeline, loaded.pipeline.timeline
-    if math.isinf(timeline.num_frames):
+    pipeline, graph = loaded.pipeline, shown_graph(runs, loaded)
+    if math.isinf(graph.timeline.num_frames):
         return math.inf
     store = BatchStore([run.partial for run in runs])
-    previews = [Task(Kind.PREVIEW, n) for n in count_up(timeline.structure_count)]
-    chunks = [Task(Kind.CHUNK, n) for n in count_up(timeline.window_count)]
-    structures = sum(not store.has(task) for task in previews)
-    windows = sum(not store.has(task) for task in chunks)
+    left = {task for goal in graph.goals() for task in missing(goal, graph, store)}
+    structures = sum(task.kind is Kind.STRUCTURE for task in left)
+    windows = sum(task.kind is Kind.WINDOW for task in left)
     return structures * pipeline.structure_evaluations + windows * pipeline.refinement_evaluations
+
+
+def shown_graph(runs: Sequence[OpenRun], loaded: LoadedPipeline) -> TaskGraph:
+    """The tasks of runs that are sampled together: they show the same."""
+    return graph_of(loaded.pipeline, Kind.PREVIEW in runs[0].shown_kinds)
 
 
 def _latents(result: Result) -> Tensor:

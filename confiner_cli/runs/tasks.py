@@ -40,6 +40,14 @@ class Task:
     number: int
 
 
+def shown_by(task: Task, timeline: Timeline) -> Span:
+    """The frames of the video that a preview or a chunk shows."""
+    if task.kind is Kind.CHUNK:
+        return timeline.window(task.number)
+    whole = timeline.structure(task.number)
+    return Span(whole.start, int(min(whole.stop, timeline.num_frames)))
+
+
 @dataclass(frozen=True)
 class TaskGraph:
     """All tasks of a run.
@@ -47,10 +55,12 @@ class TaskGraph:
     Attributes:
         timeline: where structures and windows lie.
         follows: whether a structure depends on the one before it.
+        previewed: whether structures are shown.
     """
 
     timeline: Timeline
     follows: bool
+    previewed: bool = True
 
     def needs(self, task: Task) -> tuple[Task, ...]:
         """The tasks whose results a task is made of."""
@@ -84,18 +94,14 @@ class TaskGraph:
         shown = 0
         for number in count_up(self.timeline.window_count):
             needed = self.timeline.structures_of(self.timeline.refines(number))
-            yield from (Task(Kind.PREVIEW, each) for each in range(shown, needed.stop))
+            if self.previewed:
+                yield from (Task(Kind.PREVIEW, each) for each in range(shown, needed.stop))
             yield Task(Kind.CHUNK, number)
             shown = max(shown, needed.stop)
 
-    def span(self, task: Task) -> Span:
-        """The frames of the video that a preview or a chunk shows."""
-        if task.kind is Kind.CHUNK:
-            return self.timeline.window(task.number)
-        whole = self.timeline.structure(task.number)
-        return Span(whole.start, int(min(whole.stop, self.timeline.num_frames)))
-
     def _exists(self, task: Task) -> bool:
+        if task.kind is Kind.PREVIEW and not self.previewed:
+            return False
         of_structures = task.kind in (Kind.STRUCTURE, Kind.PREVIEW)
         count = self.timeline.structure_count if of_structures else self.timeline.window_count
         return task.number < count

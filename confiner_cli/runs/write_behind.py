@@ -11,7 +11,7 @@ from torch import Tensor
 from confiner_cli.method.pipeline import Structure
 from confiner_cli.method.transfer import Arrival, sent
 from confiner_cli.runs.executor import Store
-from confiner_cli.runs.perform import Latents, Result
+from confiner_cli.runs.perform import Frames, Latents, Result
 from confiner_cli.runs.tasks import Task
 
 
@@ -44,14 +44,21 @@ class WriteBehind:
         return self.store.get(task)
 
     def put(self, task: Task, result: Result) -> None:
-        """Take a result. Frames go on at once: the GPU has just been told of them."""
-        self.flush()
+        """Take a result."""
         if isinstance(result, list):
-            self.store.put(task, result)
+            self._put_frames(task, result)
             return
+        self.flush()
         packed = _packed(result)
         self._held = task, result, sent(packed)
         if not packed.is_cuda:
+            self.flush()
+
+    def _put_frames(self, task: Task, frames: Frames) -> None:
+        """Frames are decoded as they are taken: then there is something that the GPU does next."""
+        try:
+            self.store.put(task, frames)
+        finally:
             self.flush()
 
     def flush(self) -> None:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from confiner_cli import progress
-from confiner_cli.files import SHA256, atomic_write, sha256
+from confiner_cli.files import SETTLED, SHA256, atomic_write, sha256
 
 SMALL = 2**20
 """Bytes that are hashed as fast as a note of them is read."""
@@ -20,8 +20,6 @@ LARGE = 2**30
 """Bytes from which on hashing takes seconds, and is told."""
 NO_PLACE = (OSError, RuntimeError)
 """Where there is no place for notes: a home that cannot be written to, or (RuntimeError) none."""
-SETTLED = 2.0
-"""Seconds after which a file that is written again has other times, on any file system."""
 
 
 def content_hash(path: Path) -> str:

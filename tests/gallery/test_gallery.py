@@ -19,6 +19,7 @@ from support.gallery_runs import hostile_prompts, write_run
 
 from confiner_cli.gallery import page
 from confiner_cli.gallery.axes import axes_of
+from confiner_cli.gallery.cards import card_of
 from confiner_cli.gallery.runs import find_runs
 from confiner_cli.runs.lock import locked
 
@@ -352,7 +353,8 @@ def test_a_value_inside_an_entry_shows_as_its_list(tmp_path):
     assert (axis.key, axis.swept) == ("experts.spatial.loras", True)
 
 
-def test_a_poster_shows_one_frame_of_the_result_whatever_the_sheet(tmp_path):
+@pytest.mark.parametrize("structure", [True, False])
+def test_a_poster_shows_one_frame_of_the_result_whatever_the_sheet(tmp_path, structure):
     torch = pytest.importorskip("torch")
     from confiner_cli.media.contact_sheet import first_of_last_row, write_contact_sheet
 
@@ -362,15 +364,31 @@ def test_a_poster_shows_one_frame_of_the_result_whatever_the_sheet(tmp_path):
             for rgb in ([0, 0, 255], [255, 0, 0])
         )
         rows = {"structure": [blue] * frames, "result": [red] + [blue] * (frames - 1)}
+        if not structure:
+            del rows["structure"]
         write_contact_sheet(tmp_path / "sheet.png", "a title", rows)
         with page_image(tmp_path / "sheet.png") as sheet:
-            left, top, across, down = first_of_last_row(sheet.height, sheet.width)
+            left, top, across, down = first_of_last_row(sheet.height, sheet.width, len(rows))
             cut = sheet.crop((left, top, left + across, top + down))
             assert cut.getcolors() == [(across * down, (255, 0, 0))]
             assert (
                 sheet.getcolors(sheet.width * sheet.height).count((across * down, (255, 0, 0))) == 1
             )
-    assert first_of_last_row(100, 300) is None
+    assert first_of_last_row(100, 300, 2) is None
+
+
+def test_a_run_without_a_structure_shows_a_frame_of_its_result(tmp_path):
+    torch = pytest.importorskip("torch")
+    from confiner_cli.media.contact_sheet import write_contact_sheet
+
+    config = {"height": 64, "width": 64, "output": {"structure": False}}
+    folder = write_run(tmp_path / "run", ("video.mp4",), config=config)
+    frames = [torch.zeros(64, 64, 3, dtype=torch.uint8)] * 2
+    write_contact_sheet(folder / "contact_sheet.png", "a title", {"result": frames})
+    (run,) = find_runs([tmp_path])
+    card = card_of(run, tmp_path)
+    assert card.sheet is not None and card.sheet[2] == 1
+    assert set(card.links) == {"result", "contact sheet", "record"}
 
 
 def page_image(path):

@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from support.command_line import ended, facts_of
+from support.command_line import PROMPT, QUICK, ended, facts_of
 from support.forked import forked
 from support.killing import (
     SHORT,
@@ -18,7 +18,7 @@ from support.killing import (
 ADD = "confiner_cli.runs.journal:Journal.add"
 SAVE = "confiner_cli.weights.tensors:save_file"
 NETWORK = "confiner_cli.experts.expert:Prompted.__call__"
-QUICK = {
+QUICKLY = {
     "inside a network's call of a refinement": Moment(NETWORK, 4, "spatial", "after"),
     "with half of a window's latents": Moment(SAVE, 1, "window-000001", "half"),
 }
@@ -71,6 +71,20 @@ OTHERS = {
     "between done and the removal of the parts": Moment("confiner_cli.runs.partial:remove"),
     "while the parts are removed": Moment("os:rmdir", 1, "parts"),
 }
+WHOLE = (PROMPT, "seed=7", *QUICK)
+"""A video of one structure: it has no parts that are joined."""
+AT_ITS_END = {
+    "while ffmpeg reads a whole video's frames": Moment(
+        "confiner_cli.runs.open_run:write_video", 1, "video.mp4", "frames"
+    ),
+    "before a whole video has its name": Moment("pathlib:Path.replace", 1, " video.mp4"),
+    "between a whole video's name and its line in the journal": Moment(ADD, 1, "video.mp4"),
+    "with half of a whole video's line in the journal": Moment(
+        ADD, 1, "video.mp4", "half", "parts/journal.jsonl"
+    ),
+    "after the line of a whole video": Moment(ADD, 1, "video.mp4", "after"),
+    "after the line of a whole structure": Moment(ADD, 1, "structure.mp4", "after"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -87,9 +101,25 @@ def assert_goes_on_from(moment, folder, reference):
     assert_as_if_never_killed(folder / "run", reference, kills=1)
 
 
-@pytest.mark.parametrize("moment", QUICK.values(), ids=QUICK)
+@pytest.mark.parametrize("moment", QUICKLY.values(), ids=QUICKLY)
 def test_a_killed_run_goes_on_to_the_same_frames(tmp_path, uninterrupted, moment):
     assert_goes_on_from(moment, tmp_path, uninterrupted[0])
+
+
+@pytest.fixture(scope="module")
+def uninterrupted_whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("one")
+    return made(ended(forked("generate", *WHOLE, "output.dir=run", folder=folder)).folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", AT_ITS_END.values(), ids=AT_ITS_END)
+def test_a_short_video_killed_at_its_end_goes_on_to_the_same_frames(
+    tmp_path, uninterrupted_whole, moment
+):
+    killed_at(moment, "generate", *WHOLE, "output.dir=run", folder=tmp_path)
+    gone_on(tmp_path / "run", *WHOLE)
+    assert_as_if_never_killed(tmp_path / "run", uninterrupted_whole, kills=1)
 
 
 @pytest.mark.thorough
@@ -107,7 +137,7 @@ def test_wherever_a_run_is_killed_it_goes_on_to_the_same_frames(tmp_path, uninte
 @pytest.mark.slow
 def test_a_run_that_is_killed_at_every_turn_comes_to_the_same_frames(tmp_path, uninterrupted):
     killed_at(
-        QUICK["with half of a window's latents"],
+        QUICKLY["with half of a window's latents"],
         "generate",
         *SHORT,
         "output.dir=run",
@@ -119,7 +149,7 @@ def test_a_run_that_is_killed_at_every_turn_comes_to_the_same_frames(tmp_path, u
         "before video.mp4 has its name", "before the contact sheet",
     )  # fmt: skip
     for turn in turns:
-        killed_at((QUICK | THOROUGH | OTHERS)[turn], "resume", "run", folder=tmp_path)
+        killed_at((QUICKLY | THOROUGH | OTHERS)[turn], "resume", "run", folder=tmp_path)
     gone_on(tmp_path / "run")
     assert_as_if_never_killed(tmp_path / "run", uninterrupted[0], kills=1 + len(turns))
 

@@ -323,7 +323,7 @@ def job_of(*words):
 
 def performer_of(job):
     loaded = load_pipeline([job], NetworkCache())
-    return Performer(loaded.pipeline, lambda task: plain, loaded.decoder)
+    return Performer(loaded.pipeline, lambda task: plain, lambda x: list(loaded.decoder(x)))
 
 
 def plain(stage, steps, total):

@@ -10,7 +10,7 @@ import pytest
 from confiner_cli.method.long.timeline import Timeline
 from confiner_cli.runs.executor import execute, missing
 from confiner_cli.runs.memory_store import MemoryStore
-from confiner_cli.runs.tasks import LATENTS, Kind, Task, TaskGraph
+from confiner_cli.runs.tasks import LATENTS, Kind, Task, TaskGraph, shown_by
 
 TIMELINES = [
     Timeline(5, 8),
@@ -68,7 +68,7 @@ def test_every_task_is_done_once_and_only_frames_are_left(graph):
 
 def test_goals_show_every_frame_of_both_videos_once_and_in_order(graph):
     for kind in (Kind.PREVIEW, Kind.CHUNK):
-        spans = [graph.span(goal) for goal in graph.goals() if goal.kind is kind]
+        spans = [shown_by(goal, graph.timeline) for goal in graph.goals() if goal.kind is kind]
         shown = [frame for span in spans for frame in span.frames]
         assert shown == list(range(int(graph.timeline.num_frames)))
 

@@ -41,8 +41,8 @@ class Moment:
             for somebody else to end the process. Two go on: `full` lets no file grow in the call,
             nor in the process that it starts; `fill` first leaves no room on the disk that `file`
             is on, by writing that file.
-        file: which file is half written: this one, beside the path that the function is given, or,
-            empty, that path.
+        file: which file is half written: this one, in the folder of the path that the function is
+            given or below, or, empty, that path.
     """
 
     target: str
@@ -231,7 +231,7 @@ def arm(moment: Moment) -> None:
 
 def _half(moment, original, *arguments):
     path = next(each for each in arguments if isinstance(each, Path))
-    path = path.with_name(moment.file) if moment.file else path
+    path = path.parent / moment.file if moment.file else path
     before = path.stat().st_size if path.exists() else 0
     original(*arguments)
     os.truncate(path, (before + path.stat().st_size) // 2)

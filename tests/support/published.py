@@ -27,10 +27,12 @@ BASE = "emilianJR/epiCRealism"
 LIGHTNING = "ByteDance/AnimateDiff-Lightning"
 LAVIE = "YaohuiW/LaVie"
 MODELSCOPE = "ali-vilab/text-to-video-ms-1.7b"
+TAESD = "madebyollin/taesd"
 PINNED = {
     SD15: "451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
     BASE: "6522cf856b8c8e14638a0aaa7bd89b1b098aed17",
     LIGHTNING: "027c893eec01df7330f5d4b733bc9485ee02e8b2",
+    TAESD: "614f76814bbe30edbe2e627ace1c2234c81a2c0e",
 }
 """The commits that our configs name."""
 UNWANTED = b"nobody should fetch this"
@@ -237,6 +239,14 @@ def lavie(folder: Path) -> None:
     _write_unwanted(folder, "lavie_interpolation.pt", "lavie_vsr.pt", "README.md")
 
 
+def taesd(folder: Path) -> None:
+    """TAESD: one network in diffusers' layout, and its halves in a layout of their own."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(6)
+        tiny.preview().save_pretrained(folder)
+    _write_unwanted(folder, "README.md", "diffusion_pytorch_model.bin", "taesd_decoder.safetensors")
+
+
 def _built(kind: Any, config: Mapping[str, Any]) -> nn.Module:
     built: nn.Module = kind.from_config(dict(config))
     return built
@@ -376,3 +386,4 @@ def write(root: Path) -> None:
     animatediff_lightning(root / LIGHTNING)
     lavie(root / LAVIE)
     modelscope(root / MODELSCOPE)
+    taesd(root / TAESD)

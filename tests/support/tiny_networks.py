@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
 from diffusers.models.unets.unet_motion_model import MotionAdapter
@@ -99,6 +100,17 @@ def vae() -> AutoencoderKL:
         layers_per_block=1,
         norm_num_groups=2,
         mid_block_add_attention=False,
+    )
+
+
+def preview(factor: int = 8) -> AutoencoderTiny:
+    """As TAESD, for the latents of `vae`."""
+    levels = factor.bit_length()
+    return AutoencoderTiny(
+        encoder_block_out_channels=(4,) * levels,
+        decoder_block_out_channels=(4,) * levels,
+        num_encoder_blocks=(1,) * levels,
+        num_decoder_blocks=(1,) * levels,
     )
 
 

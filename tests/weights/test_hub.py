@@ -17,7 +17,7 @@ from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 from support import published
 from support.command_line import confiner, ended, started
-from support.published import BASE, LAVIE, LIGHTNING, MODELSCOPE, PINNED, SD15
+from support.published import BASE, LAVIE, LIGHTNING, MODELSCOPE, PINNED, SD15, TAESD
 from support.stand_in_hub import PAGE, Fault, StandInHub, environment, in_process
 
 from confiner_cli.errors import ConfinerError
@@ -484,6 +484,19 @@ def test_a_download_takes_no_xet_and_leaves_the_choice_as_it_was(chosen, hub, mo
     monkeypatch.setattr(repository_download, "snapshot_download", watched)
     fetch(requirement(components=("vae",)))
     assert seen == [True] and constants.HF_HUB_DISABLE_XET is chosen
+
+
+def test_a_preview_decoder_is_fetched_where_one_is_wanted_and_checked_with_its_set(hub):
+    assert confiner("experts", "download", "lavie_sd").code == 0
+    assert hub.fetched(TAESD) == set()
+    wanted = ("lavie_sd", "output.structure=preview")
+    assert f"missing  {TAESD}@" in confiner("plan", "experts=lavie_sd", wanted[1]).out
+    assert confiner("experts", "download", *wanted).code == 0
+    assert hub.fetched(TAESD) == {"config.json", "diffusion_pytorch_model.safetensors"}
+    assert "missing" not in confiner("plan", "experts=lavie_sd", wanted[1]).out
+    checked = confiner("experts", "check", *wanted)
+    assert checked.code == 0, checked.err
+    assert "preview: decodes to 64x64 pixels" in checked.out
 
 
 def test_a_file_named_in_a_repository_is_fetched_with_its_config_and_nothing_else(hub):
