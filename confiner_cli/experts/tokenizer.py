@@ -1,6 +1,6 @@
 """CLIP's tokenizer, read from a folder as transformers saves it, run by the tokenizers library.
 
-Its ids are those of transformers' CLIPTokenizer. To import that takes thirty times as long.
+Its ids are those of transformers' CLIPTokenizer. To import that takes a hundred times as long.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """CLIP's text encoder (arXiv 2103.00020): a transformer over tokens that look back only.
 
 Its tensors have the names that transformers' CLIPTextModel gives them, and it computes the same.
-To import that takes longer than most texts take to be read.
+To import that takes longer than to import torch.
 """
 
 from __future__ import annotations
