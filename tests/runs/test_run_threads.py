@@ -93,6 +93,7 @@ def interrupted(run, *forgotten):
 def test_a_command_lends_a_run_its_threads_and_writes_them_down(made):
     facts, before = facts_of(made), torch.get_num_threads()
     assert facts["threads"] == facts["config"]["threads"] == before + 1
+    assert torch.get_num_interop_threads() == 1
 
 
 def test_a_record_brings_nobody_its_threads(made):
