@@ -85,8 +85,9 @@ def test_latents_are_written_when_the_gpu_has_something_else_to_do(monkeypatch, 
     monkeypatch.setattr(PartialRun, "put", putting)
     monkeypatch.setattr(Decoder, "_coded", coding)
     made_there(*SHORT, *steps(1), f"output.dir={tmp_path / 'run'}")
-    of_structure, of_window = (Kind.STRUCTURE, Kind.PREVIEW), (Kind.WINDOW, Kind.CHUNK)
-    assert told == ["decode", *of_structure, "decode", *of_window]
+    of_structure = (Kind.PREVIEW, "decode", Kind.STRUCTURE)
+    of_window = (Kind.CHUNK, "decode", Kind.WINDOW)
+    assert told == [*of_structure, *of_window]
 
 
 def test_what_a_gpu_has_made_is_written_when_the_run_is_stopped(monkeypatch, tmp_path):

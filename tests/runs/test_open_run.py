@@ -31,7 +31,8 @@ def opened(folder, *words):
 
 
 def frames(count):
-    return list(torch.full((count, 16, 16, 3), 128, dtype=torch.uint8))
+    """One at a time."""
+    return list(torch.full((count, 1, 16, 16, 3), 128, dtype=torch.uint8))
 
 
 def test_an_encoder_is_at_work_before_the_first_frame_is_decoded(tmp_path, monkeypatch):

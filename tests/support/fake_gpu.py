@@ -176,6 +176,8 @@ class FakeGpu(TorchDispatchMode):
         """What a real one refuses, and what it waits for in silence."""
         if func in READS:
             self.note("read", True, func)
+        if func is aten._has_compatible_shallow_copy_type.default:
+            return  # of a network that is moved: nothing is computed
         strangers = [each for each in tensors if not isinstance(each, OnGpu) and each.ndim]
         if strangers and func is aten.index.Tensor:
             self.note("to gpu", True, func)  # an index is copied there, from memory of any kind
