@@ -15,6 +15,7 @@ from confiner_cli.experts.conditioning import Conditioning
 from confiner_cli.experts.families import family_named
 from confiner_cli.experts.lora import merge_loras
 from confiner_cli.experts.lora_names import UNET
+from confiner_cli.experts.networks.on_cpu import arranged_unet
 from confiner_cli.experts.networks.text_attention import text_memory, with_text_memory
 from confiner_cli.experts.offload import Handle, NetworkCache, OffloadPolicy
 
@@ -57,6 +58,7 @@ class FamilyNetwork:
     unet: Handle
     frame_batch: int | None = None
 
+    @torch.inference_mode()
     def __call__(self, x_t: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
         """See `Network`."""
         predict = family_named(self.family).predict
@@ -96,4 +98,4 @@ def family_network(
 
 def _load(family: str, components: Components) -> nn.Module:
     unet = merge_loras(family_named(family).load(components), UNET, components.loras)
-    return with_text_memory(unet)
+    return arranged_unet(with_text_memory(unet), components.device)
