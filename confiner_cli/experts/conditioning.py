@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from confiner_cli.experts.networks.text_attention import TextMemory
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,11 +20,27 @@ class Conditioning:
         states: the text's hidden states, `(sample, token, width)`.
         mask: which tokens there are, bool, `(sample, token)`; None: all of them.
         extras: what a family wants beside the text, by name, each `(sample, ...)`.
+        memory: what a network's layers remember of the text, for as many samples or for a number
+            that divides them; empty: they read the text itself.
     """
 
     states: Tensor
     mask: Tensor | None = None
     extras: Mapping[str, Tensor] = field(default_factory=dict)
+    memory: TextMemory = ()
+
+    def told(self, samples: int) -> dict[str, Any]:
+        """The text, as arguments of a UNet whose batch has so many samples.
+
+        What layers remember is shared out by themselves, so nothing is repeated then.
+
+        Raises: as `for_batch`.
+        """
+        if self.memory:
+            self._repeats(samples)
+            kwargs = {"text": self.memory}
+            return {"encoder_hidden_states": self.states, "cross_attention_kwargs": kwargs}
+        return {"encoder_hidden_states": self.for_batch(samples).states}
 
     def for_batch(self, samples: int) -> Conditioning:
         """The same for a batch of so many samples, each repeated in its place: `a b` to `a a b b`.
@@ -29,13 +48,16 @@ class Conditioning:
         Raises:
             ValueError: there are more than that, or they do not divide it.
         """
-        count = len(self.states)
-        if samples == count:
+        repeats = self._repeats(samples)
+        if repeats == 1:
             return self
-        repeats, rest = divmod(samples, count)
-        if rest or not repeats:
-            raise ValueError(f"{samples} samples cannot be told {count} things")
         return self._changed(lambda tensor: tensor.repeat_interleave(repeats, dim=0))
+
+    def _repeats(self, samples: int) -> int:
+        repeats, rest = divmod(samples, len(self.states))
+        if rest or not repeats:
+            raise ValueError(f"{samples} samples cannot be told {len(self.states)} things")
+        return repeats
 
     def goes_with(self, other: Conditioning) -> bool:
         """Whether both can be told at once: the longer text is so many times the shorter one."""
@@ -83,4 +105,4 @@ class Conditioning:
     def _changed(self, change: Callable[[Tensor], Tensor]) -> Conditioning:
         mask = None if self.mask is None else change(self.mask)
         extras = {name: change(tensor) for name, tensor in self.extras.items()}
-        return Conditioning(change(self.states), mask, extras)
+        return replace(self, states=change(self.states), mask=mask, extras=extras)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache, partial
 
 import torch
 from torch import Tensor
@@ -64,15 +66,20 @@ class Expert:
             negative_prompt: what it does not show; without guidance it has no effect.
             guidance: how strong, and at which levels.
         """
-        conditional = Prompted(self, self.text(prompt), self.schedule)
+        conditional = self.given(self.text(prompt))
         if guidance.scale == 1.0:
             return conditional
-        unconditional = Prompted(self, self.text.negative(negative_prompt), self.schedule)
+        unconditional = self.given(self.text.negative(negative_prompt))
         at_once = conditional.conditioning.goes_with(unconditional.conditioning)
         batched = None
         if self.guidance_batched and at_once:
             batched = conditional.batched_with(unconditional)
         return Guided(conditional, unconditional, guidance, batched)
+
+    def given(self, conditioning: Conditioning) -> Prompted:
+        """The denoiser for what its text encoder, or several prompts together, have made."""
+        told = cache(partial(self.network.remembering, conditioning))
+        return Prompted(self, conditioning, told, self.schedule)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,11 +91,13 @@ class Prompted:
     Attributes:
         expert: who answers.
         conditioning: for one sample, or for a number of samples that divides each batch.
+        told: the same with what the network remembers of it, which is computed once.
         schedule: what its predictions are read on.
     """
 
     expert: Expert
     conditioning: Conditioning
+    told: Callable[[], Conditioning]
     schedule: Schedule
 
     @torch.no_grad()
@@ -99,12 +108,13 @@ class Prompted:
         # arithmetic is the same whatever a network computes in.
         sample = x_t.to(expert.device, expert.dtype)
         timestep = torch.full((), t, dtype=torch.float32, device=expert.device)
-        output = expert.network(sample, timestep, self.conditioning.for_batch(len(x_t))).to(x_t)
+        output = expert.network(sample, timestep, self.told().for_batch(len(x_t))).to(x_t)
         return estimate(expert.prediction_type, x_t, output, self.schedule.level(t))
 
     def batched_with(self, other: Prompted) -> Prompted:
         """The denoiser of batches of which one half has this prompt and one half the other's."""
-        return replace(self, conditioning=self.conditioning.followed_by(other.conditioning))
+        both = self.conditioning.followed_by(other.conditioning)
+        return replace(self.expert.given(both), schedule=self.schedule)
 
     def read_on(self, schedule: Schedule) -> Prompted:
         """The same network and text, the prediction read on another schedule."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from typing import Protocol
@@ -15,6 +15,8 @@ from confiner_cli.experts.components import Components
 from confiner_cli.experts.conditioning import Conditioning
 from confiner_cli.experts.families import family_named
 from confiner_cli.experts.lora_names import UNET
+from confiner_cli.experts.networks.on_cpu import arranged_unet
+from confiner_cli.experts.networks.text_attention import text_memory, with_text_memory
 from confiner_cli.experts.offload import Handle, NetworkCache, OffloadPolicy
 
 
@@ -33,6 +35,9 @@ class Network(Protocol):
         Returns:
             The raw prediction, in the shape of `x_t`.
         """
+
+    def remembering(self, conditioning: Conditioning) -> Conditioning:
+        """The same conditioning, with all of it that need not be computed at each call."""
 
     def load(self) -> None:
         """Load it now instead of when it is first called. Raises ConfinerError: it is damaged."""
@@ -53,6 +58,7 @@ class FamilyNetwork:
     unet: Handle
     frame_batch: int | None = None
 
+    @torch.inference_mode()
     def __call__(self, x_t: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
         """See `Network`."""
         predict = family_named(self.family).predict
@@ -63,6 +69,11 @@ class FamilyNetwork:
             # The same prediction in less memory.
             frames = torch.split(x_t, self.frame_batch, dim=2)
             return torch.cat([predict(unet, part, t, conditioning) for part in frames], dim=2)
+
+    def remembering(self, conditioning: Conditioning) -> Conditioning:
+        """See `Network`."""
+        with self.unet.computing() as unet:
+            return replace(conditioning, memory=text_memory(unet, conditioning.states))
 
     def load(self) -> None:
         """See `Network`."""
@@ -86,5 +97,5 @@ def family_network(
 
 
 def _load(family: str, components: Components) -> nn.Module:
-    unet: nn.Module = family_named(family).load(components)
-    return adapted(unet, UNET, components.loras)
+    unet = adapted(family_named(family).load(components), UNET, components.loras)
+    return arranged_unet(with_text_memory(unet), components.device)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from confiner_cli.errors import FailedError
 from confiner_cli.experts.components import Components
+from confiner_cli.experts.networks.on_cpu import arranged_vae
 from confiner_cli.experts.offload import Handle, NetworkCache, OffloadPolicy
 from confiner_cli.experts.stated import check_vae
 from confiner_cli.method.transfer import Arrival, onto, sent
@@ -184,6 +185,11 @@ def _shares(pixels: Tensor) -> Tensor:
     return pixels / 127.5 - 1
 
 
+def _load(components: Components) -> nn.Module:
+    vae = components.model("vae", AutoencoderKL)
+    return arranged_vae(vae, components.device, components.dtype)
+
+
 def _decode(vae: AutoencoderKL, latents: Tensor) -> Tensor:
     pixels: Tensor = vae.decode(latents).sample
     return pixels
@@ -208,7 +214,7 @@ def coder(
     config, device = components.config("vae"), components.device
     check_vae(config, components.place("vae"))
     key = ("vae", components.identity(components.sources("vae")))
-    load = partial(components.model, "vae", AutoencoderKL)
+    load = partial(_load, components)
     return direction(
         vae=Handle(key, "vae", device, policy, cache, load),
         factor=2 ** (len(config["block_out_channels"]) - 1),

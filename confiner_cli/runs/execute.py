@@ -24,6 +24,7 @@ from confiner_cli.experts.spec import requirements
 from confiner_cli.media.contact_sheet import write_contact_sheet
 from confiner_cli.runs import partial
 from confiner_cli.runs.folder import RunFolder, resume_command, video_name
+from confiner_cli.runs.freed_memory import keep_freed_memory
 from confiner_cli.runs.loaded_pipeline import LoadedPipeline, load_pipeline
 from confiner_cli.runs.lock import locked
 from confiner_cli.runs.meter import Meter
@@ -64,6 +65,7 @@ def execute_jobs(
         ConfinerError: with the status `failed` in run.json, or before there is a folder.
         KeyboardInterrupt, Terminated: with the status `interrupted`.
     """
+    keep_freed_memory()
     device = device_of(jobs[0].settings.device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)  # a sweep's jobs share the process

@@ -79,7 +79,7 @@ def predict(unet: nn.Module, x_t: Tensor, t: Tensor, conditioning: Conditioning)
     """The UNet's own layout is ours; it wants the text once a frame."""
     batch, _, count, _, _ = x_t.shape
     _check_frames(unet, count)
-    prediction: Tensor = unet(x_t, t, conditioning.for_batch(batch * count).states).sample
+    prediction: Tensor = unet(x_t, t, **conditioning.told(batch * count)).sample
     return prediction
 
 

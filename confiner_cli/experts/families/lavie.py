@@ -45,5 +45,5 @@ def load(components: Components) -> nn.Module:
 
 def predict(unet: nn.Module, x_t: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
     """The UNet's own layout is ours."""
-    prediction: Tensor = unet(x_t, t, conditioning.for_batch(len(x_t)).states).sample
+    prediction: Tensor = unet(x_t, t, **conditioning.told(len(x_t))).sample
     return prediction

@@ -46,5 +46,5 @@ def predict(unet: nn.Module, x_t: Tensor, t: Tensor, conditioning: Conditioning)
     frames = x_t.transpose(1, 2).flatten(0, 1)
     if t.ndim:  # each sample's own: that of all its frames
         t = t.repeat_interleave(count)
-    prediction: Tensor = unet(frames, t, conditioning.for_batch(batch * count).states).sample
+    prediction: Tensor = unet(frames, t, **conditioning.told(batch * count)).sample
     return prediction.reshape(batch, count, *prediction.shape[1:]).transpose(1, 2)

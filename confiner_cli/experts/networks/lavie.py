@@ -8,7 +8,7 @@ index fastest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -26,6 +26,7 @@ from confiner_cli.experts.networks.lavie_blocks import (
     Transformer,
 )
 from confiner_cli.experts.networks.temporal_attention import relative_buckets
+from confiner_cli.experts.networks.text_attention import TextMemory
 
 FIXED = {
     "act_fn": "silu",
@@ -169,7 +170,11 @@ class LaVieUNet(nn.Module):
         self.conv_out = nn.Conv2d(widths[0], out_channels, 3, padding=1)
 
     def forward(
-        self, sample: Tensor, timestep: Tensor | float, encoder_hidden_states: Tensor
+        self,
+        sample: Tensor,
+        timestep: Tensor | float,
+        encoder_hidden_states: Tensor,
+        cross_attention_kwargs: Mapping[str, TextMemory] | None = None,
     ) -> Sample:
         """Predict the noise.
 
@@ -177,9 +182,11 @@ class LaVieUNet(nn.Module):
             sample: `(batch, channel, frame, height, width)`, any number of frames and any size.
             timestep: one for all, or `(batch,)`; whole or not.
             encoder_hidden_states: `(batch, token, channel)`.
+            cross_attention_kwargs: what attention gets beside it, as in diffusers: `text`.
         """
         batch, _, frames, _, _ = sample.shape
-        context = self._context(timestep, encoder_hidden_states, batch, frames, sample)
+        memory = dict(cross_attention_kwargs or {}).get("text", ())
+        context = self._context(timestep, encoder_hidden_states, memory, sample)
         x = self.conv_in(sample.transpose(1, 2).flatten(0, 1))
         skips = [x]
         for block in cast("Iterable[Stage]", self.down_blocks):
@@ -200,12 +207,14 @@ class LaVieUNet(nn.Module):
         return Sample(torch.unflatten(x, 0, (batch, frames)).transpose(1, 2))
 
     def _context(
-        self, timestep: Tensor | float, text: Tensor, batch: int, frames: int, sample: Tensor
+        self, timestep: Tensor | float, text: Tensor, memory: TextMemory, sample: Tensor
     ) -> Context:
+        batch, _, frames, _, _ = sample.shape
         t = torch.as_tensor(timestep, device=sample.device).reshape(-1).expand(batch)
         return Context(
             time=self.time_embedding(self.time_proj(t).to(sample.dtype)),
-            text=text.repeat_interleave(frames, dim=0),
+            text=text if memory else text.repeat_interleave(frames, dim=0),
+            memory=memory,
             frames=frames,
             buckets=relative_buckets(frames, sample.device),
         )

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import group_norm, silu
 
 from confiner_cli.experts.networks.temporal_attention import TemporalAttention
+from confiner_cli.experts.networks.text_attention import TextMemory
 
 TRANSFORMER_NORM_EPS = 1e-6
 
@@ -23,13 +24,15 @@ class Context:
 
     Attributes:
         time: `(batch, 4 * width)`.
-        text: `(batch * frame, token, channel)`.
+        text: `(batch * frame, token, channel)`; unread where there is a memory of it.
+        memory: what the layers remember of the text.
         frames: how many, in each batch element.
         buckets: `(frame, frame)`, see `relative_buckets`.
     """
 
     time: Tensor
     text: Tensor
+    memory: TextMemory
     frames: int
     buckets: Tensor
 
@@ -84,7 +87,8 @@ class TransformerBlock(nn.Module):
     def forward(self, x: Tensor, context: Context) -> Tensor:
         """`(batch * frame, position, channel)`, kept."""
         x = x + self.attn1(self.norm1(x))
-        x = x + self.attn2(self.norm2(x), context.text)
+        told = {"text": context.memory} if context.memory else {}
+        x = x + self.attn2(self.norm2(x), context.text, **told)
         # To (batch * position, frame, channel) and back.
         positions = x.shape[1]
         x = torch.unflatten(x, 0, (-1, context.frames)).transpose(1, 2).flatten(0, 1)
