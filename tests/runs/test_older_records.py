@@ -14,10 +14,10 @@ from confiner_cli.runs.provenance import differences, recorded_settings, setting
 from confiner_cli.runs.record import FORMAT, RunRecord, read_run, record_of
 
 RECORDS = sorted((Path(__file__).parents[1] / "data" / "records").glob("0.1.0-*.json"))
-OF_AN_EXPERT = ("clip_skip", "embeddings", "rescale_betas_zero_snr")
+OF_AN_EXPERT = ("clip_skip", "embeddings", "preview", "rescale_betas_zero_snr")
 OF_EXPERTS = {f"experts.{role}.{key}" for role in ROLES for key in OF_AN_EXPERT}
 NEW = OF_EXPERTS | {
-    *("batch", "prompt_weighting", "seeds", "output.format", "output.audio"),
+    *("batch", "prompt_weighting", "seeds", "output.format", "output.audio", "output.structure"),
     *("scheduler.structure.solver", "scheduler.refinement.solver"),
 }
 """Settings that came later."""
