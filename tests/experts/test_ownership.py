@@ -106,7 +106,7 @@ def test_a_check_lets_each_network_go_before_it_loads_the_next(role, monkeypatch
     monkeypatch.setattr(NetworkCache, "_collecting", watched)
     spec = settings_with([]).experts.role(role)
     assert list(inspect(role, spec, CPU, torch.float32))
-    assert len(loaded) == (3 if role == "spatial" else 2)
+    assert len(loaded) == (4 if role == "spatial" else 2)  # which brings VAE and preview decoder
 
 
 def test_leaving_the_block_closes_the_cache(tiny_networks):

@@ -6,6 +6,7 @@ from threading import Event
 import pytest
 import torch
 from support.command_line import PROMPT
+from support.pipelines import pipeline_of, plain
 
 from confiner_cli.config.resolve import resolve
 from confiner_cli.media import ffmpeg
@@ -13,6 +14,7 @@ from confiner_cli.media.background import consume_in_background
 from confiner_cli.media.video import read_video
 from confiner_cli.runs.meter import Meter
 from confiner_cli.runs.open_run import open_run
+from confiner_cli.runs.perform import Performer
 from confiner_cli.runs.provenance import settings_of_words
 from confiner_cli.runs.tasks import Kind, Task
 
@@ -76,3 +78,19 @@ def test_a_short_video_that_an_earlier_process_has_finished_is_only_looked_at(tm
     again.encoded(Kind.CHUNK, iter([]))
     assert len(again.shown[Kind.CHUNK]) == 4
     assert (run.folder / "video.mp4").stat().st_mtime_ns == before
+
+
+def test_frames_are_decoded_as_they_are_taken():
+    taken = []
+
+    def decode(latents):
+        for number in range(latents.shape[2]):
+            taken.append(number)
+            yield latents[:, :, number]
+
+    perform = Performer(pipeline_of(), lambda task: plain, decode)
+    window = torch.zeros(1, 4, 3, 8, 8)
+    (arriving,) = perform(Task(Kind.CHUNK, 0), {Task(Kind.WINDOW, 0): window})
+    assert taken == []
+    next(iter(arriving))
+    assert taken == [0]

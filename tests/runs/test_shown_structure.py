@@ -64,6 +64,8 @@ def test_without_a_structure_nothing_of_it_is_decoded_and_the_video_is_the_same(
     assert set(facts_of(folder)["files"]) == {"video.mp4", "contact_sheet.png"}
     assert (rows_of(folder), rows_of(full)) == (1, 2)
     assert torch.equal(read_video(folder / "video.mp4"), read_video(full / "video.mp4"))
+    again = confiner("resume", str(folder))  # as it is recorded
+    assert again.code == 0 and "already done" in again.err
 
 
 def test_a_preview_is_near_the_structure_and_the_video_is_the_same(run, full, decoded):
