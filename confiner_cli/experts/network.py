@@ -58,7 +58,6 @@ class FamilyNetwork:
     unet: Handle
     frame_batch: int | None = None
 
-    @torch.inference_mode()
     def __call__(self, x_t: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
         """See `Network`."""
         predict = family_named(self.family).predict

@@ -132,12 +132,16 @@ def test_a_prompt_outside_the_world_is_noticed_in_one_line_with_three_examples()
 def test_not_a_number_names_the_expert_and_fails(folder, monkeypatch, role):
     load = loaded_pipeline.load_expert
 
-    def nowhere(x_t, t, conditioning):
-        return x_t * torch.nan
+    class Nowhere:
+        def __call__(self, x_t, t, conditioning):
+            return x_t * torch.nan
+
+        def remembering(self, conditioning):
+            return conditioning
 
     def broken(asked, *arguments):
         expert = load(asked, *arguments)
-        return dataclasses.replace(expert, network=nowhere) if asked == role else expert
+        return dataclasses.replace(expert, network=Nowhere()) if asked == role else expert
 
     monkeypatch.setattr(loaded_pipeline, "load_expert", broken)
     ending = generate(PROMPT, *QUICK, "output.dir=run")

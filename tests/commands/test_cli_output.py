@@ -52,14 +52,14 @@ def test_a_gif_that_was_stopped_goes_on_to_the_same_file(folder, monkeypatch):
 
     words = (*SMALLEST[1:], PROMPT, "num_frames=2", "seed=1", "output.format=gif")
     whole = generate(*words, "output.dir=whole").folder
-    join = open_run.join_chunks
+    write = open_run.write_video
 
     def stopped(path, *arguments, **options):
         if path.suffix == ".gif":
             raise KeyboardInterrupt
-        return join(path, *arguments, **options)
+        return write(path, *arguments, **options)
 
-    monkeypatch.setattr(open_run, "join_chunks", stopped)
+    monkeypatch.setattr(open_run, "write_video", stopped)
     assert generate(*words, "output.dir=stopped").code == 130
     monkeypatch.undo()
     monkeypatch.chdir(folder)
