@@ -48,6 +48,7 @@ def test_a_prompt_holds_from_its_frame_on_verbatim_and_is_recorded(changing):
     assert "the prompt at 6 decides the structure from frame 8 on" in changing.err
 
 
+@pytest.mark.thorough
 def test_structures_have_the_prompt_of_their_start_and_windows_those_of_their_frames(
     changing, tmp_path
 ):
@@ -68,6 +69,7 @@ def test_structures_have_the_prompt_of_their_start_and_windows_those_of_their_fr
     )  # the second window has frame 6 in it, and the temporal expert sees all
 
 
+@pytest.mark.thorough
 def test_a_video_with_several_prompts_is_its_own_recipe(changing, tmp_path):
     again = generate(f"from={changing.folder / 'video.mp4'}", f"output.dir={tmp_path / 'again'}")
     files = [facts_of(ending.folder)["files"]["video.mp4"] for ending in (changing, again)]
@@ -146,6 +148,7 @@ def test_any_video_is_refined_in_the_place_of_a_structure_at_its_own_rate(phone,
     assert tensors["structure"].shape == tensors["refined"].shape == (1, 4, 21, 8, 8)
 
 
+@pytest.mark.thorough
 def test_a_given_video_is_cut_where_the_length_says_and_refused_where_it_is_too_short(
     phone, tmp_path
 ):
@@ -156,6 +159,7 @@ def test_a_given_video_is_cut_where_the_length_says_and_refused_where_it_is_too_
     assert ending.code == 2 and "has: 21" in ending.err
 
 
+@pytest.mark.thorough
 def test_a_given_video_that_has_changed_or_that_nothing_would_refine_is_refused(phone, tmp_path):
     words = (PROMPT, f"structure.video={phone}", *SMALL)
     alone = generate(*words, "scheduler=spatial_alone", f"output.dir={tmp_path / 'alone'}")

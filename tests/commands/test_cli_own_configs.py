@@ -33,6 +33,7 @@ def test_a_run_with_configs_of_ones_own_is_gone_on_with_without_them(folder):
     }  # fmt: skip
 
 
+@pytest.mark.thorough
 def test_a_config_that_says_it_is_a_sweep_is_one_with_all_of_its_jobs(folder):
     words = [word for word in SMALLEST if not word.startswith("num_frames")]
     ending = generate(*words, "--config-name", "sw", *FOLDER, "output.dir=all")

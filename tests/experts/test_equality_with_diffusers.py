@@ -154,6 +154,7 @@ def write_lora(path: Path, folder: Path, seed: int) -> Path:
     return path
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings(
     "ignore:Already found a `peft_config`:UserWarning"
 )  # the pipeline has two
@@ -178,6 +179,7 @@ def test_with_loras_the_spatial_expert_is_stable_diffusion_with_them(exported_ex
     assert (without - theirs).abs().max() > 0.1 * theirs.std()
 
 
+@pytest.mark.thorough
 def test_with_an_embedding_and_clip_skip_the_spatial_expert_is_stable_diffusion_with_them(
     exported_experts, tmp_path, monkeypatch
 ):

@@ -113,6 +113,7 @@ def test_a_number_a_tensor_and_a_list_of_timesteps_mean_the_same():
     assert torch.equal(whole, single) and torch.equal(single, each)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 def test_half_precision_stays_finite_and_near_and_the_angles_stay_exact(dtype):
     unet = small_unet("case0").to(dtype)

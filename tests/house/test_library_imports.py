@@ -67,6 +67,7 @@ def test_a_run_of_all_experts_imports_neither_compiler_nor_transformers_nor_peft
     assert said.splitlines()[-1].split() == ["imported:"]
 
 
+@pytest.mark.thorough
 def test_a_lora_is_merged_in_a_process_of_confiners_own_as_in_any_other(folder, lora):
     adapter = f"experts.spatial.loras=[{{path:{lora},scale:30}}]"
     words = (*SMALLEST, "seed=1", "output.save_latents=true", adapter)
@@ -106,6 +107,7 @@ assert all(getattr(each, "__module__", None) for each in marked)
 """
 
 
+@pytest.mark.thorough
 def test_afterwards_networks_can_be_compiled_and_all_else_imported():
     process(AFTERWARDS)
 

@@ -217,6 +217,7 @@ def test_what_is_damaged_is_made_again(copied, whole, damage):
     assert_clean(copied)
 
 
+@pytest.mark.thorough
 def test_what_an_older_version_has_begun_is_made_again(copied, whole):
     facts = facts_of(copied)
     del facts["format"]
@@ -298,6 +299,7 @@ def test_a_signal_says_how_to_go_on_and_what_is_finished_is_not_made_again(
     assert_clean(folder)
 
 
+@pytest.mark.thorough
 def test_a_second_interrupt_leaves_at_once_and_the_run_goes_on_all_the_same(tmp_path, whole):
     folder = tmp_path / "run"
     waiting = Moment("confiner_cli.runs.open_run:encode_chunk", 1, "video-000000.mp4", "wait")

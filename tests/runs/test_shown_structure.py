@@ -174,6 +174,7 @@ def test_what_cannot_be_shown_is_refused_with_its_cure(folder, words, says):
     assert not (folder / "run").exists()
 
 
+@pytest.mark.thorough
 def test_a_run_is_not_gone_on_with_under_another_choice_but_is_made_again_from_its_record(
     full, tmp_path
 ):

@@ -421,6 +421,7 @@ def test_interrupting_a_stalled_download_ends_at_once_and_says_what_is_kept(hub,
     assert "are kept; the same command goes on from there" in ending.err
 
 
+@pytest.mark.thorough
 def test_run_json_says_which_commit_main_was(hub, tmp_path):
     words = (
         "generate",
@@ -486,6 +487,7 @@ def test_a_download_takes_no_xet_and_leaves_the_choice_as_it_was(chosen, hub, mo
     assert seen == [True] and constants.HF_HUB_DISABLE_XET is chosen
 
 
+@pytest.mark.thorough
 def test_a_preview_decoder_is_fetched_where_one_is_wanted_and_checked_with_its_set(hub):
     assert confiner("experts", "download", "lavie_sd").code == 0
     assert hub.fetched(TAESD) == set()
@@ -528,6 +530,7 @@ def spoiled(path: Path, damage: str) -> None:
     save_file(tensors, path, metadata={"format": "pt"})
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("damage", ["a missing key", "an extra key", "another shape"])
 @pytest.mark.parametrize("role", ["spatial", "control"])
 def test_weights_that_are_not_the_networks_are_named_with_role_and_file(
@@ -546,6 +549,7 @@ def test_weights_that_are_not_the_networks_are_named_with_role_and_file(
     assert ending.code == 2 and f"the {role} expert's unet in {folder}" in ending.err, ending.err
 
 
+@pytest.mark.thorough
 def test_a_pipeline_folder_with_another_schedule_is_refused_but_for_experts_it_says_nothing_about(
     hub, repositories, tmp_path
 ):
@@ -584,6 +588,7 @@ def test_confiner_18_takes_the_file_for_8_steps(hub, tmp_path):
     assert "{steps}" in recorded["motion_adapter"]
 
 
+@pytest.mark.thorough
 def test_experts_lists_downloads_checks_and_converts(hub, tmp_path):
     assert f"{LAVIE}:lavie_base.pt: missing" in confiner("experts").out
     done = confiner("experts", "download", "lavie_sd")
