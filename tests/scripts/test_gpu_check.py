@@ -135,7 +135,7 @@ def test_it_is_said_what_was_measured_with_what(results):
         torch.__version__,
         "float32",
     )
-    assert {"diffusers", "transformers", "confiner", "python", "command"} <= set(facts)
+    assert {"diffusers", "tokenizers", "confiner", "python", "command"} <= set(facts)
     assert facts["matmul TFLOP/s"] > 0
     assert f"- torch: {torch.__version__}" in (results / "results.md").read_text(encoding="utf-8")
 
