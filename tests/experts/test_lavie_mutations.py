@@ -124,8 +124,8 @@ def causal(module, buckets):
 def tiled_text(monkeypatch, unet):
     plain = lavie.Context
 
-    def context(time, text, frames, buckets):
-        return plain(time, text[::frames].repeat(frames, 1, 1), frames, buckets)
+    def context(text, frames, **others):
+        return plain(text=text[::frames].repeat(frames, 1, 1), frames=frames, **others)
 
     monkeypatch.setattr(lavie, "Context", context)
 
