@@ -11,12 +11,15 @@ the machine does meets both. Numbers are medians, ratios are medians of pairs.
 - `passes`: one pass of each network, its operations a second beside what a product of matrices
   reaches in the same minute.
 - `vae`: frames that it takes at once.
+- `compile`: `compile=regional` and `compile=true`, in a first process and in one that finds what
+  the first has compiled; not without being asked for, since it takes ten minutes.
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import platform
 import statistics
 import tempfile
@@ -25,6 +28,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -60,7 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=[*PARTS])
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=[*QUICK])
     parser.add_argument("--pairs", type=int, default=5)
     options = parser.parse_args()
     threads = torch.get_num_threads()
@@ -204,28 +208,22 @@ def _their_video(role: str, peer: Any) -> object:
     )
 
 
-def our_networks() -> Works:
+def our_networks(compiling: bool | str = False) -> Works:
     """A pass of each network as the sampling asks for it, and the peak."""
     from confiner_cli.experts.loading import load_decoder, load_encoder, load_expert
     from confiner_cli.experts.offload import POLICIES, NetworkCache
     from confiner_cli.runs.freed_memory import keep_freed_memory
 
     keep_freed_memory()
-    specs, cpu, cache = (
-        settings_with(["experts=tiny"]).experts.by_role(),
-        torch.device("cpu"),
-        NetworkCache(),
-    )
-    loading = (cpu, torch.float32, POLICIES["high"], cache)
+    specs = settings_with(["experts=tiny"]).experts.by_role()
+    loading = (torch.device("cpu"), torch.float32, POLICIES["high"], NetworkCache())
     x_t = torch.randn(1, 4, FRAMES, LATENT, LATENT)
     works: dict[str, Callable[[], object]] = {}
     for role in ROLES:
-        denoiser = load_expert(role, specs[role], *loading).condition(PROMPT)
-        works[role] = partial(denoiser, x_t, 100.0)
-    decoder, encoder = (
-        load_decoder(specs["spatial"], *loading),
-        load_encoder(specs["spatial"], *loading),
-    )
+        expert = load_expert(role, specs[role], *loading, compiling=compiling)
+        works[role] = partial(expert.condition(PROMPT), x_t, 100.0)
+    decoder = load_decoder(specs["spatial"], *loading, compiling)
+    encoder = load_encoder(specs["spatial"], *loading, compiling)
     frames = torch.randint(0, 256, (FRAMES, PIXELS, PIXELS, 3), dtype=torch.uint8)
     for batch in VAE_BATCHES:
         works[f"decode {batch}"] = partial(_decoded, replace(decoder, batch=batch), x_t)
@@ -328,11 +326,29 @@ def vae(_: Path, pairs: int) -> Iterator[str]:
             yield f"| {direction} | {' | '.join(cells)} |"
 
 
-PARTS: Mapping[str, Callable[[Path, int], Iterator[str]]] = {
+def compiling(folder: Path, pairs: int) -> Iterator[str]:
+    """What compiling takes and brings; the code is kept in a folder of this run."""
+    yield "| a pass over 16 frames | compile | first process, s | later ones, s | ratio to false |"
+    yield "|---|---|---|---|---|"
+    with contender(our_networks) as eager:
+        modes: tuple[bool | str, ...] = ("regional", True)
+        for name, mode in (*product(ROLES, modes), ("decode", True)):
+            os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder / f"{name}-{mode}")
+            with contender(partial(our_networks, mode)) as first:
+                seconds = first.seconds(name)
+            with contender(partial(our_networks, mode)) as later:
+                again = later.seconds(name)
+                own, plain = in_turns([(later, name), (eager, name)], 3 * pairs)
+            word = str(mode).lower()
+            yield f"| {name} | {word} | {seconds:.0f} | {again:.0f} | {ratio(own, plain):.2f} |"
+
+
+QUICK: Mapping[str, Callable[[Path, int], Iterator[str]]] = {
     "videos": videos,
     "passes": passes,
     "vae": vae,
 }
+PARTS = {**QUICK, "compile": compiling}
 
 if __name__ == "__main__":
     main()

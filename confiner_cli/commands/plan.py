@@ -120,6 +120,29 @@ def _costs(job: Job) -> Iterator[str]:
     known = [row.flops for row in found if row.flops is not None]
     total = sum(known) if len(known) == len(found) else None
     yield f"{'in all':<42}{_operations(total):>10}"
+    yield from _compiling(job)
+
+
+def _compiling(job: Job) -> Iterator[str]:
+    from confiner_cli.costs.compiling import compiling
+
+    found = compiling(job)
+    if found is None:
+        return
+    yield ""
+    word = str(job.settings.compile).lower()
+    yield (
+        f"compile={word} (measured with the embedded experts on one core of a CPU; on a GPU it has "
+        f"not been): {found.first:.0f} s in a first process, {found.later:.0f} s in later ones"
+    )
+    if not found.saved:
+        yield "what it saves is unknown" if found.saved is None else "it saves nothing there"
+        return
+    first, later = (found.pays_from(seconds) for seconds in (found.first, found.later))
+    yield (
+        f"it saves {found.saved:.2g} s a video, and pays from {first:.0f} videos on in one "
+        f"process, from {later:.0f} on in a later one"
+    )
 
 
 def _operations(flops: float | None) -> str:

@@ -30,6 +30,7 @@ from confiner_cli.config.scheduler import (
 from confiner_cli.config.schema import Settings
 from confiner_cli.config.segments import long_video_options, with_segments
 from confiner_cli.errors import ConfinerError
+from confiner_cli.experts.compiling import MODES
 from confiner_cli.experts.device import DTYPES
 from confiner_cli.experts.offload import POLICIES
 from confiner_cli.media.formats import FORMATS, check_rate
@@ -176,6 +177,7 @@ def _check_values(settings: Settings, video: _Video, keys: Mapping[str, str]) ->
     check_rate(FORMATS[settings.output.format], video.fps)
     one_of("dtype", settings.dtype, ("auto", *DTYPES))
     one_of("memory", settings.memory, ("auto", *POLICIES))
+    _check_compile(settings.compile)
     if settings.frame_batch is not None:
         in_range("frame_batch", settings.frame_batch, 1, math.inf)
     _check_threads(settings.threads)
@@ -189,6 +191,12 @@ def _check_threads(threads: Any) -> None:
         raise ConfinerError(f"threads={threads!r} is no number of threads", cure)
     if not 1 <= threads <= MOST_THREADS:
         raise ConfinerError(f"threads={threads} is out of range", cure)
+
+
+def _check_compile(value: object) -> None:
+    if value not in MODES or type(value) not in (bool, str):  # 1 is no True here
+        words = "false, true, regional"
+        raise ConfinerError(f"compile={value} is unknown", f"compile= takes {words}")
 
 
 def _check_prompts(settings: Settings, num_frames: float) -> None:

@@ -194,6 +194,7 @@ class Settings:
         height, width, fps: of the video.
         device, dtype, memory: where, in which precision, and what stays on a GPU.
         threads: how many compute on the CPU: `auto` or a number.
+        compile: whether networks are compiled: `False`, `True`, or `regional`, their blocks alone.
         frame_batch: frames that the spatial expert sees at once; None is what `memory` chooses.
         resume: whether to go on with the run in `output.dir`, if there is one.
         batch: how many seeds of a sweep are sampled in one forward.
@@ -216,6 +217,7 @@ class Settings:
     dtype: str = "auto"
     memory: str = "auto"
     threads: Any = "auto"
+    compile: bool | str = False
     frame_batch: int | None = None
     resume: bool = False
     batch: int = 1

@@ -37,6 +37,7 @@ def load_expert(
     policy: OffloadPolicy,
     cache: NetworkCache,
     chunking: Chunking = verbatim,
+    compiling: bool | str = False,
 ) -> Expert:
     """One expert, its files found and whole; its networks are loaded when they are called.
 
@@ -48,6 +49,8 @@ def load_expert(
         policy: who makes room for whom on the device.
         cache: owns the networks.
         chunking: how it reads prompts.
+        compiling: how its UNet is compiled, one of `compiling.MODES`. Then guidance is two passes,
+            so that there is one graph for guided steps and others.
 
     Raises:
         ConfinerError: a component or an embedding is missing or damaged, its files say something
@@ -59,13 +62,13 @@ def load_expert(
     _check_loras(components, family, cache)
     return Expert(
         role=role,
-        network=family_network(spec.family, components, policy, cache),
+        network=family_network(spec.family, components, policy, cache, compiling),
         text=text_encoder(components, policy, cache, _reading(role, spec, chunking)),
         schedule=spec.schedule,
         prediction_type=spec.prediction_type,
         device=device,
         dtype=dtype,
-        guidance_batched=policy.guidance_batched,
+        guidance_batched=policy.guidance_batched and compiling is False,
     )
 
 
@@ -90,13 +93,15 @@ def load_decoder(
     dtype: torch.dtype,
     policy: OffloadPolicy,
     cache: NetworkCache,
+    compiling: bool | str = False,
 ) -> Decoder:
     """The VAE of an expert set, which lies with its spatial expert, from latents to frames.
 
     Raises:
         ConfinerError: it is missing or damaged.
     """
-    return coder(Decoder, components_of("spatial", spec, device, dtype), policy, cache)
+    components = components_of("spatial", spec, device, dtype)
+    return coder(Decoder, components, policy, cache, compiling)
 
 
 def load_preview(
@@ -124,9 +129,11 @@ def load_encoder(
     dtype: torch.dtype,
     policy: OffloadPolicy,
     cache: NetworkCache,
+    compiling: bool | str = False,
 ) -> Encoder:
     """The other direction of `load_decoder`'s VAE. Raises as it does."""
-    return coder(Encoder, components_of("spatial", spec, device, dtype), policy, cache)
+    components = components_of("spatial", spec, device, dtype)
+    return coder(Encoder, components, policy, cache, compiling)
 
 
 def components_of(

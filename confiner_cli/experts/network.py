@@ -11,10 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from confiner_cli.experts.adapted import adapted
+from confiner_cli.experts.compiling import REGIONAL, Told, compiled
 from confiner_cli.experts.components import Components
 from confiner_cli.experts.conditioning import Conditioning
 from confiner_cli.experts.families import family_named
 from confiner_cli.experts.lora_names import UNET
+from confiner_cli.experts.networks.frame_parts import alike
 from confiner_cli.experts.networks.on_cpu import arranged_unet
 from confiner_cli.experts.networks.text_attention import text_memory, with_text_memory
 from confiner_cli.experts.offload import Handle, NetworkCache, OffloadPolicy
@@ -52,11 +54,13 @@ class FamilyNetwork:
         unet: the network in its own layout.
         frame_batch: frames that are predicted at once where each is predicted without the others;
             None is all.
+        compiling: how it is compiled, one of `compiling.MODES`.
     """
 
     family: str
     unet: Handle
     frame_batch: int | None = None
+    compiling: bool | str = False
 
     def __call__(self, x_t: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
         """See `Network`."""
@@ -66,11 +70,13 @@ class FamilyNetwork:
                 prediction: Tensor = predict(unet, x_t, t, conditioning)
                 return prediction
             # The same prediction in less memory.
-            frames = torch.split(x_t, self.frame_batch, dim=2)
-            return torch.cat([predict(unet, part, t, conditioning) for part in frames], dim=2)
+            parts = alike(x_t, self.frame_batch, dim=2)
+            return torch.cat([predict(unet, part, t, conditioning) for part in parts], dim=2)
 
     def remembering(self, conditioning: Conditioning) -> Conditioning:
         """See `Network`."""
+        if self.compiling == REGIONAL:
+            return conditioning  # each layer's own memory would make each block a graph of its own
         with self.unet.computing() as unet:
             return replace(conditioning, memory=text_memory(unet, conditioning.states))
 
@@ -80,7 +86,11 @@ class FamilyNetwork:
 
 
 def family_network(
-    family: str, components: Components, policy: OffloadPolicy, cache: NetworkCache
+    family: str,
+    components: Components,
+    policy: OffloadPolicy,
+    cache: NetworkCache,
+    compiling: bool | str = False,
 ) -> FamilyNetwork:
     """The network that an expert's components make.
 
@@ -89,12 +99,15 @@ def family_network(
     """
     role, device = components.role, components.device
     sources = chain.from_iterable(family_named(family).sources(components).values())
-    key = (family, role, components.identity(sources))
-    unet = Handle(key, role, device, policy, cache, partial(_load, family, components))
+    key = (family, role, components.identity(sources), compiling)
+    load = partial(_load, family, components, compiling, cache.compile_seconds.append)
+    unet = Handle(key, role, device, policy, cache, load)
     frame_batch = policy.frame_batch if family_named(family).FRAMEWISE else None
-    return FamilyNetwork(family, unet, frame_batch)
+    return FamilyNetwork(family, unet, frame_batch, compiling)
 
 
-def _load(family: str, components: Components) -> nn.Module:
+def _load(family: str, components: Components, compiling: bool | str, told: Told) -> nn.Module:
     unet = adapted(family_named(family).load(components), UNET, components.loras)
-    return arranged_unet(with_text_memory(unet), components.device)
+    arranged = arranged_unet(with_text_memory(unet), components.device)
+    frames = 0 if family_named(family).FRAMEWISE else 2
+    return compiled(arranged, compiling, frames, f"the {components.role} expert", told)

@@ -78,12 +78,14 @@ class NetworkCache:
         modules: the networks by key, the one called last at the end.
         on_device: the roles of those that are on a device, by key.
         messages: what the libraries had to say when they loaded.
+        compile_seconds: of each call in which a network was compiled.
         lock: held by the thread that computes with the networks, loads, moves or closes them.
     """
 
     modules: OrderedDict[Hashable, nn.Module] = field(default_factory=OrderedDict)
     on_device: dict[Hashable, str] = field(default_factory=dict)
     messages: list[str] = field(default_factory=list)
+    compile_seconds: list[float] = field(default_factory=list)
     lock: RLock = field(default_factory=RLock, repr=False)
     _small: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 

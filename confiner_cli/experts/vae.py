@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +13,9 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import Tensor, nn
 
 from confiner_cli.errors import FailedError
+from confiner_cli.experts.compiling import Told, compiled
 from confiner_cli.experts.components import Components
+from confiner_cli.experts.networks.frame_parts import alike
 from confiner_cli.experts.networks.on_cpu import arranged_vae
 from confiner_cli.experts.offload import Handle, NetworkCache, OffloadPolicy
 from confiner_cli.experts.stated import check_vae
@@ -44,6 +46,9 @@ class Coder:
     def load(self) -> None:
         """Load the VAE now. Raises ConfinerError: its weights are damaged."""
         self.vae()
+
+    def _parts(self, frames: Tensor) -> Sequence[Tensor]:
+        return alike(frames, self.batch, dim=0)
 
     @torch.no_grad()
     def _coded(self, direction: Coding, part: Tensor) -> tuple[Tensor, Tensor]:
@@ -124,7 +129,7 @@ class Decoder(Coder):
         whichever thread. A CPU has decoded them.
         """
         latents = onto(latents[0], self.vae.device).transpose(0, 1)
-        for part in torch.split(latents / self.scaling_factor, self.batch):
+        for part in self._parts(latents / self.scaling_factor):
             pixels, finite = self._coded(_decode, part)
             decoded = Decoded(sent(_frames(pixels), finite), partial(self._again, part))
             yield decoded.wait() if finite.is_cpu else decoded
@@ -154,7 +159,7 @@ class Encoder(Coder):
             FailedError: the latents have NaN or infinity in them, in full precision too.
         """
         pixels = onto(frames, self.vae.device).permute(0, 3, 1, 2)
-        parts = torch.split(pixels, self.batch)
+        parts = self._parts(pixels)
         encoded, found = zip(*(self._coded(_encode, _shares(part)) for part in parts), strict=True)
         latents = list(encoded)
         # All at once: to read what a GPU has computed is to wait for it.
@@ -185,9 +190,12 @@ def _shares(pixels: Tensor) -> Tensor:
     return pixels / 127.5 - 1
 
 
-def _load(components: Components) -> nn.Module:
+def _load(components: Components, compiling: bool | str, told: Told) -> nn.Module:
     vae = components.model("vae", AutoencoderKL)
-    return arranged_vae(vae, components.device, components.dtype)
+    arranged = arranged_vae(vae, components.device, components.dtype)
+    if compiling is True:  # it repeats no block often
+        compiled(vae.decoder, compiling, 0, "the VAE's decoder", told)
+    return arranged
 
 
 def _decode(vae: AutoencoderKL, latents: Tensor) -> Tensor:
@@ -204,7 +212,11 @@ Direction = TypeVar("Direction", Decoder, Encoder)
 
 
 def coder(
-    direction: type[Direction], components: Components, policy: OffloadPolicy, cache: NetworkCache
+    direction: type[Direction],
+    components: Components,
+    policy: OffloadPolicy,
+    cache: NetworkCache,
+    compiling: bool | str = False,
 ) -> Direction:
     """The decoder or the encoder that `components` have; of both, a cache loads one network.
 
@@ -213,8 +225,8 @@ def coder(
     """
     config, device = components.config("vae"), components.device
     check_vae(config, components.place("vae"))
-    key = ("vae", components.identity(components.sources("vae")))
-    load = partial(_load, components)
+    key = ("vae", components.identity(components.sources("vae")), compiling is True)
+    load = partial(_load, components, compiling, cache.compile_seconds.append)
     return direction(
         vae=Handle(key, "vae", device, policy, cache, load),
         factor=2 ** (len(config["block_out_channels"]) - 1),

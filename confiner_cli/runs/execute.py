@@ -117,6 +117,7 @@ def _make(
 ) -> None:
     """Load what the runs need, and make all that they are for."""
     started, said = monotonic(), len(networks.messages)
+    compiled = len(networks.compile_seconds)
     loaded = load_pipeline([run.job for run in runs], networks)
     meter.add("load", monotonic() - started)
     for run in runs:
@@ -128,6 +129,8 @@ def _make(
     try:
         _render(runs, loaded, meter)
     finally:
+        if seconds := networks.compile_seconds[compiled:]:
+            meter.add("compile", sum(seconds))
         # Networks are loaded when they are first called: now it is known what the libraries said.
         for message in dict.fromkeys(networks.messages[said:]):
             if not is_harmless(message):

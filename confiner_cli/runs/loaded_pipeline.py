@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch import Tensor
 from confiner_cli.config.job import Job
 from confiner_cli.costs.memory import policy_of
 from confiner_cli.errors import ConfinerError
+from confiner_cli.experts.compiling import check_compiler
 from confiner_cli.experts.device import device_of, dtype_of, free_memory
 from confiner_cli.experts.expert import Expert
 from confiner_cli.experts.forking import refuse_forked
@@ -31,6 +33,9 @@ from confiner_cli.method.walk import Denoiser
 from confiner_cli.runs.advice import advice, device_advice
 from confiner_cli.runs.enough_memory import check_memory
 from confiner_cli.runs.source_latents import SourceLatents
+
+Loading: TypeAlias = tuple[torch.device, torch.dtype, OffloadPolicy, NetworkCache]
+"""Where networks go, in which precision, who makes room, and who owns them."""
 
 
 @dataclass(frozen=True)
@@ -81,15 +86,18 @@ def load_pipeline(jobs: Sequence[Job], networks: NetworkCache) -> LoadedPipeline
     refuse_forked()  # before a GPU is asked, which a fork cannot use either
     job = jobs[0]
     device = device_of(job.settings.device)
-    dtype = dtype_of(job.settings.dtype, device)
+    dtype, compiling = dtype_of(job.settings.dtype, device), job.settings.compile
+    check_compiler(compiling, device)
     policy = policy_of(job, free_memory(device), dtype.itemsize, batch=len(jobs))
     chunking = weighted if job.settings.prompt_weighting else verbatim
+    loading = (device, dtype, policy, networks)
     experts = {
-        role: load_expert(role, job.experts[role], device, dtype, policy, networks, chunking)
-        for role in job.asked
+        role: load_expert(role, spec, *loading, chunking, compiling)
+        for role, spec in job.experts.items()
+        if role in job.asked
     }
-    decoder = load_decoder(job.experts["spatial"], device, dtype, policy, networks)
-    draft_decoder = load_preview(job.experts["spatial"], device, dtype, policy, networks)
+    decoder = load_decoder(job.experts["spatial"], *loading, compiling)
+    draft_decoder = load_preview(job.experts["spatial"], *loading)
     may_be_short: tuple[str, ...] = ()
     if not networks.modules:  # else they have found their room
         may_be_short = check_memory(job, device, dtype, policy.name, len(jobs))
@@ -101,7 +109,7 @@ def load_pipeline(jobs: Sequence[Job], networks: NetworkCache) -> LoadedPipeline
         shape=_latent_shape(job.size, decoder),
         seeds=tuple(each.seed for each in jobs),
         long_video=job.long_video,
-        source_latents=_source_latents(job, device, dtype, policy, networks),
+        source_latents=_source_latents(job, loading),
         device=device,
     )
     notices = (*advice(job, experts), *device_advice(job, device, dtype), *may_be_short)
@@ -117,16 +125,10 @@ def _conditioned(job: Job, role: str, expert: Expert) -> dict[int, Denoiser]:
     }
 
 
-def _source_latents(
-    job: Job,
-    device: torch.device,
-    dtype: torch.dtype,
-    policy: OffloadPolicy,
-    networks: NetworkCache,
-) -> Callable[[Span], Tensor] | None:
+def _source_latents(job: Job, loading: Loading) -> Callable[[Span], Tensor] | None:
     if not job.source_videos:
         return None
-    encoder = load_encoder(job.experts["spatial"], device, dtype, policy, networks)
+    encoder = load_encoder(job.experts["spatial"], *loading, job.settings.compile)
     return SourceLatents(job.source_videos[0], job.size, encoder)
 
 

@@ -14,6 +14,7 @@ from support.toy_experts import Networked
 from confiner_cli.config.job import Job
 from confiner_cli.config.resolve import resolve
 from confiner_cli.config.schema import ROLES, ExpertSetSettings, Settings
+from confiner_cli.costs.compiling import compiling
 from confiner_cli.costs.estimate import rows
 from confiner_cli.method.guidance import Guided
 from confiner_cli.method.pipeline import Pipeline
@@ -157,6 +158,26 @@ def test_the_command_prints_stages_memory_and_files_and_makes_nothing(tmp_path, 
     ):
         assert words in ending.out
     assert not any(tmp_path.iterdir())
+
+
+def test_a_plan_says_from_how_many_videos_on_compiling_pays():
+    assert compiling(job_of()) is None and "compile" not in confiner("plan").out
+    whole, blocks = compiling(job_of("compile=true")), compiling(job_of("compile=regional"))
+    assert whole.first > whole.later and whole.saved > 0 and whole.first > blocks.first
+    longer = compiling(job_of("compile=true", "scheduler=confiner_18"))
+    assert longer.pays_from(longer.first) < whole.pays_from(whole.first)
+    count = whole.pays_from(whole.first)
+    assert (count - 1) * whole.saved < whole.first <= count * whole.saved
+    ending = confiner("plan", "compile=true")
+    assert f"pays from {count:.0f} videos on" in ending.out
+    unknown = confiner("plan", "compile=true", "experts.temporal.architecture=null")
+    assert "what it saves is unknown" in unknown.out
+
+
+@pytest.mark.parametrize("value", ["yes", "Regional", "null"])
+def test_another_way_to_compile_is_refused(value):
+    ending = confiner("plan", f"compile={value}")
+    assert ending.code == 2 and "compile" in ending.err and "hint: " in ending.err
 
 
 def test_a_plan_refuses_what_a_run_refuses():

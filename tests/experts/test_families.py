@@ -12,7 +12,6 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 from support.family_experts import CACHE, CPU, ROLE_OF, T, distance, load, sample, spec_of
-from torch._dynamo.testing import CompileCounter
 
 from confiner_cli.cli import main
 from confiner_cli.errors import ConfinerError
@@ -108,27 +107,6 @@ def test_every_sample_of_a_batch_is_answered_as_it_is_alone(
         alone = denoiser(batch[[number]], T)
         assert torch.allclose(together.clean[[number]], alone.clean, atol=1e-5)
         assert torch.allclose(together.noise[[number]], alone.noise, atol=1e-5)
-
-
-# Of Python 3.13.0 torch says so; what is compiled is the same.
-@pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0:RuntimeWarning")
-@pytest.mark.parametrize(
-    "family",
-    [
-        pytest.param(name, marks=[] if name == "lavie" else [pytest.mark.thorough])
-        for name in FAMILIES
-    ],
-)
-def test_a_compiled_network_is_one_graph_for_all_timesteps(family, tiny_networks):
-    cache, graphs = NetworkCache(), CompileCounter()
-    expert = load(family, spec_of(family, tiny_networks), cache=cache)
-    plain = [expert.condition("a heart")(sample(), t) for t in (100, 80, 60)]
-    (unet,) = (key for key, role in cache.on_device.items() if role == expert.role)
-    cache.modules[unet] = torch.compile(cache.modules[unet], backend=graphs, fullgraph=True)
-    compiled = [expert.condition("a heart")(sample(), t) for t in (100, 80, 60)]
-    assert graphs.frame_count == 1
-    for one, other in zip(plain, compiled, strict=True):
-        assert torch.equal(one.clean, other.clean)
 
 
 def test_frames_stay_in_their_order(family, expert):

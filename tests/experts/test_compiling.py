@@ -1,0 +1,205 @@
+"""Compiled networks: few graphs, the same answers, kept on disk, refused where nothing compiles."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from support.family_experts import CPU, T, load, sample, spec_of
+from torch._dynamo.testing import CompileCounter
+
+from confiner_cli.cli import main
+from confiner_cli.errors import ConfinerError, FailedError
+from confiner_cli.experts.compiling import CACHE, check_compiler, compiled
+from confiner_cli.experts.families import FAMILIES, family_named
+from confiner_cli.experts.loading import load_expert
+from confiner_cli.experts.networks.frame_parts import alike
+from confiner_cli.experts.offload import POLICIES, NetworkCache
+from confiner_cli.method.options import GuidanceOptions
+
+# Of Python 3.13.0 torch says so; what is compiled is the same.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0:RuntimeWarning"),
+    pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning"),
+]
+GUIDED = GuidanceOptions(3.0, 0.5, 1.0)
+STEPS = ((800, 14), (400, 14), (100, 14), (800, 10), (100, 10))
+"""Timesteps, guided and not, of windows of two sizes."""
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv(CACHE, str(tmp_path))
+    torch._dynamo.reset()
+
+
+def counted(family, networks, mode):
+    """An expert, another whose network is compiled, the graphs, and the seconds that were told."""
+    plain, cache = load(family, spec_of(family, networks)), NetworkCache()
+    expert = load(family, spec_of(family, networks), cache=cache)
+    graphs, seconds = CompileCounter(), []
+    frames = 0 if family_named(family).FRAMEWISE else 2
+    compiled(expert.network.unet(), mode, frames, family, seconds.append, graphs)
+    network = replace(expert.network, compiling=mode)
+    return plain, replace(expert, network=network, guidance_batched=False), graphs, seconds
+
+
+def assert_same_answers(plain, expert, steps):
+    denoisers = [each.condition("a heart", "a star", GUIDED) for each in (plain, expert)]
+    for t, num_frames in steps:
+        one, other = (denoiser(sample(num_frames), t) for denoiser in denoisers)
+        assert one.passes == other.passes
+        assert (one.clean - other.clean).abs().max() < 1e-4 * one.clean.abs().max()
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        pytest.param(name, marks=[] if name == "lavie" else [pytest.mark.thorough])
+        for name in FAMILIES
+    ],
+)
+def test_a_compiled_network_is_one_graph_for_all_steps_and_windows(family, tiny_networks):
+    plain, expert, graphs, seconds = counted(family, tiny_networks, True)
+    assert_same_answers(plain, expert, STEPS)
+    assert graphs.frame_count == len(seconds) == 1
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        pytest.param(
+            name, marks=pytest.mark.thorough if name == "stable_diffusion" else pytest.mark.slow
+        )
+        for name in FAMILIES
+    ],
+)
+def test_compiled_blocks_are_few_graphs_and_in_the_end_windows_add_none(family, tiny_networks):
+    plain, expert, graphs, seconds = counted(family, tiny_networks, "regional")
+    assert_same_answers(plain, expert, STEPS[:3])
+    assert 0 < graphs.frame_count <= 5 and len(seconds) == 1
+    assert_same_answers(plain, expert, STEPS[3:])
+    before = graphs.frame_count  # LaVie's blocks are told how many frames there are
+    assert_same_answers(plain, expert, [(100, 12)])
+    assert graphs.frame_count == before
+
+
+@pytest.mark.thorough
+def test_a_compiled_network_may_be_moved(tiny_networks):
+    _, expert, graphs, _ = counted("lavie", tiny_networks, True)
+    states = expert.text("a heart").states.double()
+    unet = expert.network.unet().to("meta").to_empty(device="cpu").double()
+    assert unet(sample(14).double(), torch.tensor(T), states).sample.dtype == torch.float64
+    assert graphs.frame_count == 1
+
+
+@pytest.mark.parametrize(("count", "most"), [(1, 8), (8, 8), (9, 8), (17, 8), (24, 8), (7, 2)])
+def test_frames_are_cut_into_parts_alike_so_that_none_is_left_alone(count, most):
+    frames = torch.arange(count)[None]
+    parts = alike(frames, most, dim=1)
+    lengths = [part.shape[1] for part in parts]
+    assert torch.equal(torch.cat(parts, dim=1), frames)
+    assert max(lengths) <= most and max(lengths) - min(lengths) <= 1
+    assert len(parts) == -(-count // most)
+
+
+@pytest.mark.thorough
+@pytest.mark.filterwarnings("ignore:unclosed file <_io.Buffered:ResourceWarning")
+def test_a_run_says_how_long_it_has_compiled(tmp_path, monkeypatch, capsys):
+    compile_it = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda call, **_: compile_it(call, backend="eager"))
+    monkeypatch.setattr("sys.argv", ["confiner"])
+    words = [
+        "compile=true",
+        "scheduler=spatial_alone",
+        "num_frames=2",
+        f"output.dir={tmp_path / 'run'}",
+    ]
+    assert (
+        main(
+            ["generate", "prompt=a red heart", *words, "scheduler.structure.num_inference_steps=1"]
+        )
+        == 0
+    )
+    facts = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
+    assert facts["config"]["compile"] is True
+    assert 0 < facts["seconds"]["compile"] < facts["seconds"]["total"]
+    said = capsys.readouterr().err
+    for what in ("the spatial expert", "the VAE's decoder"):
+        assert f"compiling {what}" in said and f"compiled {what}: " in said
+
+
+def test_a_network_is_kept_by_how_it_is_compiled(tiny_networks):
+    cache, spec = NetworkCache(), spec_of("lavie", tiny_networks)
+    loading = (CPU, torch.float32, POLICIES["high"], cache)
+    experts = [load_expert("temporal", spec, *loading, compiling=mode) for mode in (False, True)]
+    assert [expert.guidance_batched for expert in experts] == [True, False]
+    assert experts[0].network.unet() is not experts[1].network.unet()
+
+
+def test_what_the_compiler_makes_is_kept_where_the_person_said(monkeypatch, tmp_path):
+    for told, wanted in ((str(tmp_path / "own"), tmp_path / "own"), (None, tmp_path / "c")):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "c"))
+        if told:
+            monkeypatch.setenv(CACHE, told)
+        else:
+            monkeypatch.delenv(CACHE)
+        compiled(torch.nn.Linear(2, 2), True, 0, "a layer", print, CompileCounter())
+        assert os.environ[CACHE].startswith(str(wanted))
+
+
+@pytest.mark.thorough
+def test_the_next_process_finds_what_this_one_has_compiled(tmp_path):
+    code = """
+import torch
+from torch._dynamo.utils import counters
+from confiner_cli.experts.compiling import compiled
+layer = torch.nn.Linear(4, 4)
+compiled(layer, True, 0, "a layer", print)
+with torch.no_grad():
+    layer(torch.randn(3, 4)).relu()
+print(counters["inductor"]["fxgraph_cache_hit"])
+"""
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    environment.pop(CACHE)
+    hits = []
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "compiled a layer: " in done.stderr
+        hits.append(int(done.stdout.split()[-1]))
+    assert hits == [0, 1]
+
+
+@pytest.mark.parametrize("mode", [True, "regional"])
+def test_without_a_compiler_it_is_refused_before_anything_is_loaded(mode, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    check_compiler(False, CPU)
+    with pytest.raises(ConfinerError, match=r"compile=\w+ needs a C\+\+ compiler") as caught:
+        check_compiler(mode, CPU)
+    assert caught.value.exit_code == 2 and "compile=false" in caught.value.hint
+    (tmp_path / "c++-12").touch(mode=0o755)
+    monkeypatch.setenv("CXX", "c++-12")
+    check_compiler(mode, CPU)
+
+
+def test_a_network_that_cannot_be_compiled_is_named(tiny_networks):
+    def broken(*_):
+        raise RuntimeError("no room")
+
+    layer = torch.nn.Linear(2, 2)
+    compiled(layer, True, 0, "the spatial expert", print, broken)
+    with pytest.raises(FailedError, match="the spatial expert cannot be compiled") as caught:
+        layer(torch.randn(3, 2))
+    assert caught.value.hint == "compile=false"
