@@ -40,6 +40,8 @@ UNGUIDED = "scheduler.guidance_interval=[0.35,1.0]"
 """No guidance in the refinement: at Te = 100 and below all experts' noise is below 0.33."""
 CHOICES = ("compile=regional", "compile=true", "output.structure=preview", "output.structure=false")
 """Settings that a run is measured with and without."""
+BESIDE = ("total", "compile")
+"""What run.json has beside the seconds of stages: their sum, and what they had of compiling."""
 RUNS: Mapping[str, tuple[str, ...]] = {
     "confiner_9": ("scheduler=confiner_9",),
     "confiner_9_unguided": ("scheduler=confiner_9", UNGUIDED),
@@ -237,7 +239,7 @@ def with_confiner(job: Job, memory: str, cache: NetworkCache) -> Made:
         seconds = time.perf_counter() - started
         record = read_run(video.parent)
         file_size = _verified(video, job)
-    stages = {stage: value for stage, value in record.seconds.items() if stage != "total"}
+    stages = {stage: value for stage, value in record.seconds.items() if stage not in BESIDE}
     stages["files"] = max(0.0, record.seconds["total"] - sum(stages.values()))
     return Made(seconds, stages, record.evaluations, record.passes, file_size)
 
@@ -274,7 +276,7 @@ def _times(made: Iterable[Made]) -> dict[str, Any]:
     first, *others = made
     others = others or [first]
     stages = {}
-    for name in first.stages:
+    for name in others[0].stages:
         stages[name] = statistics.median(each.stages[name] for each in others)
     return {
         "first_seconds": first.seconds,

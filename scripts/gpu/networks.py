@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -48,6 +48,8 @@ SMALL: dict[str, dict[str, Any]] = {
 
 Norms of 32 groups and heads of 32 channels still fit.
 """
+TAESD = {"_class_name": "AutoencoderTiny"}
+"""The preview decoder of Stable Diffusion 1.5's latents: the class's own defaults."""
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 DECODED: Counter[torch.dtype] = Counter()
 """Frames that VAEs have decoded in this process, by the precision that they were decoded in."""
@@ -78,14 +80,17 @@ class Models:
             self._part(model / "unet", published, "unet")
         text = self._folder(expert.shared) if expert.shared else model
         self._part(text / "text_encoder", published, "text_encoder", "model.safetensors")
-        if role == "spatial":
-            self._part(text / "vae", published, "vae")
         if not (text / "tokenizer").is_dir():
             byte_level(77).save_pretrained(text / "tokenizer")
         places: dict[str, Any] = {
             "model": str(model),
             "shared": str(text) if expert.shared else None,
         }
+        if role == "spatial":
+            self._part(text / "vae", published, "vae")
+            preview = self._folder("preview")
+            _part_of(preview, TAESD, WEIGHTS)
+            places["preview"] = str(preview)
         if expert.motion_adapter:
             adapter = self._folder(expert.motion_adapter)
             self._part(adapter, published, "motion_adapter")
@@ -96,15 +101,20 @@ class Models:
         return self.root / re.sub(r"\W+", "-", model)
 
     def _part(self, folder: Path, published: str, name: str, weights: str = WEIGHTS) -> None:
-        """A part's config, and a file of weights that is no other's."""
-        if folder.is_dir() and (folder / weights).is_file():
-            return
-        folder.mkdir(parents=True, exist_ok=True)
+        """A published part, once, small where all are."""
         path = architecture(published, name) / "config.json"
         config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         config |= _smaller(name, config) if self.small else {}
-        (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-        save_file({"nothing": torch.zeros(1)}, folder / weights, metadata={"of": str(folder)})
+        _part_of(folder, config, weights)
+
+
+def _part_of(folder: Path, config: Mapping[str, Any], weights: str) -> None:
+    """A part's config, and a file of weights that is no other's."""
+    if (folder / weights).is_file():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    save_file({"nothing": torch.zeros(1)}, folder / weights, metadata={"of": str(folder)})
 
 
 def _smaller(name: str, published: dict[str, Any]) -> dict[str, Any]:
