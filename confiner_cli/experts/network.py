@@ -16,8 +16,8 @@ from confiner_cli.experts.components import Components
 from confiner_cli.experts.conditioning import Conditioning
 from confiner_cli.experts.families import family_named
 from confiner_cli.experts.lora_names import UNET
+from confiner_cli.experts.networks.arranged import arranged_unet
 from confiner_cli.experts.networks.frame_parts import alike
-from confiner_cli.experts.networks.on_cpu import arranged_unet
 from confiner_cli.experts.networks.text_attention import text_memory, with_text_memory
 from confiner_cli.experts.offload import Handle, NetworkCache, OffloadPolicy
 

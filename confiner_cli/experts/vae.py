@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from confiner_cli.errors import FailedError
 from confiner_cli.experts.compiling import Told, compiled
 from confiner_cli.experts.components import Components
+from confiner_cli.experts.networks.arranged import arranged_vae
 from confiner_cli.experts.networks.frame_parts import alike
-from confiner_cli.experts.networks.on_cpu import arranged_vae
 from confiner_cli.experts.offload import Handle, NetworkCache, OffloadPolicy
 from confiner_cli.experts.stated import check_vae
 from confiner_cli.method.transfer import Arrival, onto, sent

@@ -40,6 +40,8 @@ UNGUIDED = "scheduler.guidance_interval=[0.35,1.0]"
 """No guidance in the refinement: at Te = 100 and below all experts' noise is below 0.33."""
 CHOICES = ("compile=regional", "compile=true", "output.structure=preview", "output.structure=false")
 """Settings that a run is measured with and without."""
+LONG = 10
+"""Seconds of a run whose waits are not counted: torch's profiler keeps every kernel of it."""
 BESIDE = ("total", "compile")
 """What run.json has beside the seconds of stages: their sum, and what they had of compiling."""
 RUNS: Mapping[str, tuple[str, ...]] = {
@@ -163,9 +165,10 @@ class Row:
 
 
 def measured(case: Case, setup: Setup) -> Row:
-    """Make the case's video once, then a few times more, then once counted. A failure is a row.
+    """Make the case's video once, then a few times more, then, unless it is long, once counted.
 
-    Before the first time the networks are in the host's memory, as after reading them.
+    A failure is a row. Before the first time the networks are in the host's memory, as after
+    reading them.
     """
     rest(setup.cache)
     job, device = case.job(setup), device_of(setup.device)
@@ -181,7 +184,8 @@ def measured(case: Case, setup: Setup) -> Row:
     try:
         made = [make() for _ in range(1 + setup.repeats)]
         memory_of_these, decoded = _memory(device), Counter(DECODED)
-        waits = counted(make, device)
+        is_long = made[-1].seconds > LONG
+        waits = {} if is_long else counted(make, device)
         if set(decoded) != {dtype}:
             raise FailedError(
                 f"frames were decoded in {', '.join(map(str, decoded))}", f"dtype is {dtype}"

@@ -10,8 +10,9 @@ import torch
 from diffusers.models.attention import FeedForward
 from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
-from torch.nn.functional import group_norm, silu
+from torch.nn.functional import silu
 
+from confiner_cli.experts.networks.group_norm import group_norm
 from confiner_cli.experts.networks.temporal_attention import TemporalAttention
 from confiner_cli.experts.networks.text_attention import TextMemory
 

@@ -1,17 +1,26 @@
-"""Networks laid out for a CPU: the same numbers but for rounding."""
+"""Networks laid out for their device: the same numbers but for rounding."""
 
 import pytest
 import torch
 from diffusers.models.activations import GEGLU
+from diffusers.models.attention_processor import AttnProcessor2_0
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.upsampling import Upsample2D
 from support.family_experts import CPU, load, spec_of
 from support.tiny_networks import unet_2d, vae
+from torch.nn.functional import group_norm
 
 from confiner_cli.experts.families import FAMILIES
+from confiner_cli.experts.networks.arranged import RowsFirst, arranged_unet, arranged_vae
 from confiner_cli.experts.networks.gated_units import SplitGEGLU
-from confiner_cli.experts.networks.on_cpu import arranged_unet, arranged_vae
+from confiner_cli.experts.networks.group_norm import WideGroupNorm, of_few_groups
 from confiner_cli.experts.networks.temporal_convolution import TemporalConv, is_temporal
 from confiner_cli.experts.networks.upsampling import UpsampledConv, doubles
+
+
+def vae_with_attention():
+    """As Stable Diffusion's has it, in the middle of its decoder."""
+    return AutoencoderKL.from_config({**vae().config, "mid_block_add_attention": True})
 
 
 def convolutions(module):
@@ -112,9 +121,52 @@ def test_on_a_cpu_layers_are_arranged(family, tiny_networks):
     assert not any(isinstance(module, GEGLU) or is_temporal(module) for module in modules)
 
 
-def test_elsewhere_nothing_is_changed():
+@torch.no_grad()
+@pytest.mark.parametrize("shape", [(1, 64, 3, 5, 7), (2, 64, 16, 16), (9, 4, 64)])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_moments_of_few_groups_are_the_groups_own(shape, dtype):
+    torch.manual_seed(0)
+    weight, bias, x = torch.randn(64), torch.randn(64), (3 * torch.randn(shape) + 50).mT
+    given = [each.to(dtype) for each in (x, weight, bias)]
+    exact = group_norm(given[0].double(), 32, *(each.double() for each in given[1:]))
+    found = of_few_groups(given[0], 32, *given[1:], 1e-5)
+    assert found.dtype == dtype and found.is_contiguous()
+    rounding = 0.01 if dtype == torch.bfloat16 else 1e-5  # moments are float32
+    assert ((found - exact).abs() <= rounding * (1 + exact.abs())).all()
+
+
+def test_on_a_gpu_norms_are_wide_and_a_vaes_attention_leaves_rows_first():
     there = torch.device("cuda")
-    unet, coder = arranged_unet(unet_2d(), there), arranged_vae(vae(), there, torch.float32)
+    unet, coder = (
+        arranged_unet(unet_2d(), there),
+        arranged_vae(vae_with_attention(), there, torch.bfloat16),
+    )
+    norms = [module for module in unet.modules() if isinstance(module, torch.nn.GroupNorm)]
+    assert norms and all(isinstance(norm, WideGroupNorm) for norm in norms)
+    assert isinstance(coder.decoder.mid_block.attentions[0].processor, RowsFirst)
     assert not all(map(channels_are_last, (*convolutions(unet), *convolutions(coder))))
-    kinds = {type(module) for module in (*unet.modules(), *coder.modules())}
-    assert kinds.isdisjoint({SplitGEGLU, UpsampledConv})
+
+
+@torch.no_grad()
+def test_arranged_for_a_gpu_networks_answer_the_same():
+    torch.manual_seed(0)
+    there, latents = torch.device("cuda"), torch.randn(2, 4, 4, 6)
+    coder, unet, text = vae_with_attention().eval(), unet_2d().eval(), torch.randn(2, 3, 16)
+    before = coder.decode(latents).sample, unet(latents, 7, text).sample
+    arranged_vae(coder, there, torch.float32), arranged_unet(unet, there)
+    after = coder.decode(latents).sample, unet(latents, 7, text).sample
+    for one, other in zip(before, after, strict=True):
+        assert (one - other).abs().max() < 1e-5 * one.abs().max()
+
+
+def test_elsewhere_nothing_is_changed():
+    there = torch.device("mps")
+    unet, coder = (
+        arranged_unet(unet_2d(), there),
+        arranged_vae(vae_with_attention(), there, torch.float32),
+    )
+    modules = [*unet.modules(), *coder.modules()]
+    assert not all(map(channels_are_last, (*convolutions(unet), *convolutions(coder))))
+    kinds = {type(module) for module in modules}
+    assert kinds.isdisjoint({SplitGEGLU, UpsampledConv, WideGroupNorm})
+    assert type(coder.decoder.mid_block.attentions[0].processor) is AttnProcessor2_0
