@@ -49,6 +49,7 @@ from gpu.measure import (
     make_networks,
     measured,
     temporal_alone,
+    with_waits,
 )
 from gpu.networks import Models, random_weights
 from gpu.tables import GIB, report
@@ -62,18 +63,22 @@ TIMES = 20
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     options.words = sys.argv[1:] if arguments is None else arguments
+    cases: list[Case] = []
     rows: list[Row] = []
     try:
         header = header_of(options)
         with tempfile.TemporaryDirectory() as folder, random_weights():
             models = Models(Path(folder), options.small)
-            for row in measure(
-                options, Setup(models, options.device, options.dtype, options.repeats)
-            ):
+            setup = Setup(models, options.device, options.dtype, options.repeats)
+            for case, row in measure(options, setup):
+                cases.append(case)
                 rows.append(row)
                 say(row)
                 if options.out:
                     write(options.out, header, rows)
+            rows = list(counting(cases, rows, setup))
+            if options.out:
+                write(options.out, header, rows)
     except ConfinerError as error:  # of a row it is the row's own
         print(error.lines(), file=sys.stderr)
         return error.exit_code
@@ -128,20 +133,34 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def measure(options: argparse.Namespace, setup: Setup) -> Iterator[Row]:
+def measure(options: argparse.Namespace, setup: Setup) -> Iterator[tuple[Case, Row]]:
     """The rows, one after another. A set's networks are made once."""
     for experts in options.sets:
-        todo = [list(cases(options, experts, size)) for size in sizes(options, experts)]
+        todo = [list(cases_of(options, experts, size)) for size in sizes(options, experts)]
         make_networks(todo[0][0], setup)
         for group in todo:
             rows = []
             for case in group:
                 rows.append(measured(case, setup))
-                yield rows[-1]
-            for choice in filter(is_known, options.choices):
-                yield measured(chosen(group[0], choice), setup)
-            for memory in [name for name in options.memories if name != rows[0].memory]:
-                yield measured(replace(group[0], memory=memory), setup)
+                yield case, rows[-1]
+            others = [chosen(group[0], choice) for choice in filter(is_known, options.choices)]
+            memories = [name for name in options.memories if name != rows[0].memory]
+            others += [replace(group[0], memory=memory) for memory in memories]
+            for case in others:
+                yield case, measured(case, setup)
+
+
+def counting(cases: Sequence[Case], rows: Sequence[Row], setup: Setup) -> Iterator[Row]:
+    """The same rows; of a GPU with their waits, which are counted when all else is measured."""
+    if device_of(setup.device).type != "cuda":
+        yield from rows
+        return
+    experts = cases[-1].experts if cases else ""
+    for case, row in zip(cases, rows, strict=True):
+        if case.experts != experts:
+            make_networks(case, setup)
+            experts = case.experts
+        yield with_waits(row, case, setup)
 
 
 def sizes(options: argparse.Namespace, experts: str) -> list[tuple[int, int]]:
@@ -158,7 +177,7 @@ def size_of(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def cases(options: argparse.Namespace, experts: str, size: tuple[int, int]) -> Iterator[Case]:
+def cases_of(options: argparse.Namespace, experts: str, size: tuple[int, int]) -> Iterator[Case]:
     """Each run with the main memory setting."""
     frames = options.frames or (4 if options.small else 16)
     for name, overrides in wanted(options.runs, options.temporal_steps).items():

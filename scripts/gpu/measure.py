@@ -165,18 +165,14 @@ class Row:
 
 
 def measured(case: Case, setup: Setup) -> Row:
-    """Make the case's video once, then a few times more, then, unless it is long, once counted.
+    """Make the case's video once, then a few times more. A failure is a row.
 
-    A failure is a row. Before the first time the networks are in the host's memory, as after
-    reading them.
+    Before the first time the networks are in the host's memory, as after reading them.
     """
     rest(setup.cache)
     job, device = case.job(setup), device_of(setup.device)
     dtype = dtype_of(setup.dtype, device)
-    memory = policy_of(job, free_memory(device), dtype.itemsize).name
-    make: Callable[[], Made] = functools.partial(with_confiner, job, memory, setup.cache)
-    if case.run == DIFFUSERS:
-        memory, make = "none", with_diffusers(job, setup.cache)
+    memory, make = maker(case, setup)
     row = Row(case.experts, case.height, case.width, case.num_frames, case.run, memory)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -184,8 +180,6 @@ def measured(case: Case, setup: Setup) -> Row:
     try:
         made = [make() for _ in range(1 + setup.repeats)]
         memory_of_these, decoded = _memory(device), Counter(DECODED)
-        is_long = made[-1].seconds > LONG
-        waits = {} if is_long else counted(make, device)
         if set(decoded) != {dtype}:
             raise FailedError(
                 f"frames were decoded in {', '.join(map(str, decoded))}", f"dtype is {dtype}"
@@ -195,7 +189,30 @@ def measured(case: Case, setup: Setup) -> Row:
     frames = decoded[dtype] // len(made)
     known = {} if setup.models.small else costs_of(job, memory, dtype, made[0].passes, frames)
     measures = {**_times(made), **memory_of_these, **known}
-    return replace(row, decoded_frames=frames, waits=waits, **measures)
+    return replace(row, decoded_frames=frames, **measures)
+
+
+def maker(case: Case, setup: Setup) -> tuple[str, Callable[[], Made]]:
+    """The memory setting that the case comes to, and what makes its video."""
+    job, device = case.job(setup), device_of(setup.device)
+    if case.run == DIFFUSERS:
+        return "none", with_diffusers(job, setup.cache)
+    dtype = dtype_of(setup.dtype, device)
+    memory = policy_of(job, free_memory(device), dtype.itemsize).name
+    return memory, functools.partial(with_confiner, job, memory, setup.cache)
+
+
+def with_waits(row: Row, case: Case, setup: Setup) -> Row:
+    """The row with what the CPU waits for, of two more videos; not where they take long.
+
+    After torch's profiler all that is told to a GPU takes longer, until the process ends.
+    """
+    if row.seconds is None or row.seconds > LONG:
+        return row
+    rest(setup.cache)
+    _, make = maker(case, setup)
+    make()
+    return replace(row, waits=counted(make))
 
 
 def chosen(case: Case, choice: str) -> Case:

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import torch
 from torch.profiler import ProfilerActivity, profile
 
 KINDS = {
@@ -19,10 +18,8 @@ KINDS = {
 """What is counted, by how the profiler's names of it begin. A copy that waits is a wait, too."""
 
 
-def counted(make: Callable[[], Any], device: torch.device) -> dict[str, int]:
-    """Do it once more, and count; empty on what is no GPU."""
-    if device.type != "cuda":
-        return {}
+def counted(make: Callable[[], Any]) -> dict[str, int]:
+    """Do it once more, and count."""
     with profile(activities=[ProfilerActivity.CUDA]) as profiler:
         make()
     return by_kind((event.key, event.count) for event in profiler.key_averages())

@@ -178,7 +178,8 @@ def test_a_row_that_does_not_fit_says_so_and_the_next_is_made(monkeypatch, capsy
         raise named_error(cause) from cause
 
     monkeypatch.setattr(measure, "execute_jobs", crowded)
-    arguments = ["--sets", "lavie_sd", "--runs", "control_4", "--memories", "high", "low"]
+    of_one = ["--sets", "lavie_sd", "--runs", "control_4", "--choices"]
+    arguments = [*of_one, "--memories", "high", "low"]
     assert gpu_check.main([*SMALL, *arguments]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| lavie_sd")]
     assert "out of memory" in lines[0] and "| high |" in lines[0]

@@ -12,6 +12,8 @@ from torch.nn import functional
 
 ENOUGH = 256
 """Groups that keep a GPU busy."""
+LARGE = 400_000
+"""Numbers in a group of which more blocks take less time than it takes to start them."""
 
 
 class WideGroupNorm(nn.GroupNorm):
@@ -28,10 +30,11 @@ class WideGroupNorm(nn.GroupNorm):
 
 
 def group_norm(x: Tensor, num_groups: int, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    """The `group_norm` of torch; on a GPU many blocks compute the moments of few groups."""
-    if x.device.type != "cuda" or len(x) * num_groups >= ENOUGH:
-        return functional.group_norm(x, num_groups, weight, bias, eps)
-    return of_few_groups(x, num_groups, weight, bias, eps)
+    """The `group_norm` of torch; on a GPU many blocks compute the moments of few large groups."""
+    count = len(x) * num_groups
+    if x.device.type == "cuda" and count < ENOUGH and x.numel() >= LARGE * count:
+        return of_few_groups(x, num_groups, weight, bias, eps)
+    return functional.group_norm(x, num_groups, weight, bias, eps)
 
 
 def of_few_groups(x: Tensor, num_groups: int, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
