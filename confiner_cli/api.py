@@ -23,6 +23,8 @@ from confiner_cli.config.places import ConfigSource, config_source
 from confiner_cli.config.resolve import require_prompt, resolve
 from confiner_cli.config.schema import OF_THE_COMMAND, Settings
 from confiner_cli.errors import ConfinerError
+from confiner_cli.experts.compiling import check_compiler
+from confiner_cli.experts.device import device_of
 from confiner_cli.experts.identity import Weights
 from confiner_cli.experts.offload import NetworkCache
 from confiner_cli.experts.vae import Decoder
@@ -370,6 +372,7 @@ def load(
     settings = settings_of(parsed)
     confiner = Confiner(parsed, settings, NetworkCache())
     job = resolve(settings)
+    check_compiler(settings.compile, device_of(settings.device))
     download_missing(job)
     try:
         with computing_with(asked_threads(settings)):

@@ -143,9 +143,10 @@ def measure(options: argparse.Namespace, setup: Setup) -> Iterator[tuple[Case, R
             for case in group:
                 rows.append(measured(case, setup))
                 yield case, rows[-1]
-            others = [chosen(group[0], choice) for choice in filter(is_known, options.choices)]
             memories = [name for name in options.memories if name != rows[0].memory]
-            others += [replace(group[0], memory=memory) for memory in memories]
+            others = [replace(group[0], memory=memory) for memory in memories]
+            # Last: of networks that are compiled there are others in the host's memory.
+            others += [chosen(group[0], choice) for choice in filter(is_known, options.choices)]
             for case in others:
                 yield case, measured(case, setup)
 

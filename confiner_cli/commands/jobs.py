@@ -29,6 +29,7 @@ def carry_out(
     """
     # Slow to import: wrong values were told before.
     import_libraries()
+    from confiner_cli.experts.compiling import check_compiler, keep_what_is_compiled
     from confiner_cli.experts.device import device_of
     from confiner_cli.runs.downloads import download_missing
     from confiner_cli.runs.execute import execute_jobs
@@ -36,8 +37,10 @@ def carry_out(
 
     one_pool()
     settings = jobs[0].settings
+    if settings.compile:
+        keep_what_is_compiled()
     if not (settings.resume and place.exact and is_finished(place.root, settings)):
-        # A device that is not there is told before gigabytes are fetched.
-        device_of(settings.device)
+        # A device or a compiler that is not there is told before gigabytes are fetched.
+        check_compiler(settings.compile, device_of(settings.device))
         download_missing(jobs[0])
     return execute_jobs(jobs, place, snapshots, networks, recorded_weights)

@@ -126,17 +126,20 @@ def _costs(job: Job) -> Iterator[str]:
 def _compiling(job: Job) -> Iterator[str]:
     from confiner_cli.costs.compiling import compiling
 
-    found = compiling(job)
-    if found is None:
+    if job.settings.compile is False:
         return
+    found = compiling(job)
     yield ""
-    word = str(job.settings.compile).lower()
+    word = f"compile={str(job.settings.compile).lower()}"
+    if found is None:
+        yield f"{word}: what it takes and saves is known of the embedded experts alone, on a CPU"
+        return
     yield (
-        f"compile={word} (measured with the embedded experts on one core of a CPU; on a GPU it has "
-        f"not been): {found.first:.0f} s in a first process, {found.later:.0f} s in later ones"
+        f"{word}, on one core of a CPU: {found.first:.0f} s in a first process, "
+        f"{found.later:.0f} s in later ones"
     )
     if not found.saved:
-        yield "what it saves is unknown" if found.saved is None else "it saves nothing there"
+        yield "it saves nothing there"
         return
     first, later = (found.pays_from(seconds) for seconds in (found.first, found.later))
     yield (

@@ -16,7 +16,7 @@ MISSING: Any = "???"
 ROLES = ("control", "spatial", "temporal")
 OF_THE_COMMAND = ("resume", "batch", "seeds")
 """Settings of how a command carries out runs: from Python there are none."""
-OF_THE_RUN = (*OF_THE_COMMAND, "threads")
+OF_THE_RUN = (*OF_THE_COMMAND, "threads", "compile")
 """Settings of how a run is carried out: beside `output` all that decides nothing of its video, but
 for last bits."""
 

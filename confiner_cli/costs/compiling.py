@@ -11,6 +11,8 @@ from confiner_cli.config.job import Job
 from confiner_cli.costs.estimate import rows
 
 WHOLE = True
+EMBEDDED = ("tiny_control", "tiny_spatial", "tiny_temporal")
+"""The architectures of the experts that it has been measured with."""
 PLAIN_SPEED = 45e9
 """Operations a second of networks that are not compiled."""
 
@@ -39,11 +41,11 @@ MEASURED: Mapping[bool | str, Measured] = MappingProxyType({
 
 @dataclass(frozen=True)
 class Compiling:
-    """Seconds of compiling in a first and in a later process, and what a video saves, if known."""
+    """Seconds of compiling in a first and in a later process, and those that a video saves."""
 
     first: float
     later: float
-    saved: float | None
+    saved: float
 
     def pays_from(self, seconds: float) -> float:
         """How many videos have saved so many seconds."""
@@ -51,19 +53,21 @@ class Compiling:
 
 
 def compiling(job: Job) -> Compiling | None:
-    """What `compile=` would take and bring on a CPU; None where nothing is compiled.
+    """What `compile=` would take and bring on a CPU; None where that has not been measured.
 
     Raises:
         ConfinerError: the video has no end.
     """
     mode = job.settings.compile
-    if mode is False:
+    embedded = all(job.experts[role].architecture in EMBEDDED for role in job.asked)
+    if mode is False or not embedded:
         return None
-    measured, found = MEASURED[mode], list(rows(job))
-    count = len(job.asked) + (mode is WHOLE)  # the VAE's decoder has no blocks that are compiled
-    flops = [row.flops for row in found if mode is WHOLE or row.role != "vae"]
-    known = [each for each in flops if each is not None]
-    saved = None
-    if len(known) == len(flops):
-        saved = sum(known) / PLAIN_SPEED * (1 - measured.share)
-    return Compiling(count * measured.first, count * measured.later, saved)
+    measured = MEASURED[mode]
+    # The VAE's decoder has no blocks that are compiled.
+    compiled = {*job.asked, "vae"} if mode is WHOLE else {*job.asked}
+    flops = sum(row.flops or 0 for row in rows(job) if row.role in compiled)
+    return Compiling(
+        first=len(compiled) * measured.first,
+        later=len(compiled) * measured.later,
+        saved=flops / PLAIN_SPEED * (1 - measured.share),
+    )

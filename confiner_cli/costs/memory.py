@@ -161,7 +161,8 @@ def _activation_bytes(
         frames = window if STAGE[role] == "refinement" else timeline.length
         if role == "spatial" and policy.frame_batch:
             frames = min(frames, policy.frame_batch)
-        guided = job.guidance[role].scale != 1 and policy.guidance_batched
+        batched = policy.guidance_batched and job.settings.compile is False
+        guided = job.guidance[role].scale != 1 and batched
         samples = batch * (2 if guided else 1)
         yield cost.activation_bytes(frames * samples, *job.size)
     yield vae.activation_bytes(min(window, policy.decode_batch), *job.size)

@@ -11,8 +11,8 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -30,9 +30,13 @@ MODES = (False, True, REGIONAL)
 BLOCKS = ("BasicTransformerBlock", "TransformerBlock")
 """The classes of blocks that UNets repeat with few differences: diffusers', and LaVie's."""
 CACHE = "TORCHINDUCTOR_CACHE_DIR"
-CPU_COMPILERS = ("g++", "clang++")
+CPU_COMPILER = "clang++" if sys.platform == "darwin" else "g++"
+"""What torch takes unless CXX says otherwise."""
+C_COMPILERS = ("gcc", "clang")
+"""What triton takes, the first that is there, unless CC says otherwise."""
 GRAPHS = 64
-"""So many a function may have: UNets share the classes of their blocks, and each width is one."""
+"""So many a function may have: UNets share the classes of their blocks, and each width is one.
+Beyond them torch goes on without compiling, and logs it."""
 Forward = Callable[..., Any]
 Told = Callable[[float], None]
 
@@ -45,18 +49,44 @@ def check_compiler(mode: bool | str, device: torch.device) -> None:
     """
     if mode is False:
         return
-    if device.type == "cpu":
-        named = os.environ.get("CXX")
-        if not any(map(shutil.which, (named,) if named else CPU_COMPILERS)):
-            raise ConfinerError(
-                f"compile={_word(mode)} needs a C++ compiler, and there is none here",
-                "install g++ (Debian's package g++), or compile=false",
-            )
-    elif device.type == "cuda" and importlib.util.find_spec("triton") is None:
+    what = f"compile={str(mode).lower()}"
+    if device.type == "cpu" and not _found("CXX", CPU_COMPILER):
         raise ConfinerError(
-            f"compile={_word(mode)} needs triton, and it is not installed",
-            "pip install triton, or compile=false",
+            f"{what} needs a C++ compiler, and there is none here",
+            f"install {CPU_COMPILER} (Debian's package g++), or compile=false",
         )
+    if device.type == "cuda" and importlib.util.find_spec("triton") is None:
+        raise ConfinerError(
+            f"{what} needs triton, and it is not installed", "pip install triton, or compile=false"
+        )
+    if device.type == "cuda" and not _found("CC", *C_COMPILERS):
+        raise ConfinerError(
+            f"{what} needs a C compiler for triton, and there is none here",
+            "install gcc, or compile=false",
+        )
+
+
+def _found(variable: str, *names: str) -> bool:
+    """Whether one of these programs is there, or the one that the environment names instead."""
+    named = os.environ.get(variable)
+    return any(map(shutil.which, (named,) if named else names))
+
+
+def keep_what_is_compiled() -> None:
+    """In a folder that outlives a restart, unless the person has named one.
+
+    It holds for the whole process, so it is for a command and not for a library.
+    """
+    if CACHE in os.environ:
+        return
+    try:
+        home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+        folder = Path(home) / "confiner" / "inductor"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):
+        return  # no home, or one that cannot be written to: torch's own place will do
+    if os.access(folder, os.W_OK):
+        os.environ[CACHE] = str(folder)
 
 
 def compiled(
@@ -79,38 +109,45 @@ def compiled(
     """
     if mode is False:
         return module
-    _keep_what_is_compiled()
+    graphs = Graphs(backend)
     if mode == REGIONAL:
         for block in _blocks(module):
-            block.forward = _marked(_compiled(block, backend), (0, 1))
+            block.forward = _marked(_compiled(block, graphs), (0, 1))
     else:
-        module.forward = _marked(_compiled(module, backend), (frames,))
-    module.forward = _watched(module.forward, what, told)
+        module.forward = _marked(_compiled(module, graphs), (frames,))
+    module.forward = _watched(module.forward, what, told, graphs)
     return module
 
 
-def _keep_what_is_compiled() -> None:
-    """In a folder that outlives a restart, unless the person has named one."""
-    from torch._inductor.runtime.cache_dir_utils import default_cache_dir
+class Graphs:
+    """A compiler that counts the graphs of one network, whatever else the process compiles.
 
-    # torch names its own, below the folder for temporary files, when it is first asked.
-    if os.environ.get(CACHE) in (None, default_cache_dir()):
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        folder = Path(home) / "confiner" / "inductor"
-        with suppress(OSError):  # a home that cannot be written to: torch's own will do
-            folder.mkdir(parents=True, exist_ok=True)
-            os.environ[CACHE] = str(folder)
+    Attributes:
+        count: how many it has compiled, or found on disk.
+    """
+
+    def __init__(self, backend: Any) -> None:
+        """Take over one that torch knows by name, or a function."""
+        from torch._dynamo import lookup_backend
+
+        self.count = 0
+        self._backend = lookup_backend(backend) if isinstance(backend, str) else backend
+
+    def __call__(self, graph: Any, examples: Any) -> Any:
+        """Compile a graph for arguments like the examples."""
+        self.count += 1
+        return self._backend(graph, examples)
 
 
 def _blocks(module: nn.Module) -> list[nn.Module]:
     return [block for block in module.modules() if type(block).__name__ in BLOCKS]
 
 
-def _compiled(module: nn.Module, backend: Any) -> Forward:
+def _compiled(module: nn.Module, graphs: Graphs) -> Forward:
     import torch
 
     return torch.compile(  # type: ignore[call-overload,no-any-return]
-        module.forward, backend=backend, recompile_limit=GRAPHS
+        module.forward, backend=graphs, recompile_limit=GRAPHS
     )
 
 
@@ -129,21 +166,19 @@ def _marked(forward: Forward, dims: tuple[int, ...]) -> Forward:
     return marked
 
 
-def _watched(forward: Forward, what: str, told: Told) -> Forward:
-    """The same; it says when something was compiled, and how long that took."""
+def _watched(forward: Forward, what: str, told: Told, graphs: Graphs) -> Forward:
+    """The same; it says that something is compiled, and how long that took."""
     from torch._dynamo.exc import TorchDynamoException
 
-    progress.say(f"compiling {what}: the first pass takes a minute or more, later processes less")
-
     def watched(*arguments: Any, **others: Any) -> Any:
-        before, started = _graphs(), monotonic()
+        before, started = graphs.count, monotonic()
+        if not before:
+            progress.say(f"compiling {what}: its first pass takes minutes, in later processes less")
         try:
             result = forward(*arguments, **others)
         except TorchDynamoException as error:
-            raise FailedError(
-                f"{what} cannot be compiled: {first_line(error)}", "compile=false"
-            ) from error
-        if _graphs() > before:
+            raise _named(what, error) from error
+        if graphs.count > before:
             seconds = monotonic() - started
             told(seconds)
             progress.say(f"compiled {what}: {seconds:.1f} s")
@@ -152,12 +187,11 @@ def _watched(forward: Forward, what: str, told: Told) -> Forward:
     return watched
 
 
-def _graphs() -> int:
-    """How many this process has compiled."""
-    from torch._dynamo.utils import counters
+def _named(what: str, error: Exception) -> Exception:
+    """Why it failed, which torch keeps inside; memory that ran out is told as ever."""
+    import torch
 
-    return int(counters["stats"]["unique_graphs"])
-
-
-def _word(mode: bool | str) -> str:
-    return str(mode).lower()
+    cause: Exception = getattr(error, "inner_exception", error)
+    if isinstance(cause, (torch.OutOfMemoryError, MemoryError)):
+        return cause
+    return FailedError(f"{what} cannot be compiled: {first_line(cause)}", "compile=false")

@@ -110,13 +110,14 @@ def load_preview(
     dtype: torch.dtype,
     policy: OffloadPolicy,
     cache: NetworkCache,
+    compiling: bool | str = False,
 ) -> Decoder:
     """What decodes structures: the spatial expert's preview decoder, or its VAE where it has none.
 
     Raises:
         ConfinerError: it is missing or damaged, or decodes other latents than the VAE.
     """
-    decoder = load_decoder(spec, device, dtype, policy, cache)
+    decoder = load_decoder(spec, device, dtype, policy, cache, compiling)
     if not spec.preview:
         return decoder
     components = components_of("spatial", spec, device, dtype)

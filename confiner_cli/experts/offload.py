@@ -6,6 +6,7 @@ share a cache: one computes at a time, since another might move a network that i
 
 from __future__ import annotations
 
+import gc
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
@@ -114,9 +115,7 @@ class NetworkCache:
                 self.modules[key].to(device)
             self.modules.move_to_end(key)
             self.on_device[key] = role
-            while len(self.modules) > MAX_CACHED:
-                gone, _ = self.modules.popitem(last=False)
-                self.on_device.pop(gone, None)
+            self._let_go_of_the_oldest()
             return self.modules[key]
 
     def remember(self, key: Hashable, make: Callable[[], Small]) -> Small:
@@ -136,7 +135,7 @@ class NetworkCache:
             self.modules.clear()
             self.on_device.clear()
             self._small.clear()
-            _give_back()
+            self._collect()
 
     def __enter__(self) -> Self:
         return self
@@ -160,6 +159,20 @@ class NetworkCache:
                 return load()
             finally:
                 self.messages += messages
+
+    def _let_go_of_the_oldest(self) -> None:
+        gone = []
+        while len(self.modules) > MAX_CACHED:
+            gone.append(self.modules.popitem(last=False)[0])
+        for key in gone:
+            self.on_device.pop(key, None)
+        if gone:
+            self._collect()
+
+    def _collect(self) -> None:
+        if self.compile_seconds:
+            gc.collect()  # a compiled network refers to itself
+        _give_back()
 
     def _make_room(self, key: Hashable, role: str, policy: OffloadPolicy) -> None:
         leaving = [

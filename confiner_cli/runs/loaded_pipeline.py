@@ -97,7 +97,7 @@ def load_pipeline(jobs: Sequence[Job], networks: NetworkCache) -> LoadedPipeline
         if role in job.asked
     }
     decoder = load_decoder(job.experts["spatial"], *loading, compiling)
-    draft_decoder = load_preview(job.experts["spatial"], *loading)
+    draft_decoder = load_preview(job.experts["spatial"], *loading, compiling)
     may_be_short: tuple[str, ...] = ()
     if not networks.modules:  # else they have found their room
         may_be_short = check_memory(job, device, dtype, policy.name, len(jobs))

@@ -203,7 +203,7 @@ def maker(case: Case, setup: Setup) -> tuple[str, Callable[[], Made]]:
 
 
 def with_waits(row: Row, case: Case, setup: Setup) -> Row:
-    """The row with what the CPU waits for, of two more videos; not where they take long.
+    """The row with what the CPU waits for, of two more videos; not where they take long, or fail.
 
     After torch's profiler all that is told to a GPU takes longer, until the process ends.
     """
@@ -211,8 +211,11 @@ def with_waits(row: Row, case: Case, setup: Setup) -> Row:
         return row
     rest(setup.cache)
     _, make = maker(case, setup)
-    make()
-    return replace(row, waits=counted(make))
+    try:
+        make()
+        return replace(row, waits=counted(make))
+    except (torch.OutOfMemoryError, ConfinerError):
+        return row  # what was measured before stays
 
 
 def chosen(case: Case, choice: str) -> Case:

@@ -22,9 +22,9 @@ the temporal one in N guided DDIM steps, `animatediff_4` diffusers' AnimateDiffP
 control expert's networks. *Text*: reading the prompts; *files*: the rest of a run, such as waiting
 for the encoder and checking what it wrote. *TFLOP/s* of UNets are over structure and refinement.
 *Operations alone*: the seconds that they would take at the speed of a product of matrices. *Waits*
-are counted by torch's profiler in one more run. Of the copies to the CPU, those that do not wait
-are of frames; the thread that encodes waits for these. Weights are random: times are those of real
-ones, pictures are not."""
+are counted by torch's profiler when all is measured, in one more run, unless it takes over 10 s. Of
+the copies to the CPU, those that do not wait are of frames; the thread that encodes waits for these.
+Weights are random: times are those of real ones, pictures are not."""
 TARGETS = {("modelscope_sd", "16x512x512", "confiner_9_unguided"): 1.2}
 """Seconds that a whole run should take on an H100, once it is warm."""
 

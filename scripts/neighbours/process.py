@@ -28,6 +28,8 @@ class SlowError(Exception):
 class Worker:
     """A process that makes runs, one at a time; closed by `close`.
 
+    Between runs it is stopped: threads that spin while they wait would do so until the next one.
+
     Args:
         words: the runs' settings.
         environment: the process's.
@@ -45,9 +47,11 @@ class Worker:
         )  # fmt: skip
         if self._line(TO_BEGIN) != "ready\n":
             raise RuntimeError(f"a worker did not begin: {' '.join(words)}")
+        self._signal(signal.SIGSTOP)
 
     def begin(self) -> None:
         """Let it make a run."""
+        self._signal(signal.SIGCONT)
         assert self.process.stdin is not None
         self.process.stdin.write("\n")
         self.process.stdin.flush()
@@ -58,12 +62,17 @@ class Worker:
         Raises:
             SlowError: it is not done in `limit` seconds.
         """
-        return Answer(**json.loads(self._line(limit)))
+        answer = Answer(**json.loads(self._line(limit)))
+        self._signal(signal.SIGSTOP)
+        return answer
 
     def close(self) -> None:
         """End the process, whatever it is doing."""
-        os.killpg(self.process.pid, signal.SIGKILL)  # ffmpeg is a session of its own, and ends
+        self._signal(signal.SIGKILL)  # ffmpeg is a session of its own, and ends
         self.process.communicate()
+
+    def _signal(self, what: signal.Signals) -> None:
+        os.killpg(self.process.pid, what)
 
     def _line(self, limit: float) -> str:
         assert self.process.stdout is not None

@@ -170,8 +170,9 @@ def test_a_plan_says_from_how_many_videos_on_compiling_pays():
     assert (count - 1) * whole.saved < whole.first <= count * whole.saved
     ending = confiner("plan", "compile=true")
     assert f"pays from {count:.0f} videos on" in ending.out
-    unknown = confiner("plan", "compile=true", "experts.temporal.architecture=null")
-    assert "what it saves is unknown" in unknown.out
+    for words in (("experts.temporal.architecture=null",), ("experts=modelscope_sd",)):
+        unknown = confiner("plan", "compile=true", *words)
+        assert "is known of the embedded experts alone" in unknown.out
 
 
 @pytest.mark.parametrize("value", ["yes", "Regional", "null"])

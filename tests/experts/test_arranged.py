@@ -1,5 +1,7 @@
 """Networks laid out for their device: the same numbers but for rounding."""
 
+from unittest import mock
+
 import pytest
 import torch
 from diffusers.models.activations import GEGLU
@@ -11,6 +13,7 @@ from support.tiny_networks import unet_2d, vae
 from torch.nn.functional import group_norm
 
 from confiner_cli.experts.families import FAMILIES
+from confiner_cli.experts.networks import group_norm as group_norms
 from confiner_cli.experts.networks.arranged import RowsFirst, arranged_unet, arranged_vae
 from confiner_cli.experts.networks.gated_units import SplitGEGLU
 from confiner_cli.experts.networks.group_norm import WideGroupNorm, of_few_groups
@@ -121,9 +124,39 @@ def test_on_a_cpu_layers_are_arranged(family, tiny_networks):
     assert not any(isinstance(module, GEGLU) or is_temporal(module) for module in modules)
 
 
+ROUNDING = {torch.float64: 1e-10, torch.float32: 1e-4, torch.bfloat16: 0.01}
+
+
+class OnGPU(torch.Tensor):
+    """A tensor that says it is on a GPU."""
+
+    device = torch.device("cuda")
+
+
+@pytest.mark.parametrize(
+    ("shape", "is_wide"),
+    [
+        ((1, 64, 500, 20, 20), True),  # 400,000 numbers a group, 32 groups
+        ((1, 64, 499, 20, 20), False),
+        ((7, 64, 200_000), True),
+        ((8, 64, 200_000), False),
+    ],
+)
+def test_only_few_and_large_groups_of_a_gpu_get_many_blocks(shape, is_wide, monkeypatch):
+    asked = mock.Mock()
+    monkeypatch.setattr(group_norms, "of_few_groups", asked)
+    monkeypatch.setattr(group_norms.functional, "group_norm", lambda *_: None)
+    x, weight = torch.empty(1).expand(shape), torch.ones(64)
+    group_norms.group_norm(x.as_subclass(OnGPU), 32, weight, weight, 1e-5)
+    assert asked.called == is_wide
+    asked.reset_mock()
+    group_norms.group_norm(x, 32, weight, weight, 1e-5)
+    assert not asked.called
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("shape", [(1, 64, 3, 5, 7), (2, 64, 16, 16), (9, 4, 64)])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_moments_of_few_groups_are_the_groups_own(shape, dtype):
     torch.manual_seed(0)
     weight, bias, x = torch.randn(64), torch.randn(64), (3 * torch.randn(shape) + 50).mT
@@ -131,7 +164,7 @@ def test_moments_of_few_groups_are_the_groups_own(shape, dtype):
     exact = group_norm(given[0].double(), 32, *(each.double() for each in given[1:]))
     found = of_few_groups(given[0], 32, *given[1:], 1e-5)
     assert found.dtype == dtype and found.is_contiguous()
-    rounding = 0.01 if dtype == torch.bfloat16 else 1e-5  # moments are float32
+    rounding = ROUNDING[dtype]  # moments are float32 at least
     assert ((found - exact).abs() <= rounding * (1 + exact.abs())).all()
 
 

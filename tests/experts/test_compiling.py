@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
+import weakref
 from dataclasses import replace
 
 import pytest
 import torch
+from support.command_line import confiner
 from support.family_experts import CPU, T, load, sample, spec_of
 from torch._dynamo.testing import CompileCounter
 
 from confiner_cli.cli import main
 from confiner_cli.errors import ConfinerError, FailedError
-from confiner_cli.experts.compiling import CACHE, check_compiler, compiled
+from confiner_cli.experts.compiling import (
+    CACHE,
+    check_compiler,
+    compiled,
+    keep_what_is_compiled,
+)
 from confiner_cli.experts.families import FAMILIES, family_named
 from confiner_cli.experts.loading import load_expert
 from confiner_cli.experts.networks.frame_parts import alike
@@ -111,8 +119,8 @@ def test_frames_are_cut_into_parts_alike_so_that_none_is_left_alone(count, most)
 @pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore:unclosed file <_io.Buffered:ResourceWarning")
 def test_a_run_says_how_long_it_has_compiled(tmp_path, monkeypatch, capsys):
-    compile_it = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda call, **_: compile_it(call, backend="eager"))
+    eager = torch._dynamo.lookup_backend("eager")
+    monkeypatch.setattr(torch._dynamo, "lookup_backend", lambda _: eager)
     monkeypatch.setattr("sys.argv", ["confiner"])
     words = [
         "compile=true",
@@ -143,14 +151,38 @@ def test_a_network_is_kept_by_how_it_is_compiled(tiny_networks):
 
 
 def test_what_the_compiler_makes_is_kept_where_the_person_said(monkeypatch, tmp_path):
-    for told, wanted in ((str(tmp_path / "own"), tmp_path / "own"), (None, tmp_path / "c")):
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "c"))
-        if told:
-            monkeypatch.setenv(CACHE, told)
-        else:
-            monkeypatch.delenv(CACHE)
-        compiled(torch.nn.Linear(2, 2), True, 0, "a layer", print, CompileCounter())
-        assert os.environ[CACHE].startswith(str(wanted))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "c"))
+    monkeypatch.setenv(CACHE, str(tmp_path / "own"))
+    keep_what_is_compiled()
+    assert os.environ[CACHE] == str(tmp_path / "own")
+    monkeypatch.delenv(CACHE)
+    keep_what_is_compiled()
+    assert os.environ[CACHE] == str(tmp_path / "c" / "confiner" / "inductor")
+
+
+def test_without_a_home_torch_chooses_where_it_is_kept(monkeypatch, tmp_path):
+    monkeypatch.delenv(CACHE)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    keep_what_is_compiled()
+    assert CACHE not in os.environ
+
+
+def test_a_library_leaves_the_environment_alone(monkeypatch):
+    monkeypatch.delenv(CACHE)
+    compiled(torch.nn.Linear(2, 2), True, 0, "a layer", print, CompileCounter())
+    assert "confiner" not in os.environ.get(CACHE, "")  # torch may have written its own there
+
+
+def test_a_closed_cache_holds_no_compiled_network(tiny_networks):
+    cache = NetworkCache()
+    loading = (CPU, torch.float32, POLICIES["high"], cache)
+    spec = spec_of("stable_diffusion", tiny_networks)
+    expert = load_expert("spatial", spec, *loading, compiling=True)
+    alive = weakref.ref(expert.network.unet())
+    cache.compile_seconds.append(1.0)
+    cache.close()
+    assert alive() is None
 
 
 @pytest.mark.thorough
@@ -165,8 +197,7 @@ with torch.no_grad():
     layer(torch.randn(3, 4)).relu()
 print(counters["inductor"]["fxgraph_cache_hit"])
 """
-    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
-    environment.pop(CACHE)
+    environment = {**os.environ, CACHE: str(tmp_path)}
     hits = []
     for _ in range(2):
         done = subprocess.run(
@@ -194,12 +225,44 @@ def test_without_a_compiler_it_is_refused_before_anything_is_loaded(mode, monkey
     check_compiler(mode, CPU)
 
 
+def test_a_gpu_needs_triton_and_a_c_compiler(monkeypatch, tmp_path):
+    gpu, found = torch.device("cuda"), None
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: found)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    with pytest.raises(ConfinerError, match="needs triton"):
+        check_compiler(True, gpu)
+    found = object()
+    with pytest.raises(ConfinerError, match="needs a C compiler"):
+        check_compiler(True, gpu)
+    (tmp_path / "clang").touch(mode=0o755)
+    check_compiler(True, gpu)
+
+
+def test_a_missing_compiler_is_told_before_a_folder_is_made(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    ending = confiner("generate", "prompt=a heart", "compile=true", f"output.dir={tmp_path / 'a'}")
+    assert ending.code == 2 and "needs a C++ compiler" in ending.err
+    assert not (tmp_path / "a").exists()
+
+
 def test_a_network_that_cannot_be_compiled_is_named(tiny_networks):
     def broken(*_):
         raise RuntimeError("no room")
 
     layer = torch.nn.Linear(2, 2)
     compiled(layer, True, 0, "the spatial expert", print, broken)
-    with pytest.raises(FailedError, match="the spatial expert cannot be compiled") as caught:
+    with pytest.raises(FailedError, match="expert cannot be compiled: no room") as caught:
         layer(torch.randn(3, 2))
     assert caught.value.hint == "compile=false"
+
+
+def test_memory_that_runs_out_in_a_compiler_is_told_as_ever():
+    def hungry(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    layer = torch.nn.Linear(2, 2)
+    compiled(layer, True, 0, "the spatial expert", print, hungry)
+    with pytest.raises(torch.OutOfMemoryError):
+        layer(torch.randn(3, 2))

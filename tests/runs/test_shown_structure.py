@@ -11,6 +11,7 @@ from support.command_line import PROMPT, QUICK, confiner, facts_of, generate
 
 from confiner_cli.config.resolve import resolve
 from confiner_cli.experts import vae
+from confiner_cli.experts.compiling import MODES
 from confiner_cli.experts.loading import load_decoder, load_preview
 from confiner_cli.experts.offload import POLICIES, NetworkCache
 from confiner_cli.media.video import read_video
@@ -113,11 +114,13 @@ def test_loras_of_the_spatial_expert_change_nothing_of_it(tmp_path):
     assert keys[0] == keys[1]
 
 
-def test_without_a_preview_the_vae_decodes_structures():
+@pytest.mark.parametrize("compiling", MODES)
+def test_without_a_preview_the_vae_decodes_structures(compiling):
     spec = settings_of_words([PROMPT, "experts.spatial.preview=null"]).experts.spatial
     with NetworkCache() as cache:
         arguments = (spec, CPU, FLOAT, POLICIES["high"], cache)
-        assert load_preview(*arguments).vae.key == load_decoder(*arguments).vae.key
+        preview = load_preview(*arguments, compiling)
+        assert preview.vae.key == load_decoder(*arguments, compiling).vae.key
 
 
 def other_factor(folder):

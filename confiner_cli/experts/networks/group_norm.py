@@ -30,11 +30,16 @@ class WideGroupNorm(nn.GroupNorm):
 
 
 def group_norm(x: Tensor, num_groups: int, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    """The `group_norm` of torch; on a GPU many blocks compute the moments of few large groups."""
+    """The `group_norm` of torch; on a GPU many blocks compute the moments of few large groups.
+
+    A compiler has blocks of its own, and its graph is for all numbers of frames.
+    """
+    if x.device.type != "cuda" or torch.compiler.is_compiling():
+        return functional.group_norm(x, num_groups, weight, bias, eps)
     count = len(x) * num_groups
-    if x.device.type == "cuda" and count < ENOUGH and x.numel() >= LARGE * count:
-        return of_few_groups(x, num_groups, weight, bias, eps)
-    return functional.group_norm(x, num_groups, weight, bias, eps)
+    if count >= ENOUGH or x.numel() < LARGE * count:
+        return functional.group_norm(x, num_groups, weight, bias, eps)
+    return of_few_groups(x, num_groups, weight, bias, eps)
 
 
 def of_few_groups(x: Tensor, num_groups: int, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
