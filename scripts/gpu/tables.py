@@ -23,8 +23,8 @@ control expert's networks. *Text*: reading the prompts; *files*: the rest of a r
 for the encoder and checking what it wrote. *TFLOP/s* of UNets are over structure and refinement.
 *Operations alone*: the seconds that they would take at the speed of a product of matrices. *Waits*
 are counted by torch's profiler when all is measured, in one more run, unless it takes over 10 s. Of
-the copies to the CPU, those that do not wait are of frames; the thread that encodes waits for these.
-Weights are random: times are those of real ones, pictures are not."""
+the copies to the CPU, those that do not wait are of frames; the thread that encodes waits for
+these. Weights are random: times are those of real ones, pictures are not."""
 TARGETS = {("modelscope_sd", "16x512x512", "confiner_9_unguided"): 1.2}
 """Seconds that a whole run should take on an H100, once it is warm."""
 
