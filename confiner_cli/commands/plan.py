@@ -29,6 +29,8 @@ cost
 )
 GB, TERA = 1e9, 1e12
 HALF = 2
+A_LINE = 4
+"""Visits in a line."""
 NO_COST = ("prompt", "negative_prompt", "seed")
 """Keys whose values cost the same."""
 
@@ -104,6 +106,8 @@ def _lines(job: Job) -> Iterator[str]:
     yield ""
     yield from _costs(job)
     yield ""
+    yield from _visits(job)
+    yield ""
     yield from _memory(job)
     yield ""
     yield from _files(job)
@@ -121,6 +125,18 @@ def _costs(job: Job) -> Iterator[str]:
     total = sum(known) if len(known) == len(found) else None
     yield f"{'in all':<42}{_operations(total):>10}"
     yield from _compiling(job)
+
+
+def _visits(job: Job) -> Iterator[str]:
+    """Who is asked when: at which timestep, and at which share of noise, common to all."""
+    from confiner_cli.costs.estimate import visits
+
+    yield "asked at a timestep of the expert's own schedule / its share of noise, sigma"
+    for stage, walk in visits(job).items():
+        told = [f"{visit.role} {visit.t:.4g}/{visit.level.sigma:.3f}" for visit in walk]
+        for first in range(0, len(told), A_LINE):
+            cells = (f"{cell:<22}" for cell in told[first : first + A_LINE])
+            yield f"{'' if first else stage:<12}{''.join(cells)}".rstrip()
 
 
 def _compiling(job: Job) -> Iterator[str]:

@@ -54,6 +54,10 @@ _WORD = re.compile(
 )
 
 
+STRENGTH, TE = "strength", "scheduler.refinement.te"
+"""Both say with how much noise the refinement begins."""
+
+
 @dataclass(frozen=True)
 class Word:
     """One override as it was typed: `+key=value` has the mark `+`; `value` is None without `=`."""
@@ -124,7 +128,17 @@ def parse_overrides(texts: Sequence[str], multirun: bool, source: ConfigSource =
             _check_key(word, source)
     _check_repeats(words, multirun)
     _check_order(words, source)
+    _check_start(words)
     return Overrides(tuple(_with_later_prompts(words)), multirun, source)
+
+
+def _check_start(words: Sequence[Word]) -> None:
+    """Where the refinement begins is said once."""
+    keys = {word.key for word in words}
+    if {STRENGTH, TE} <= keys:
+        raise ConfinerError(
+            f"{STRENGTH}= and {TE}= are two beginnings of the refinement", "leave one of them out"
+        )
 
 
 @functools.cache

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 from confiner_cli.config.bounds import in_range, one_of
 from confiner_cli.config.schema import (
     ROLES,
@@ -19,6 +22,7 @@ from confiner_cli.method.options import (
     StructureOptions,
 )
 from confiner_cli.method.refinement import PATTERNS, RENOISE, SINGLE_EXPERT, TIMESTEP_MATCHINGS
+from confiner_cli.method.schedule import flow_level
 from confiner_cli.method.solvers import SOLVERS
 from confiner_cli.method.structure import SPACINGS
 
@@ -55,6 +59,8 @@ def scheduler_options(settings: Settings) -> tuple[StructureOptions, RefinementO
     structure = _structure(scheduler.structure, last)
     _check_distilled(structure, settings.experts.role(structure.expert))
     refinement = _refinement(scheduler.refinement, last)
+    if settings.strength is not None:
+        refinement = _of_strength(refinement, settings.strength, settings)
     _check_interval(scheduler)
     return structure, refinement
 
@@ -112,6 +118,27 @@ def _refinement(asked: RefinementSettings, last: int) -> RefinementOptions:
         frame_noise=asked.frame_noise,
         solver=asked.solver,
     )
+
+
+def _of_strength(
+    refinement: RefinementOptions, strength: float, settings: Settings
+) -> RefinementOptions:
+    """The refinement from the timestep of the spatial expert that has so much noise."""
+    steps = refinement.num_inference_steps
+    if not steps:
+        raise ConfinerError(
+            f"strength={strength}: scheduler={settings.scheduler.name} has no refinement",
+            "scheduler=confiner_9, or another with one",
+        )
+    schedule = settings.experts.spatial.schedule
+    # Each step has a whole timestep of its own, as with te.
+    low, high = (schedule.level(t).sigma for t in (steps, schedule.num_train_timesteps - 1))
+    if not low <= strength < high:
+        least, most = math.ceil(low * 1000) / 1000, math.floor(high * 1000) / 1000
+        raise ConfinerError(
+            f"strength={strength} is out of range", f"strength= takes {least} to {most} here"
+        )
+    return replace(refinement, te=schedule.t(flow_level(strength)))
 
 
 def _renoise(asked: object) -> float:

@@ -194,6 +194,8 @@ class Settings:
         height, width, fps: of the video.
         device, dtype, memory: where, in which precision, and what stays on a GPU.
         threads: how many compute on the CPU: `auto` or a number.
+        strength: the share of noise that the refinement begins with, in (0, 1), on whatever
+            schedule: in place of `scheduler.refinement.te`, unless it is None.
         compile: whether networks are compiled: `False`, `True`, or `regional`, their blocks alone.
         frame_batch: frames that the spatial expert sees at once; None is what `memory` chooses.
         resume: whether to go on with the run in `output.dir`, if there is one.
@@ -217,6 +219,7 @@ class Settings:
     dtype: str = "auto"
     memory: str = "auto"
     threads: Any = "auto"
+    strength: float | None = None
     compile: bool | str = False
     frame_batch: int | None = None
     resume: bool = False

@@ -67,6 +67,11 @@ def rows(job: Job) -> Iterator[Row]:
     yield from _decoding(job)
 
 
+def visits(job: Job) -> dict[str, list[Visit[PlannedExpert]]]:
+    """The visits of one structure and of one window, in the order of their walks, by stage."""
+    return {"structure": _structure_visits(job), "refinement": _refinement_visits(job)}
+
+
 def _prompts_in(span: Span, job: Job) -> int:
     """How many prompts take part in the refinement of a window."""
     return 1 + sum(span.start < frame < span.stop for frame in job.prompts)

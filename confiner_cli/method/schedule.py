@@ -44,6 +44,20 @@ class Level(NamedTuple):
             return -math.inf
         return math.log(self.noise / self.signal)
 
+    @property
+    def sigma(self) -> float:
+        """The share of noise, `noise / (signal + noise)`, in [0, 1].
+
+        It is the sigma of rectified flow (Liu et al., arXiv 2209.03003), where a sample is
+        `(1 - sigma) * clean + sigma * eps`: one number for a level on whatever schedule.
+        """
+        return self.noise / (self.signal + self.noise)
+
+
+def flow_level(sigma: float) -> Level:
+    """The level of rectified flow with so much noise; `sigma` in [0, 1]."""
+    return Level(signal=1.0 - sigma, noise=sigma)
+
 
 CLEAN = Level(signal=1.0, noise=0.0)
 """A destination of its own, not the first entry of a table (whose noise is 0.03 for SD)."""

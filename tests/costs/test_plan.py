@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import random
+import re
 from collections import Counter
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ from confiner_cli.config.job import Job
 from confiner_cli.config.resolve import resolve
 from confiner_cli.config.schema import ROLES, ExpertSetSettings, Settings
 from confiner_cli.costs.compiling import compiling
-from confiner_cli.costs.estimate import rows
+from confiner_cli.costs.estimate import rows, visits
 from confiner_cli.method.guidance import Guided
 from confiner_cli.method.pipeline import Pipeline
 from confiner_cli.method.refinement import PATTERNS
@@ -179,6 +180,43 @@ def test_a_plan_says_from_how_many_videos_on_compiling_pays():
 def test_another_way_to_compile_is_refused(value):
     ending = confiner("plan", f"compile={value}")
     assert ending.code == 2 and "compile" in ending.err and "hint: " in ending.err
+
+
+def test_a_plan_says_at_which_timestep_and_which_share_of_noise_each_expert_is_asked():
+    lines = confiner("plan", "scheduler.refinement.timestep_matching=snr").out.splitlines()
+    (told,) = [line for line in lines if line.startswith("refinement  temporal 1")]
+    asked = re.findall(r"(\w+) ([\d.]+)/([\d.]+)", told)
+    assert [role for role, _, _ in asked] == ["temporal", "spatial"] * 2
+    for (_, _, temporal), (_, _, spatial) in zip(asked[::2], asked[1::2], strict=True):
+        assert float(temporal) == pytest.approx(float(spatial), abs=2e-3)
+    assert asked[2][1] != asked[3][1], "the same noise is at two timesteps of two schedules"
+    whole = confiner("plan", "scheduler=confiner_9").out
+    assert len(re.findall(r"spatial \d+/", whole)) == 10
+
+
+def test_a_strength_is_the_te_with_so_much_noise_on_the_spatial_schedule():
+    asked, paper = job_of("strength=0.256"), job_of("scheduler.refinement.te=100")
+    assert asked.refinement.te == pytest.approx(100, abs=0.5)
+    assert visits(asked)["refinement"] == visits(paper)["refinement"]
+    strong = job_of("strength=0.5").refinement.te
+    schedule = asked.experts["spatial"].schedule
+    assert schedule.level(strong).sigma == pytest.approx(0.5)
+    assert job_of("strength=null").refinement == paper.refinement
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("strength=0",), "out of range"),
+        (("strength=1",), "out of range"),
+        (("strength=nan",), "out of range"),
+        (("strength=0.3", "scheduler.refinement.te=100"), "two beginnings"),
+        (("strength=0.3", "scheduler=temporal_alone"), "no refinement"),
+    ],
+)
+def test_a_strength_that_cannot_be_is_refused(words, said):
+    ending = confiner("plan", *words)
+    assert ending.code == 2 and said in ending.err and "hint: " in ending.err
 
 
 def test_a_plan_refuses_what_a_run_refuses():

@@ -13,6 +13,7 @@ from confiner_cli.method.schedule import (
     CLEAN,
     Discrete,
     Level,
+    flow_level,
     from_betas,
     linear,
     scaled_linear,
@@ -39,6 +40,17 @@ from confiner_cli.method import structure, walk
 from confiner_cli.method.long import timeline
 sys.exit("torch" in sys.modules)
 """
+
+
+def test_a_share_of_noise_is_what_levels_of_all_schedules_have_in_common():
+    """The numbers that image-to-image tools call denoise or strength."""
+    assert STABLE_DIFFUSION.level(100).sigma == pytest.approx(0.256, abs=5e-4)
+    assert LAVIE.level(100).sigma == pytest.approx(0.255, abs=5e-4)
+    assert CLEAN.sigma == 0 and Level(0.0, 1.0).sigma == 1
+    for t in (1, 99.5, 500, 998):
+        level = STABLE_DIFFUSION.level(t)
+        assert flow_level(level.sigma).log_ratio == pytest.approx(level.log_ratio)
+        assert STABLE_DIFFUSION.t(flow_level(level.sigma)) == pytest.approx(t, abs=1e-6)
 
 
 def in_between(schedule):
