@@ -17,7 +17,7 @@ RECORDS = sorted((Path(__file__).parents[1] / "data" / "records").glob("0.1.0-*.
 OF_AN_EXPERT = ("clip_skip", "embeddings", "preview", "rescale_betas_zero_snr")
 OF_EXPERTS = {f"experts.{role}.{key}" for role in ROLES for key in OF_AN_EXPERT}
 NEW = OF_EXPERTS | {
-    *("batch", "prompt_weighting", "seeds", "threads"),
+    *("batch", "compile", "prompt_weighting", "seeds", "strength", "threads"),
     *("output.audio", "output.format", "output.structure"),
     *("scheduler.structure.solver", "scheduler.refinement.solver"),
 }
