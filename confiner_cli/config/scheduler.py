@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -75,12 +76,36 @@ def _structure(asked: StructureSettings, last: int) -> StructureOptions:
     in_range(f"{STRUCTURE}.num_inference_steps", asked.num_inference_steps, 1, last)
     one_of(f"{STRUCTURE}.timestep_spacing", asked.timestep_spacing, SPACINGS)
     one_of(f"{STRUCTURE}.solver", asked.solver, SOLVERS)
+    _check_timesteps(asked, last)
+    renoise = _renoise(f"{STRUCTURE}.step_noise", asked.step_noise)
+    if renoise and asked.solver != "ddim":
+        raise ConfinerError(
+            f"{STRUCTURE}.solver={asked.solver} remembers the steps before, which fresh noise ends",
+            f"{STRUCTURE}.step_noise=predicted, or {STRUCTURE}.solver=ddim",
+        )
     return StructureOptions(
         expert=asked.expert,
         num_inference_steps=asked.num_inference_steps,
         timestep_spacing=asked.timestep_spacing,
         solver=asked.solver,
+        timesteps=tuple(asked.timesteps),
+        renoise=renoise,
     )
+
+
+def _check_timesteps(asked: StructureSettings, last: int) -> None:
+    key, listed = f"{STRUCTURE}.timesteps", asked.timesteps
+    if not listed:
+        return
+    for t in listed:
+        in_range(key, t, 0, last)
+    if any(later >= earlier for earlier, later in itertools.pairwise(listed)):
+        raise ConfinerError(f"{key}={listed} do not fall", "list them from the noisiest down")
+    if len(listed) != asked.num_inference_steps:
+        raise ConfinerError(
+            f"{key} lists {len(listed)} timesteps for {asked.num_inference_steps} steps",
+            f"{STRUCTURE}.num_inference_steps={len(listed)}",
+        )
 
 
 def _check_distilled(structure: StructureOptions, expert: ExpertSpec) -> None:
@@ -113,7 +138,7 @@ def _refinement(asked: RefinementSettings, last: int) -> RefinementOptions:
     return RefinementOptions(
         patterns=patterns,
         te=float(asked.te),
-        renoise=_renoise(asked.hop_noise),
+        renoise=_renoise(f"{REFINEMENT}.hop_noise", asked.hop_noise),
         timestep_matching=asked.timestep_matching,
         frame_noise=asked.frame_noise,
         solver=asked.solver,
@@ -141,9 +166,8 @@ def _of_strength(
     return replace(refinement, te=schedule.t(flow_level(strength)))
 
 
-def _renoise(asked: object) -> float:
-    """The share of fresh noise at a hand-over: a word or a number."""
-    key = f"{REFINEMENT}.hop_noise"
+def _renoise(key: str, asked: object) -> float:
+    """The share of fresh noise on arrival at a visit: a word or a number."""
     if isinstance(asked, (int, float)) and not isinstance(asked, bool):
         in_range(key, asked, 0, 1)
         return float(asked)

@@ -70,12 +70,17 @@ class StructureSettings:
         num_inference_steps: as diffusers has it.
         timestep_spacing: `trailing` (Euler as AnimateDiff-Lightning uses it) or `leading` (DDIM as
             Stable Diffusion).
+        timesteps: those of all steps, from the noisiest down, in the place of a spacing.
+        step_noise: the noise of each next step: `predicted` (0), `fresh` (1, as models distilled to
+            consistency are sampled) or a number.
         solver: `ddim`, `dpmpp_2m` or `unipc`.
     """
 
     expert: str = "control"
     num_inference_steps: int = 4
     timestep_spacing: str = "trailing"
+    timesteps: list[float] = field(default_factory=list)
+    step_noise: Any = "predicted"
     solver: str = "ddim"
 
 

@@ -29,12 +29,16 @@ class StructureOptions:
         num_inference_steps: 1 or more.
         timestep_spacing: a key of `structure.SPACINGS`.
         solver: a key of `solvers.SOLVERS`.
+        timesteps: one for each step, from the noisiest down, instead of a spacing; or none.
+        renoise: the share of fresh noise in the noise of each step but the first, in [0, 1].
     """
 
     expert: str = "control"
     num_inference_steps: int = 4
     timestep_spacing: str = "trailing"
     solver: str = "ddim"
+    timesteps: tuple[float, ...] = ()
+    renoise: float = 0.0
 
 
 @dataclass(frozen=True)

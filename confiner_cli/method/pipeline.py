@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -111,6 +112,12 @@ class Pipeline:
         noise = [initial_noise(self.shape, length, seed, *shared) for seed in self.seeds]
         return onto(torch.cat(noise), self.device)
 
+    def structure_noise(self, segment: int, visit: int) -> Tensor:
+        """Fresh noise of a structure for the arrival at a visit, shaped like its latents."""
+        frames, key = range(self.timeline.length), ("structure", segment, visit)
+        noise = [frames_noise(self.shape, frames, seed, *key) for seed in self.seeds]
+        return onto(torch.cat(noise), self.device)
+
     def renoise(self, window: int, visit: int, role: str) -> Tensor:
         """Fresh noise of a window for the arrival at a visit of `role`, shaped like its latents.
 
@@ -152,7 +159,8 @@ def sample_structure(
             raise ValueError(f"structure {number} follows from structure {number - 1}")
         visits, backwards = _following(pipeline, previous, visits)
     spacing = step_schedule(pipeline.structure, denoiser.schedule)
-    steps = sample(pipeline.initial_noise(number), visits, spacing)
+    fresh = partial(pipeline.structure_noise, number)
+    steps = sample(pipeline.initial_noise(number), visits, spacing, fresh)
     noises = {}
     for index, step in enumerate(watch("structure", _finite("structure", steps), len(visits))):
         if pipeline.long_video.coherence:

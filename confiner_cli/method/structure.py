@@ -52,24 +52,37 @@ SPACINGS: dict[str, Callable[[Schedule, int], StepSchedule]] = {
 """Where the timesteps of a structure lie, by diffusers' names."""
 
 
+def listed(schedule: Schedule, timesteps: Sequence[float]) -> StepSchedule:
+    """These timesteps, from noise alone, ending clean: what a distilled model was made for."""
+    return StepSchedule(tuple(timesteps), schedule.level(timesteps[0]).noise, end=CLEAN)
+
+
 def step_schedule(options: StructureOptions, schedule: Schedule) -> StepSchedule:
     """The steps that the options mean on an expert's schedule."""
+    if options.timesteps:
+        return listed(schedule, options.timesteps)
     return SPACINGS[options.timestep_spacing](schedule, options.num_inference_steps)
 
 
 def structure_visits(options: StructureOptions, expert: Visited) -> list[Visit[Visited]]:
     """All visits of a structure: one expert's, down its step schedule."""
     steps = step_schedule(options, expert.schedule)
-    solve = SOLVERS[options.solver]
-    return [Visit(options.expert, expert, t, solve=solve) for t in steps.timesteps]
+    solve, eta = SOLVERS[options.solver], options.renoise
+    return [Visit(options.expert, expert, t, eta, solve) for t in steps.timesteps]
 
 
-def sample(noise: Tensor, visits: Sequence[Visit[Denoiser]], steps: StepSchedule) -> Iterator[Step]:
+def sample(
+    noise: Tensor,
+    visits: Sequence[Visit[Denoiser]],
+    steps: StepSchedule,
+    fresh: Callable[[int], Tensor] | None = None,
+) -> Iterator[Step]:
     """Walk noise down the visits of a step schedule; the last step leaves with V0.
 
     Args:
         noise: standard normal, `(batch, channel, frame, height, width)`.
         visits: at the timesteps of `steps`.
         steps: says how the noise is scaled, and where the walk ends.
+        fresh: as `walk` takes it.
     """
-    return walk(steps.init_noise_sigma * noise, visits, end=steps.end)
+    return walk(steps.init_noise_sigma * noise, visits, end=steps.end, fresh=fresh)

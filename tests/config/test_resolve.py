@@ -1,5 +1,6 @@
 """What cannot be had is refused by the name of who asked for it."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -45,6 +46,27 @@ def test_threads_are_auto_or_a_number_that_a_machine_may_have(settings, threads)
     with pytest.raises(ConfinerError, match=r"^threads=") as refused:
         resolve(replace(settings, threads=threads))
     assert refused.value.hint == "threads= takes auto, or 1 to 1024"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"timesteps": [999, 757]}, "lists 2 timesteps for 3 steps"),
+        ({"timesteps": [757, 999, 1]}, "do not fall"),
+        ({"timesteps": [757, 757, 1]}, "do not fall"),
+        ({"timesteps": [1000, 757, 1]}, "out of range"),
+        ({"timesteps": [999, math.nan, 1]}, "out of range"),
+        ({"step_noise": 1.5}, "out of range"),
+        ({"step_noise": "new"}, "unknown"),
+        ({"step_noise": "fresh", "solver": "unipc"}, "fresh noise ends"),
+    ],
+)
+def test_steps_of_a_structure_that_cannot_be_are_refused(settings, changes, said):
+    three = replace(settings.scheduler.structure, expert="spatial", num_inference_steps=3)
+    scheduler = replace(settings.scheduler, structure=replace(three, **changes))
+    with pytest.raises(ConfinerError, match=said) as refused:
+        resolve(replace(settings, scheduler=scheduler))
+    assert "scheduler.structure." in str(refused.value) and refused.value.hint
 
 
 def test_a_frame_batch_is_a_whole_number(settings):

@@ -30,6 +30,7 @@ CASES = {
     "steady": {"refinement": RefinementOptions(("temporal_first",) * 3, frame_noise="shared")},
     "averaged": {"refinement": RefinementOptions(("averaged", "slow_from_temporal"))},
     "unipc": {"structure": StructureOptions(num_inference_steps=6, solver="unipc")},
+    "fresh": {"structure": StructureOptions(num_inference_steps=3, renoise=0.7)},
     "long": LONG,
     "coherent": LONG | {"long_video": LongVideoOptions(consistency=0.6, coherence=0.1)},
     "by index": LONG | {"long_video": LongVideoOptions(coherence=0.1, align="frame")},

@@ -20,6 +20,7 @@ NEW = OF_EXPERTS | {
     *("batch", "compile", "prompt_weighting", "seeds", "strength", "threads"),
     *("output.audio", "output.format", "output.structure"),
     *("scheduler.structure.solver", "scheduler.refinement.solver"),
+    *("scheduler.structure.step_noise", "scheduler.structure.timesteps"),
 }
 """Settings that came later."""
 
