@@ -26,7 +26,12 @@ def made(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "name", ["", "video.mp4", pytest.param("structure.mp4", marks=pytest.mark.thorough)]
+    "name",
+    [
+        "",
+        pytest.param("video.mp4", marks=pytest.mark.thorough),
+        pytest.param("structure.mp4", marks=pytest.mark.thorough),
+    ],
 )
 def test_from_a_run_or_its_videos_the_same_frames_are_made_again(made, name):
     again = generate(f"from={made / name}").folder

@@ -139,6 +139,7 @@ def test_a_single_job_is_a_sweep_too():
 BATCHED = ("-m", PROMPT, *QUICK, "height=32", "width=32", "output.save_latents=true")
 
 
+@pytest.mark.thorough
 def test_seeds_of_a_batch_are_sampled_together_each_into_its_own_run(folder):
     ending = generate(*BATCHED, "seed=1,2,3", "batch=2", "output.dir=together")
     assert ending.code == 0, ending.err

@@ -65,13 +65,8 @@ def assert_same_answers(plain, expert, steps):
         assert (one.clean - other.clean).abs().max() < 1e-4 * one.clean.abs().max()
 
 
-@pytest.mark.parametrize(
-    "family",
-    [
-        pytest.param(name, marks=[] if name == "lavie" else [pytest.mark.thorough])
-        for name in FAMILIES
-    ],
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize("family", FAMILIES)
 def test_a_compiled_network_is_one_graph_for_all_steps_and_windows(family, tiny_networks):
     plain, expert, graphs, seconds = counted(family, tiny_networks, True)
     assert_same_answers(plain, expert, STEPS)

@@ -96,7 +96,7 @@ def _own_argv(monkeypatch):
     monkeypatch.setattr("sys.argv", ["confiner"])
 
 
-@pytest.mark.parametrize("guidance_scale", [1.0, 2.0])
+@pytest.mark.parametrize("guidance_scale", [pytest.param(1.0, marks=pytest.mark.thorough), 2.0])
 def test_the_control_stage_is_animatediff_with_euler(guidance_scale, exported_experts, tmp_path):
     ours = confiner(
         tmp_path,
@@ -209,6 +209,7 @@ def test_with_an_embedding_and_clip_skip_the_spatial_expert_is_stable_diffusion_
         assert (other - theirs).abs().max() > 0.1 * theirs.std()
 
 
+@pytest.mark.thorough
 def test_the_temporal_expert_alone_is_text_to_video_with_ddim(exported_experts, tmp_path):
     ours = confiner(
         tmp_path, "scheduler=temporal_alone", "scheduler.structure.num_inference_steps=20",

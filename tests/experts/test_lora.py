@@ -42,7 +42,7 @@ def write_lora(path, family, networks, seed=0):
 @pytest.mark.parametrize(
     "family",
     [
-        pytest.param(name, marks=[] if name in ("lavie", "modelscope") else [pytest.mark.thorough])
+        pytest.param(name, marks=[] if name == "modelscope" else [pytest.mark.thorough])
         for name in FAMILIES
     ],
 )

@@ -55,7 +55,7 @@ def test_low_is_high_but_for_the_last_bits_and_counts_the_same_passes(high):
     assert (meter.evaluations, meter.passes) == (high[2].evaluations, high[2].passes)
 
 
-@pytest.mark.parametrize("count", [2, 7])
+@pytest.mark.parametrize("count", [pytest.param(2, marks=pytest.mark.thorough), 7])
 def test_spatial_frames_in_batches_are_the_same_frames(count, high):
     result, _, _ = latents("memory=high", f"frame_batch={count}")
     assert (result - high[0]).abs().max() < 1e-4 * high[0].std()

@@ -245,6 +245,7 @@ def test_a_run_in_use_is_refused(copied, command):
     assert killing.contents(copied) == before
 
 
+@pytest.mark.thorough
 def test_a_second_process_is_refused_while_one_runs_and_its_lock_dies_with_it(tmp_path, whole):
     waiting = Moment("confiner_cli.runs.open_run:encode_chunk", 1, "structure-000001.mp4", "wait")
     folder = tmp_path / "run"
