@@ -12,7 +12,7 @@ from typing import TextIO
 
 from confiner_cli import progress
 from confiner_cli.errors import ConfinerError, Terminated, named_error
-from confiner_cli.experts.library_imports import OWN_PROCESS
+from confiner_cli.experts.lean_imports import OWN_PROCESS
 from confiner_cli.runs.signals import stoppable
 from confiner_cli.runs.wait_policy import wait_asleep
 

@@ -27,7 +27,7 @@ PROMPT = "a red heart rising over the sea"
 TORCH = "import torch"
 IMPORTS = """
 import importlib
-from confiner_cli.experts.library_imports import OWN_PROCESS, import_libraries
+from confiner_cli.experts.lean_imports import OWN_PROCESS, import_libraries
 OWN_PROCESS.set(True)
 for name in ("commands.generate", "commands.jobs", "runs.provenance", "config.resolve"):
     importlib.import_module(f"confiner_cli.{name}")

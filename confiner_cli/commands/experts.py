@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from confiner_cli.commands.arguments import CONFIG_HELP, Parser, source_of
 from confiner_cli.errors import ConfinerError
-from confiner_cli.experts.library_imports import import_libraries
+from confiner_cli.experts.lean_imports import import_libraries
 
 if TYPE_CHECKING:
     from confiner_cli.config.job import Job

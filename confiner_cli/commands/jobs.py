@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from confiner_cli.config.job import Job
-from confiner_cli.experts.library_imports import import_libraries
+from confiner_cli.experts.lean_imports import import_libraries
 from confiner_cli.experts.offload import NetworkCache
 from confiner_cli.runs.folder import RunFolder
 from confiner_cli.runs.provenance import is_finished

@@ -113,6 +113,10 @@ class Overrides:
         translated: list[str] = []
         for word in self.words:
             translated += _translated(word, self.multirun)
+        beginnings = [word.key for word in self.words if word.key in (STRENGTH, TE)]
+        if beginnings[-1:] == [TE]:
+            # What is said last holds, over a strength of a config, a record or an earlier call.
+            translated.append(f"{STRENGTH}=null")
         return _joined(translated) if self.multirun else translated
 
 

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from confiner_cli.config.flatten import flatten
-from confiner_cli.config.overrides import STRENGTH, TE, known_keys
+from confiner_cli.config.overrides import known_keys
 from confiner_cli.config.prompts import literal
 from confiner_cli.config.schema import (
     MISSING,
@@ -69,8 +69,6 @@ def replaced_keys(config: Mapping[str, Any], chosen: Collection[str]) -> set[str
         replaced.update(OWN_SIZES, OWN_SEGMENTS)
     if "structure.video" in chosen:
         replaced.add("structure.sha256")
-    if TE in chosen:
-        replaced.add(STRENGTH)
     if "prompt_file" in chosen or "prompts_file" in chosen:
         replaced.add("prompt")
     long_video = config.get("long_video")

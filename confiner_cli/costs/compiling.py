@@ -10,7 +10,6 @@ from types import MappingProxyType
 from confiner_cli.config.job import Job
 from confiner_cli.costs.estimate import rows
 
-WHOLE = True
 EMBEDDED = ("tiny_control", "tiny_spatial", "tiny_temporal")
 """The architectures of the experts that it has been measured with."""
 PLAIN_SPEED = 27e9
@@ -33,7 +32,7 @@ class Measured:
 
 
 MEASURED: Mapping[bool | str, Measured] = MappingProxyType({
-    True: Measured(first=120, later=20, share=0.77), "regional": Measured(40, 10, share=1.0),
+    True: Measured(first=140, later=24, share=0.77), "regional": Measured(40, 10, share=1.0),
 })  # fmt: skip
 """By `compile=`: with the embedded experts, on one core of an AMD EPYC
 (`scripts/bench_networks.py --parts compile`). On a GPU it has not been measured."""
@@ -63,12 +62,9 @@ def compiling(job: Job) -> Compiling | None:
     if mode is False or not embedded:
         return None
     measured = MEASURED[mode]
-    # The VAE's decoder has no blocks that are compiled. Compiled as a whole it gains nothing on a
-    # CPU: its convolutions are most of it, and stay what they are.
-    compiled = {*job.asked, "vae"} if mode is WHOLE else {*job.asked}
     flops = sum(row.flops or 0 for row in rows(job) if row.role in job.asked)
     return Compiling(
-        first=len(compiled) * measured.first,
-        later=len(compiled) * measured.later,
+        first=len(job.asked) * measured.first,
+        later=len(job.asked) * measured.later,
         saved=flops / PLAIN_SPEED * (1 - measured.share),
     )

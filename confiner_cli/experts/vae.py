@@ -193,7 +193,8 @@ def _shares(pixels: Tensor) -> Tensor:
 def _load(components: Components, compiling: bool | str, told: Told) -> nn.Module:
     vae = components.model("vae", AutoencoderKL)
     arranged = arranged_vae(vae, components.device, components.dtype)
-    if compiling is True:  # it repeats no block often
+    # It repeats no block often, and compiled as a whole it gains nothing on a CPU.
+    if compiling is True and components.device.type != "cpu":
         compiled(vae.decoder, compiling, 0, "the VAE's decoder", told)
     return arranged
 

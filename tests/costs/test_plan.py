@@ -13,6 +13,7 @@ from support.command_line import confiner
 from support.toy_experts import Networked
 
 from confiner_cli.config.job import Job
+from confiner_cli.config.overrides import parse_overrides
 from confiner_cli.config.resolve import resolve
 from confiner_cli.config.schema import ROLES, ExpertSetSettings, Settings
 from confiner_cli.costs.compiling import compiling
@@ -24,7 +25,7 @@ from confiner_cli.runs.executor import execute
 from confiner_cli.runs.memory_store import MemoryStore
 from confiner_cli.runs.meter import Meter
 from confiner_cli.runs.perform import Performer
-from confiner_cli.runs.provenance import settings_of_words
+from confiner_cli.runs.provenance import settings_of, settings_of_words
 from confiner_cli.runs.tasks import LATENTS, TaskGraph
 
 SMALL = ("prompt=a red heart", "seed=1")
@@ -202,6 +203,15 @@ def test_a_strength_is_the_te_with_so_much_noise_on_the_spatial_schedule():
     schedule = asked.experts["spatial"].schedule
     assert schedule.level(strong).sigma == pytest.approx(0.5)
     assert job_of("strength=null").refinement == paper.refinement
+
+
+def test_a_te_that_is_said_later_holds_over_a_strength():
+    earlier = parse_overrides(["strength=0.5"], multirun=False)
+    later = parse_overrides(["scheduler.refinement.te=150"], multirun=False)
+    both = replace(earlier, words=(*earlier.words, *later.words))
+    assert resolve(settings_of(both)).refinement.te == 150
+    turned = replace(earlier, words=(*later.words, *earlier.words))
+    assert resolve(settings_of(turned)).refinement == job_of("strength=0.5").refinement
 
 
 @pytest.mark.parametrize(

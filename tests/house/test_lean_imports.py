@@ -13,7 +13,7 @@ from support.command_line import PROMPT, SMALLEST, confiner
 
 from confiner_cli.config.hydra import settings_with
 from confiner_cli.experts.families import family_named
-from confiner_cli.experts.library_imports import declined
+from confiner_cli.experts.lean_imports import declined
 from confiner_cli.experts.loading import components_of
 
 UNNEEDED = (
@@ -85,9 +85,9 @@ def test_a_lora_is_merged_in_a_process_of_confiners_own_as_in_any_other(folder, 
 
 AFTERWARDS = """
 import sys
-from confiner_cli.experts import library_imports
-library_imports.OWN_PROCESS.set(True)
-library_imports.import_libraries()
+from confiner_cli.experts import lean_imports
+lean_imports.OWN_PROCESS.set(True)
+lean_imports.import_libraries()
 import torch
 from diffusers import UNet2DConditionModel
 assert "torch._dynamo" not in sys.modules
@@ -127,7 +127,7 @@ def test_a_module_that_is_there_is_not_declined_and_one_that_was_can_be_had_afte
 
 def test_elsewhere_nothing_is_imported_in_another_way():
     process("""
-from confiner_cli.experts.library_imports import import_libraries
+from confiner_cli.experts.lean_imports import import_libraries
 import_libraries()
 import sys
 assert "torch" not in sys.modules
