@@ -65,10 +65,19 @@ def _of_v(x_t: Tensor, output: Tensor, level: Level) -> Estimate:
     return Estimate(clean=clean, noise=(noise * x_t + signal * output) / norm)
 
 
+def _of_flow(x_t: Tensor, output: Tensor, level: Level) -> Estimate:
+    """`v = eps - clean` (arXiv 2209.03003), at any level: nothing is divided by the signal."""
+    signal, noise = level
+    total = signal + noise
+    clean = (x_t - noise * output) / total
+    return Estimate(clean=clean, noise=(x_t + signal * output) / total)
+
+
 PREDICTION_TYPES: dict[str, Callable[[Tensor, Tensor, Level], Estimate]] = {
     "epsilon": _of_epsilon,
     "v_prediction": _of_v,
     "sample": _of_sample,
+    "flow_prediction": _of_flow,
 }
 """How a network's output is read, by diffusers' names."""
 

@@ -1,0 +1,56 @@
+"""Rectified flow (Liu et al., arXiv 2209.03003): from clean latents to noise on a straight line.
+
+`x_t = (1 - sigma) * clean + sigma * eps`, and a network answers `v = eps - clean`. Its timestep is
+the sigma, counted in thousands: there is no table, and every number between is one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from confiner_cli.method.schedule import CLEAN, Level, flow_level
+from confiner_cli.method.structure import StepSchedule
+
+
+@dataclass(frozen=True)
+class Flow:
+    """The schedule of a flow model.
+
+    Attributes:
+        shift: how much longer its steps stay at high noise (arXiv 2403.03206, eq. 23); 1 is not at
+            all. It moves the timesteps of a sampling, and changes nothing of what they mean.
+        num_train_timesteps: what its network counts pure noise as.
+    """
+
+    shift: float = 1.0
+    num_train_timesteps: int = 1000
+
+    def level(self, t: float) -> Level:
+        """The level at timestep `t`. Raises IndexError outside `[0, num_train_timesteps]`."""
+        if not 0 <= t <= self.num_train_timesteps:
+            raise IndexError(f"timestep {t:g} is outside 0..{self.num_train_timesteps}")
+        return flow_level(t / self.num_train_timesteps)
+
+    def t(self, level: Level) -> float:
+        """The timestep with the noise-to-signal ratio of `level`: every level has one."""
+        return self.num_train_timesteps * level.sigma
+
+    def matching(self, level: Level) -> float:
+        """The same: it was trained on all of them."""
+        return self.t(level)
+
+    def steps(self, num_inference_steps: int) -> StepSchedule:
+        """Timesteps of even steps from noise to clean, shifted once.
+
+        As diffusers' UniPC has them with `use_flow_sigmas` and `flow_shift`. Its
+        `FlowMatchEulerDiscreteScheduler` shifts its ends before it divides the way, and then all of
+        it (diffusers#13243): with few steps its last one is wasted.
+        """
+        count, way = num_inference_steps, 1 - 1 / self.num_train_timesteps
+        even = [1 - way * step / count for step in range(count)]
+        timesteps = tuple(self.num_train_timesteps * self.shifted(sigma) for sigma in even)
+        return StepSchedule(timesteps, init_noise_sigma=1.0, end=CLEAN)
+
+    def shifted(self, sigma: float) -> float:
+        """Where a step at `sigma`, in [0, 1], goes to."""
+        return self.shift * sigma / (1 + (self.shift - 1) * sigma)

@@ -1,0 +1,76 @@
+"""Flow models on the same walk: diffusers' samplings of them, and what their timesteps mean."""
+
+import pytest
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
+from support.toy_experts import Networked, tanh_network
+
+from confiner_cli.method.flow import Flow
+from confiner_cli.method.schedule import Level, scaled_linear
+from confiner_cli.method.structure import StepSchedule, sample
+from confiner_cli.method.walk import CLEAN, Visit
+
+SHAPE = (1, 4, 3, 8, 8)
+
+
+def noise():
+    return torch.randn(SHAPE, generator=torch.Generator().manual_seed(0))
+
+
+def ours(schedule, steps):
+    expert = Networked(schedule, "flow_prediction")
+    visits = [Visit("temporal", expert, t) for t in steps.timesteps]
+    *_, last = sample(noise(), visits, steps)
+    return last.x_t
+
+
+def theirs(scheduler):
+    """Its steps; the network is told where it is, and not the whole number that is nearest."""
+    x = noise()
+    for t, sigma in zip(scheduler.timesteps, scheduler.sigmas, strict=False):
+        x = scheduler.step(tanh_network(x, 1000 * float(sigma)), t, x).prev_sample
+    return x
+
+
+@pytest.mark.parametrize("shift", [1.0, 3.0, 8.0])
+@pytest.mark.parametrize("count", [3, 4, 20])
+def test_the_walk_is_diffusers_unipc_of_order_one(shift, count):
+    scheduler = UniPCMultistepScheduler(
+        prediction_type="flow_prediction",
+        use_flow_sigmas=True,
+        flow_shift=shift,
+        solver_order=1,
+        disable_corrector=list(range(count)),
+    )
+    scheduler.set_timesteps(count)
+    steps = Flow(shift).steps(count)
+    assert steps.timesteps == pytest.approx((1000 * scheduler.sigmas[:-1]).tolist(), abs=2e-3)
+    expected = theirs(scheduler)
+    assert (ours(Flow(shift), steps) - expected).abs().max() < 1e-5 * expected.std()
+
+
+@pytest.mark.parametrize("shift", [1.0, 5.0])
+def test_the_walk_is_diffusers_euler_on_its_own_sigmas(shift):
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=shift)
+    scheduler.set_timesteps(6)
+    steps = StepSchedule(tuple(scheduler.timesteps.tolist()), 1.0, CLEAN)
+    expected = theirs(scheduler)
+    assert (ours(Flow(shift), steps) - expected).abs().max() < 1e-5 * expected.std()
+
+
+def test_a_timestep_is_a_share_of_noise_and_back():
+    flow = Flow(shift=3.0)
+    assert flow.level(937.5) == Level(0.0625, 0.9375) and flow.level(1000) == Level(0.0, 1.0)
+    for t in (0.0, 1.0, 522.0, 937.5, 1000.0):
+        assert flow.t(flow.level(t)) == pytest.approx(t)
+    assert flow.matching(scaled_linear().level(100)) == pytest.approx(256, abs=0.5)
+    with pytest.raises(IndexError):
+        flow.level(1000.1)
+
+
+def test_a_shift_keeps_the_ends_and_stays_longer_at_high_noise():
+    assert Flow(1.0).shifted(0.3) == pytest.approx(0.3)
+    assert (Flow(8.0).shifted(0.0), Flow(8.0).shifted(1.0)) == (0.0, 1.0)
+    assert Flow(8.0).shifted(0.3) > 0.7
+    official = [1000 * Flow(8.0).shifted(1 - step / 3) for step in range(3)]
+    assert official == pytest.approx([1000, 941.2, 800], abs=0.1)
