@@ -6,10 +6,10 @@ the sigma, counted in thousands: there is no table, and every number between is 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from confiner_cli.method.schedule import CLEAN, Level, flow_level
-from confiner_cli.method.structure import StepSchedule
+from confiner_cli.method.schedule import Level, flow_level
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,18 @@ class Flow:
         shift: how much longer its steps stay at high noise (arXiv 2403.03206, eq. 23); 1 is not at
             all. It moves the timesteps of a sampling, and changes nothing of what they mean.
         num_train_timesteps: what its network counts pure noise as.
+        whole: whether its network is told whole timesteps, cut off and below the last: as
+            diffusers' UniPC, and Wan's own, count them.
     """
 
     shift: float = 1.0
     num_train_timesteps: int = 1000
+    whole: bool = False
+
+    @property
+    def last_timestep(self) -> int:
+        """Pure noise."""
+        return self.num_train_timesteps
 
     def level(self, t: float) -> Level:
         """The level at timestep `t`. Raises IndexError outside `[0, num_train_timesteps]`."""
@@ -39,17 +47,25 @@ class Flow:
         """The same: it was trained on all of them."""
         return self.t(level)
 
-    def steps(self, num_inference_steps: int) -> StepSchedule:
+    def trained(self, t: float) -> float:
+        """The timestep itself: it was trained on all of them."""
+        return t
+
+    def told(self, t: float) -> float:
+        """The timestep, or the whole one below it."""
+        return min(math.floor(t), self.num_train_timesteps - 1) if self.whole else t
+
+    def steps(self, num_inference_steps: int) -> tuple[float, ...]:
         """Timesteps of even steps from noise to clean, shifted once.
 
         As diffusers' UniPC has them with `use_flow_sigmas` and `flow_shift`. Its
         `FlowMatchEulerDiscreteScheduler` shifts its ends before it divides the way, and then all of
         it (diffusers#13243): with few steps its last one is wasted.
         """
-        count, way = num_inference_steps, 1 - 1 / self.num_train_timesteps
-        even = [1 - way * step / count for step in range(count)]
-        timesteps = tuple(self.num_train_timesteps * self.shifted(sigma) for sigma in even)
-        return StepSchedule(timesteps, init_noise_sigma=1.0, end=CLEAN)
+        # In NumPy's order, so that whole timesteps are cut off where diffusers cuts them off.
+        step = (1 / self.num_train_timesteps - 1) / num_inference_steps
+        even = [number * step + 1 for number in range(num_inference_steps)]
+        return tuple(self.num_train_timesteps * self.shifted(sigma) for sigma in even)
 
     def shifted(self, sigma: float) -> float:
         """Where a step at `sigma`, in [0, 1], goes to."""

@@ -47,12 +47,14 @@ class RefinementOptions:
 
     Attributes:
         patterns: a key of `refinement.PATTERNS` for each step; none of them is no refinement.
-        te: the timestep, on the spatial expert's schedule, that a draft is noised to (the paper's
-            Te): image-to-image at the strength `te / num_train_timesteps`.
+        te: the timestep, on the spatial expert's schedule, or on the temporal one's where that is
+            alone, that a draft is noised to (the paper's Te): image-to-image at the strength
+            `te / num_train_timesteps`.
         renoise: the share of fresh noise at a hand-over, in [0, 1]: 1 is the paper's.
         timestep_matching: a key of `refinement.TIMESTEP_MATCHINGS`.
         frame_noise: one of `FRAME_NOISES`.
         solver: a key of `solvers.SOLVERS`.
+        repeats: how many times `self_refine` asks at each timestep, 1 or more.
     """
 
     patterns: tuple[str, ...] = ("coordinated",) * 5
@@ -61,6 +63,7 @@ class RefinementOptions:
     timestep_matching: str = "same"
     frame_noise: str = "own"
     solver: str = "ddim"
+    repeats: int = 2
 
     @property
     def num_inference_steps(self) -> int:

@@ -17,11 +17,12 @@ import torch
 from torch import Tensor
 
 from confiner_cli.errors import NotFiniteError
+from confiner_cli.method.latent_space import LatentSpace
 from confiner_cli.method.long.coherence import Coherent
 from confiner_cli.method.long.pingpong import AnchoredDenoiser, as_shown, continuation
 from confiner_cli.method.long.prompt_travel import for_frames
 from confiner_cli.method.long.shuffling import in_order, initial_noise, order_in_previous
-from confiner_cli.method.long.timeline import Span, Timeline
+from confiner_cli.method.long.timeline import PICTURES, Span, Timeline
 from confiner_cli.method.noise import frames_noise
 from confiner_cli.method.options import LongVideoOptions, RefinementOptions, StructureOptions
 from confiner_cli.method.refinement import refine, refinement_visits
@@ -62,8 +63,9 @@ class Pipeline:
         structure: how structures are sampled.
         refinement: how windows are refined.
         timeline: where structures and windows lie.
-        shape: `(channel, height, width)` of one frame's latents.
+        size: `(height, width)` of the video, in pixels.
         seeds: what all noise is keyed by: a sample of the batch for each.
+        spaces: by role, what it works in, where that is not `PICTURES`.
         long_video: how segments follow each other.
         source_latents: makes the clean latents of a structure's span, `(1, channel, frame, height,
             width)`, where a video is given instead of sampled.
@@ -75,8 +77,9 @@ class Pipeline:
     structure: StructureOptions
     refinement: RefinementOptions
     timeline: Timeline
-    shape: tuple[int, int, int]
+    size: tuple[int, int]
     seeds: tuple[int, ...]
+    spaces: Mapping[str, LatentSpace] = field(default_factory=dict)
     long_video: LongVideoOptions = field(default_factory=LongVideoOptions)
     source_latents: Callable[[Span], Tensor] | None = None
     device: torch.device = CPU
@@ -101,22 +104,35 @@ class Pipeline:
         """The visits of a window's refinement; empty where the structure is the result."""
         if not self.refinement.patterns:
             return []  # one expert alone: the others may not even be loaded
-        spatial = for_frames(self.denoisers["spatial"], span)
-        temporal = for_frames(self.denoisers["temporal"], span)
+        spatial, temporal = (
+            for_frames(self.denoisers[role], self.space_of(role).first_frames(span.frames))
+            if role in self.denoisers
+            else None
+            for role in ("spatial", "temporal")
+        )
         return refinement_visits(self.refinement, spatial, temporal)
+
+    def space_of(self, role: str) -> LatentSpace:
+        """What an expert works in."""
+        return self.spaces.get(role, PICTURES)
+
+    @property
+    def draft_space(self) -> LatentSpace:
+        """What structures are sampled in."""
+        return self.space_of(self.structure.expert)
 
     def initial_noise(self, segment: int) -> Tensor:
         """The noise that a structure starts from, `(sample, channel, frame, height, width)`."""
-        length, long_video = self.timeline.length, self.long_video
+        space, long_video = self.draft_space, self.long_video
+        shape, length = space.shape(*self.size), space.length(self.timeline.length)
         shared = (segment, long_video.consistency, long_video.shuffle)
-        noise = [initial_noise(self.shape, length, seed, *shared) for seed in self.seeds]
+        noise = [initial_noise(shape, length, seed, *shared) for seed in self.seeds]
         return onto(torch.cat(noise), self.device)
 
     def structure_noise(self, segment: int, visit: int) -> Tensor:
         """Fresh noise of a structure for the arrival at a visit, shaped like its latents."""
-        frames, key = range(self.timeline.length), ("structure", segment, visit)
-        noise = [frames_noise(self.shape, frames, seed, *key) for seed in self.seeds]
-        return onto(torch.cat(noise), self.device)
+        latents = range(self.draft_space.length(self.timeline.length))
+        return self._noise(self.draft_space, latents, "structure", segment, visit)
 
     def renoise(self, window: int, visit: int, role: str) -> Tensor:
         """Fresh noise of a window for the arrival at a visit of `role`, shaped like its latents.
@@ -124,12 +140,16 @@ class Pipeline:
         It is keyed by the video's frames, so windows agree about the frames that they share, unless
         `noise_by` says otherwise. The temporal expert never meets the same noise in all frames.
         """
-        frames = list(self.timeline.refines(window).frames)
+        space = self.space_of(role)
+        frames = space.first_frames(self.timeline.refines(window).frames)
         if role == "spatial" and self.refinement.frame_noise == "shared":
             frames = [0] * len(frames)
         own = () if self.long_video.noise_by == "frame" else (window,)
-        key = ("refinement", *own, visit)
-        noise = [frames_noise(self.shape, frames, seed, *key) for seed in self.seeds]
+        return self._noise(space, frames, "refinement", *own, visit)
+
+    def _noise(self, space: LatentSpace, frames: Iterable[int], *key: str | int) -> Tensor:
+        shape, each = space.shape(*self.size), list(frames)
+        noise = [frames_noise(shape, each, seed, *key) for seed in self.seeds]
         return onto(torch.cat(noise), self.device)
 
 
@@ -191,7 +211,7 @@ def _following(
 def _prompted(pipeline: Pipeline, number: int) -> Denoiser:
     """The denoiser of a structure: it has the prompt of its start."""
     start = pipeline.timeline.structure(number).start
-    return for_frames(pipeline.denoisers[pipeline.structure.expert], Span(start, start + 1))
+    return for_frames(pipeline.denoisers[pipeline.structure.expert], [start])
 
 
 def _aligned(pipeline: Pipeline, previous: Structure) -> Mapping[int, Tensor]:
@@ -201,7 +221,8 @@ def _aligned(pipeline: Pipeline, previous: Structure) -> Mapping[int, Tensor]:
     """
     if pipeline.long_video.align == "frame":
         return previous.noises
-    length, shuffle = pipeline.timeline.length, pipeline.long_video.shuffle
+    length = pipeline.draft_space.length(pipeline.timeline.length)
+    shuffle = pipeline.long_video.shuffle
     orders = [
         order_in_previous(length, seed, previous.number + 1, shuffle) for seed in pipeline.seeds
     ]
@@ -215,8 +236,8 @@ def refine_window(pipeline: Pipeline, number: int, draft: Tensor, watch: Watch) 
     Args:
         pipeline: what decides it.
         number: which window, from 0.
-        draft: the structures' frames `pipeline.timeline.refines(number)`, `(sample, channel,
-            frame, height, width)`, on the pipeline's device.
+        draft: the latents of the structures' frames `pipeline.timeline.refines(number)`, `(sample,
+            channel, frame, height, width)`, on the pipeline's device.
         watch: is shown the steps.
 
     Returns:

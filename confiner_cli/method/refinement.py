@@ -1,11 +1,13 @@
 """The refinement stage: two experts share one sampling, from timestep Te to clean (section 3.3).
 
+One of them may be absent: then the other one refines alone, and Te is a timestep of its own.
+
 A pattern says who visits at one timestep; the visits of all steps together are what the walk walks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, Protocol
@@ -39,27 +41,32 @@ TIMESTEP_MATCHINGS: dict[str, Callable[[float, Schedule, Schedule], float]] = {
 
 @dataclass(frozen=True)
 class Pair(Generic[Visited]):
-    """The spatial and the temporal expert, and how the sample crosses between them."""
+    """The spatial and the temporal expert by role, and how the sample crosses between them."""
 
-    spatial: Visited
-    temporal: Visited
+    experts: Mapping[str, Visited]
     options: RefinementOptions
+
+    @property
+    def schedule(self) -> Schedule:
+        """The schedule that steps are counted on: the spatial expert's, where there is one."""
+        return self.experts["spatial" if "spatial" in self.experts else "temporal"].schedule
 
     def spatial_visit(self, t: float, eta: float = 0.0) -> Visit[Visited]:
         """A visit of the spatial expert."""
-        return Visit("spatial", self.spatial, t, eta, SOLVERS[self.options.solver])
+        return Visit("spatial", self.experts["spatial"], t, eta, SOLVERS[self.options.solver])
 
     def temporal_visit(
         self, t: float, eta: float = 0.0, solve: Solver | None = None
     ) -> Visit[Visited]:
-        """A visit of the temporal expert at the timestep that matches the spatial one's."""
+        """A visit of the temporal expert at its timestep that matches `t`."""
+        temporal = self.experts["temporal"]
         match = TIMESTEP_MATCHINGS[self.options.timestep_matching]
-        own = match(t, self.spatial.schedule, self.temporal.schedule)
-        return Visit("temporal", self.temporal, own, eta, solve or SOLVERS[self.options.solver])
+        own = match(t, self.schedule, temporal.schedule)
+        return Visit("temporal", temporal, own, eta, solve or SOLVERS[self.options.solver])
 
 
 class Pattern(Protocol):
-    """Who visits at timestep `t` of the spatial schedule; `steps_left` counts down to 1."""
+    """Who visits at timestep `t` of the pair's schedule; `steps_left` counts down to 1."""
 
     def __call__(self, pair: Pair[Visited], t: float, steps_left: int) -> list[Visit[Visited]]:
         """The visits of one step."""
@@ -73,6 +80,15 @@ def standard(pair: Pair[Visited], t: float, steps_left: int) -> list[Visit[Visit
 def temporal_only(pair: Pair[Visited], t: float, steps_left: int) -> list[Visit[Visited]]:
     """One step of the temporal expert, on its own schedule."""
     return [pair.temporal_visit(t)]
+
+
+def self_refine(pair: Pair[Visited], t: float, steps_left: int) -> list[Visit[Visited]]:
+    """The temporal expert several times at one timestep, renoised between (arXiv 2601.18577).
+
+    What it predicts is noised again at the same level, and predicted once more.
+    """
+    again = [pair.temporal_visit(t, pair.options.renoise)] * (pair.options.repeats - 1)
+    return [pair.temporal_visit(t), *again]
 
 
 def coordinated(pair: Pair[Visited], t: float, steps_left: int) -> list[Visit[Visited]]:
@@ -104,7 +120,7 @@ def naive(pair: Pair[Visited], t: float, steps_left: int) -> list[Visit[Visited]
     """The experts take turns on the spatial schedule, as if both had been trained on it (eq. 7)."""
     if steps_left % 2:
         return [pair.spatial_visit(t)]
-    temporal = pair.temporal.read_on(pair.spatial.schedule)
+    temporal = pair.experts["temporal"].read_on(pair.schedule)
     return [Visit("temporal", temporal, t, solve=SOLVERS[pair.options.solver])]
 
 
@@ -130,6 +146,7 @@ PATTERNS: dict[str, Pattern] = {
     "standard": standard,
     "spatial_only": standard,
     "temporal_only": temporal_only,
+    "self_refine": self_refine,
     "naive": naive,
     "two_visits": two_visits,
     "temporal_first": temporal_first,
@@ -138,25 +155,41 @@ PATTERNS: dict[str, Pattern] = {
     "slow_from_temporal": slow_from_temporal,
     "slow_from_spatial": slow_from_spatial,
 }
+ASKS = {
+    "standard": ("spatial",),
+    "spatial_only": ("spatial",),
+    "temporal_only": ("temporal",),
+    "self_refine": ("temporal",),
+}
+"""Whom patterns ask that do not ask both experts."""
 SINGLE_EXPERT = ("standard", "spatial_only", "temporal_only")
-"""Patterns whose steps are all one expert's, so that a solver can remember the steps before."""
+"""Of these, those without fresh noise, so that a solver can remember the steps before."""
 
 
-def timesteps(te: float, steps: int) -> list[float]:
-    """`round(te * (steps - i) / steps)` for i = 0 .. steps - 1: uniform from te, ending clean.
+def timesteps(schedule: Schedule, te: float, steps: int) -> list[float]:
+    """`te * (steps - i) / steps` for i = 0 .. steps - 1: uniform from te, ending clean.
 
-    Whole, since experts were trained on whole timesteps.
+    Where experts were trained on whole timesteps, the nearest ones.
     """
-    return [round(te * (steps - step) / steps) for step in range(steps)]
+    return [schedule.trained(te * (steps - step) / steps) for step in range(steps)]
 
 
 def refinement_visits(
-    options: RefinementOptions, spatial: Visited, temporal: Visited
+    options: RefinementOptions, spatial: Visited | None, temporal: Visited | None
 ) -> list[Visit[Visited]]:
-    """All visits of a refinement, step by step; none where it has no steps."""
-    pair, visits = Pair(spatial, temporal, options), list[Visit[Visited]]()
-    steps = len(options.patterns)
-    for index, t in enumerate(timesteps(options.te, steps)):
+    """All visits of a refinement, step by step; none where it has no steps.
+
+    Args:
+        options: its patterns ask nobody who is None.
+        spatial: the spatial expert, if there is one.
+        temporal: the temporal expert, if there is one.
+    """
+    if not options.patterns:
+        return []
+    experts = {"spatial": spatial, "temporal": temporal}
+    pair = Pair({role: expert for role, expert in experts.items() if expert is not None}, options)
+    steps, visits = len(options.patterns), list[Visit[Visited]]()
+    for index, t in enumerate(timesteps(pair.schedule, options.te, steps)):
         pattern = PATTERNS[options.patterns[index]]
         visits += pattern(pair, t, steps - index)
     return visits

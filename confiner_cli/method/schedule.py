@@ -68,7 +68,11 @@ class Schedule(Protocol):
 
     @property
     def num_train_timesteps(self) -> int:
-        """Timesteps lie in `[0, num_train_timesteps - 1]`; strengths are shares of this number."""
+        """How many timesteps it was trained on; strengths are shares of this number."""
+
+    @property
+    def last_timestep(self) -> int:
+        """The noisiest timestep; they lie in `[0, last_timestep]`."""
 
     def level(self, t: float) -> Level:
         """The level at timestep `t`. Raises IndexError outside the range."""
@@ -78,6 +82,12 @@ class Schedule(Protocol):
 
     def matching(self, level: Level) -> float:
         """The nearest timestep that networks were trained on, for any level."""
+
+    def trained(self, t: float) -> float:
+        """The nearest timestep that networks were trained on, for one in the range."""
+
+    def told(self, t: float) -> float:
+        """What a network is told where its sample has the level of timestep `t`."""
 
 
 @dataclass(frozen=True)
@@ -109,9 +119,14 @@ class Discrete:
         """How many whole timesteps there are."""
         return len(self.alphas_cumprod)
 
+    @property
+    def last_timestep(self) -> int:
+        """The table's last entry."""
+        return len(self.alphas_cumprod) - 1
+
     def level(self, t: float) -> Level:
         """The level at timestep `t`. Raises IndexError outside the table."""
-        last = self.num_train_timesteps - 1
+        last = self.last_timestep
         if not 0 <= t <= last:
             raise IndexError(f"timestep {t:g} is outside 0..{last}")
         below = math.floor(t)
@@ -128,7 +143,7 @@ class Discrete:
         Raises:
             ValueError: no timestep has it.
         """
-        ratios, last = self._log_ratios, self.num_train_timesteps - 1
+        ratios, last = self._log_ratios, self.last_timestep
         if not ratios[0] <= level.log_ratio <= ratios[-1]:
             raise ValueError(f"no timestep from 0 to {last} has the level {tuple(level)}")
         below = min(bisect.bisect_right(ratios, level.log_ratio) - 1, last - 1)
@@ -142,8 +157,16 @@ class Discrete:
         if level.log_ratio <= self._log_ratios[0]:
             return 0
         if level.log_ratio >= self._log_ratios[-1]:
-            return self.num_train_timesteps - 1
+            return self.last_timestep
         return round(self.t(level))
+
+    def trained(self, t: float) -> int:
+        """The nearest whole one."""
+        return round(t)
+
+    def told(self, t: float) -> float:
+        """The timestep itself."""
+        return t
 
     @functools.cached_property
     def _table(self) -> list[Level]:

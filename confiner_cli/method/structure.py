@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from confiner_cli.method.flow import Flow
 from confiner_cli.method.options import StructureOptions
 from confiner_cli.method.schedule import CLEAN, Level, Schedule
 from confiner_cli.method.solvers import SOLVERS
@@ -58,9 +59,11 @@ def listed(schedule: Schedule, timesteps: Sequence[float]) -> StepSchedule:
 
 
 def step_schedule(options: StructureOptions, schedule: Schedule) -> StepSchedule:
-    """The steps that the options mean on an expert's schedule."""
+    """The steps that the options mean on an expert's schedule; a flow model has its own spacing."""
     if options.timesteps:
         return listed(schedule, options.timesteps)
+    if isinstance(schedule, Flow):
+        return listed(schedule, schedule.steps(options.num_inference_steps))
     return SPACINGS[options.timestep_spacing](schedule, options.num_inference_steps)
 
 

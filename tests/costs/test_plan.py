@@ -49,7 +49,7 @@ def toy_pipeline(job) -> Pipeline:
         structure=job.structure,
         refinement=job.refinement,
         timeline=job.timeline,
-        shape=(4, 1, 1),
+        size=(8, 8),
         seeds=(job.seed,),
         long_video=job.long_video,
     )

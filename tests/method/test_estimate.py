@@ -21,7 +21,8 @@ def true_outputs(level):
     generator = torch.Generator().manual_seed(0)
     clean, eps = torch.randn(2, 1, 4, 2, 3, 3, dtype=torch.float64, generator=generator)
     v = level.signal * eps - level.noise * clean
-    return clean, eps, {"epsilon": eps, "sample": clean, "v_prediction": v}
+    outputs = {"epsilon": eps, "sample": clean, "v_prediction": v, "flow_prediction": eps - clean}
+    return clean, eps, outputs
 
 
 def test_all_prediction_types_are_tested():

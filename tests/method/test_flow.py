@@ -6,8 +6,9 @@ from diffusers import FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
 from support.toy_experts import Networked, tanh_network
 
 from confiner_cli.method.flow import Flow
+from confiner_cli.method.options import StructureOptions
 from confiner_cli.method.schedule import Level, scaled_linear
-from confiner_cli.method.structure import StepSchedule, sample
+from confiner_cli.method.structure import StepSchedule, sample, step_schedule
 from confiner_cli.method.walk import CLEAN, Visit
 
 SHAPE = (1, 4, 3, 8, 8)
@@ -43,7 +44,7 @@ def test_the_walk_is_diffusers_unipc_of_order_one(shift, count):
         disable_corrector=list(range(count)),
     )
     scheduler.set_timesteps(count)
-    steps = Flow(shift).steps(count)
+    steps = step_schedule(StructureOptions(num_inference_steps=count), Flow(shift))
     assert steps.timesteps == pytest.approx((1000 * scheduler.sigmas[:-1]).tolist(), abs=2e-3)
     expected = theirs(scheduler)
     assert (ours(Flow(shift), steps) - expected).abs().max() < 1e-5 * expected.std()
@@ -66,6 +67,15 @@ def test_a_timestep_is_a_share_of_noise_and_back():
     assert flow.matching(scaled_linear().level(100)) == pytest.approx(256, abs=0.5)
     with pytest.raises(IndexError):
         flow.level(1000.1)
+
+
+@pytest.mark.parametrize("shift", [1.0, 3.0, 5.0, 8.0, 12.0])
+def test_whole_timesteps_are_those_that_diffusers_unipc_tells_a_network(shift):
+    flow = Flow(shift, whole=True)
+    for count in (*range(1, 51), 100):
+        scheduler = UniPCMultistepScheduler(use_flow_sigmas=True, flow_shift=shift)
+        scheduler.set_timesteps(count)
+        assert [flow.told(t) for t in flow.steps(count)] == scheduler.timesteps.tolist()
 
 
 def test_a_shift_keeps_the_ends_and_stays_longer_at_high_noise():

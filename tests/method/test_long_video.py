@@ -12,7 +12,7 @@ from confiner_cli.method.long.coherence import Coherent
 from confiner_cli.method.long.pingpong import AnchoredDenoiser, continuation
 from confiner_cli.method.long.prompt_travel import for_frames
 from confiner_cli.method.long.shuffling import frame_order, initial_noise
-from confiner_cli.method.long.timeline import Span, Timeline
+from confiner_cli.method.long.timeline import Timeline
 from confiner_cli.method.options import LongVideoOptions
 from confiner_cli.method.pipeline import (
     cross_fade,
@@ -266,13 +266,13 @@ def test_each_frame_is_estimated_by_the_prompt_that_holds_there():
         for start, value in ((0, 1.0), (4, 2.0), (6, 3.0))
     }
     x_t = torch.zeros(1, 4, 8, 2, 2)
-    found = for_frames(denoisers, Span(2, 10))(x_t, 100)
+    found = for_frames(denoisers, range(2, 10))(x_t, 100)
     assert found.noise[0, 0, :, 0, 0].tolist() == [1, 1, 2, 2, 3, 3, 3, 3]
     assert found.passes == 3
     assert torch.allclose(
         denoisers[0].schedule.level(100).mix(found.clean, found.noise), x_t, atol=1e-5
     )
-    assert for_frames(denoisers, Span(6, 9)) is denoisers[6]
-    assert for_frames(denoisers, Span(7, 9)) is denoisers[6]
-    moved = for_frames(denoisers, Span(2, 10)).read_on(SCHEDULES["temporal"])
+    assert for_frames(denoisers, range(6, 9)) is denoisers[6]
+    assert for_frames(denoisers, range(7, 9)) is denoisers[6]
+    moved = for_frames(denoisers, range(2, 10)).read_on(SCHEDULES["temporal"])
     assert moved.schedule is SCHEDULES["temporal"] and moved(x_t, 100).noise[0, 0, 3, 0, 0] == 2

@@ -1,8 +1,10 @@
 import pytest
 from support.toy_experts import Networked
 
+from confiner_cli.method.flow import Flow
 from confiner_cli.method.options import RefinementOptions
 from confiner_cli.method.refinement import (
+    ASKS,
     PATTERNS,
     SINGLE_EXPERT,
     refinement_visits,
@@ -39,6 +41,7 @@ EXPECTED = {
     "standard": in_turns("SSSSS"),
     "spatial_only": in_turns("SSSSS"),
     "temporal_only": in_turns("TTTTT"),
+    "self_refine": each_step(("T", 0.0), ("T", 1.0)),
     "naive": in_turns("STSTS"),
     "two_visits": each_step(("S", 0.0), ("T", 1.0)),
     "temporal_first": each_step(("T", 1.0), ("S", 1.0)),
@@ -50,10 +53,10 @@ EXPECTED = {
 
 
 def test_timesteps_are_uniform_from_te():
-    assert timesteps(100, 5) == TE_100
-    assert timesteps(100, 10) == [100, 90, 80, 70, 60, 50, 40, 30, 20, 10]
-    assert timesteps(50, 4) == [50, 38, 25, 12]
-    assert timesteps(7, 1) == [7]
+    assert timesteps(scaled_linear(), 100, 5) == TE_100
+    assert timesteps(scaled_linear(), 100, 10) == [100, 90, 80, 70, 60, 50, 40, 30, 20, 10]
+    assert timesteps(scaled_linear(), 50, 4) == [50, 38, 25, 12]
+    assert timesteps(scaled_linear(), 7, 1) == [7]
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
@@ -105,6 +108,26 @@ def test_no_steps_are_no_visits():
     assert refinement_visits(RefinementOptions(patterns=()), SPATIAL, TEMPORAL) == []
 
 
-def test_single_expert_patterns_are_those_that_ask_one_role():
-    roles = {name: {visit.role for visit in visits_of(name)} for name in PATTERNS}
-    assert {name for name, asked in roles.items() if len(asked) == 1} == set(SINGLE_EXPERT)
+def test_it_is_known_which_patterns_ask_one_expert_alone():
+    asked = {name: tuple({visit.role for visit in visits_of(name)}) for name in PATTERNS}
+    assert {name: roles for name, roles in asked.items() if len(roles) == 1} == ASKS
+
+
+def test_a_solver_may_remember_steps_of_one_expert_that_no_fresh_noise_comes_between():
+    fresh = {name for name in ASKS if any(visit.eta for visit in visits_of(name))}
+    assert set(SINGLE_EXPERT) == set(ASKS) - fresh
+
+
+@pytest.mark.parametrize("repeats", [1, 2, 3])
+def test_self_refinement_asks_again_at_the_same_level_after_fresh_noise(repeats):
+    found = listed(visits_of("self_refine", repeats=repeats))
+    assert found == each_step(("T", 0.0), *[("T", 1.0)] * (repeats - 1))
+
+
+@pytest.mark.parametrize("pattern", ["temporal_only", "self_refine"])
+def test_a_temporal_expert_alone_counts_the_steps_on_its_own_schedule(pattern):
+    flow = Networked(Flow(8.0), "flow_prediction")
+    visits = refinement_visits(RefinementOptions((pattern,) * 3, 256), None, flow)
+    assert list(dict.fromkeys(visit.t for visit in visits)) == pytest.approx(
+        [256, 512 / 3, 256 / 3]
+    )

@@ -12,7 +12,6 @@ from confiner_cli.method.estimate import Estimate, estimate
 from confiner_cli.method.guidance import Guided
 from confiner_cli.method.long.pingpong import as_shown, continuation
 from confiner_cli.method.long.prompt_travel import for_frames
-from confiner_cli.method.long.timeline import Span
 from confiner_cli.method.noise import frames_noise
 from confiner_cli.method.options import (
     GuidanceOptions,
@@ -106,7 +105,7 @@ def test_how_a_batch_goes_on_is_how_its_samples_go_on():
 def test_frames_of_several_prompts_are_estimated_sample_by_sample():
     expert = Networked(SCHEDULES["spatial"])
     other = replace(expert, network=lambda x, t: torch.sin(x))
-    travel = for_frames({0: expert, 3: other, 5: expert}, Span(1, 8))
+    travel = for_frames({0: expert, 3: other, 5: expert}, range(1, 8))
     x_t = torch.cat([frames_noise((4, 8, 8), range(7), seed, "x") for seed in SEEDS])
     together = travel(x_t, 100)
     for sample in range(len(SEEDS)):

@@ -42,7 +42,7 @@ def pipeline_of(
         structure=structure or StructureOptions(),
         refinement=refinement or RefinementOptions(),
         timeline=Timeline(num_frames, segment_frames, overlap),
-        shape=(4, 8, 8),
+        size=(64, 64),
         seeds=seeds,
         long_video=long_video or LongVideoOptions(),
     )

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import groupby
 
 import torch
 from torch import Tensor
 
 from confiner_cli.method.estimate import Estimate
-from confiner_cli.method.long.timeline import Span
 from confiner_cli.method.schedule import Schedule
 from confiner_cli.method.walk import Denoiser
 
@@ -50,18 +49,13 @@ class PromptTravel:
         return replace(self, spans=spans)
 
 
-def for_frames(denoisers: Mapping[int, Denoiser], span: Span) -> Denoiser:
-    """The denoiser for the frames of a span.
+def for_frames(denoisers: Mapping[int, Denoiser], frames: Sequence[int]) -> Denoiser:
+    """The denoiser for latents that begin with these frames of the video, one or more.
 
     Args:
         denoisers: by the frame from which on each has the prompt; frame 0 is among them.
-        span: where in the video.
+        frames: of each latent along the time axis the first frame that it shows.
     """
-    first = max(start for start in denoisers if start <= span.start)
-    later = sorted(start for start in denoisers if span.start < start < span.stop)
-    if not later:
-        return denoisers[first]
-    edges = pairwise([span.start, *later, span.stop])
-    asked = [denoisers[start] for start in (first, *later)]
-    sizes = [stop - start for start, stop in edges]
-    return PromptTravel(tuple(zip(asked, sizes, strict=True)))
+    own = (max(start for start in denoisers if start <= frame) for frame in frames)
+    spans = [(denoisers[start], len(list(latents))) for start, latents in groupby(own)]
+    return spans[0][0] if len(spans) == 1 else PromptTravel(tuple(spans))

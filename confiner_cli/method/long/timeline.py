@@ -7,6 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 
+from confiner_cli.method.latent_space import LatentSpace
+
+PICTURES = LatentSpace()
+"""Where each frame is a latent, so that structures and windows may have any length."""
+
 
 @dataclass(frozen=True)
 class Span:
@@ -39,6 +44,7 @@ class Timeline:
         overlap: how many frames two adjacent windows both refine, around the cut between them; at
             most half a structure.
         staggered: False cuts windows at the seams between structures instead.
+        space: what the experts work in: structures and windows have as many frames as it takes.
 
     Raises:
         ValueError: a length below 1, or an overlap that does not fit.
@@ -48,6 +54,7 @@ class Timeline:
     segment_frames: int
     overlap: int = 0
     staggered: bool = True
+    space: LatentSpace = PICTURES
 
     def __post_init__(self) -> None:
         if self.num_frames < 1 or self.segment_frames < 1:
@@ -63,7 +70,7 @@ class Timeline:
     @property
     def length(self) -> int:
         """Frames of every structure."""
-        return int(min(self.num_frames, self.segment_frames))
+        return self.space.rounded_up(int(min(self.num_frames, self.segment_frames)))
 
     @property
     def structure_count(self) -> float:
@@ -95,18 +102,19 @@ class Timeline:
 
         Where the video ends earlier, the window is whole all the same, as far as there are
         structures: one of a few frames would be a bad one. All windows but the last are those of
-        any longer video.
+        any longer video. What the space takes more reaches beyond the structures, too.
         """
         if self.structure_count == 1:
             return self.structure(0)
-        stop = self._start(number + 1) + self.overlap
+        start, stop = self._start(number), self._start(number + 1) + self.overlap
         if math.isfinite(self.num_frames):
             stop = min(stop, self.structure(int(self.structure_count) - 1).stop)
-        return Span(self._start(number), stop)
+        return Span(start, start + self.space.rounded_up(stop - start))
 
     def structures_of(self, span: Span) -> range:
         """The numbers of the structures that a span has frames of."""
-        return range(span.start // self.length, (span.stop - 1) // self.length + 1)
+        stop = min((span.stop - 1) // self.length + 1, self.structure_count)
+        return range(span.start // self.length, int(stop))
 
     @property
     def structures(self) -> tuple[Span, ...]:
