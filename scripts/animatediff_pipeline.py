@@ -40,7 +40,7 @@ def on_networks(job: Job, cache: NetworkCache) -> AnimateDiffPipeline:
     device, control = device_of(job.settings.device), job.experts["control"]
     dtype, policy = dtype_of(job.settings.dtype, device), POLICIES["high"]
     expert: Any = load_expert("control", control, device, dtype, policy, cache)
-    decoder = load_decoder(job.experts["spatial"], device, dtype, policy, cache)
+    decoder = load_decoder("spatial", job.experts["spatial"], device, dtype, policy, cache)
     components = components_of("control", control, device, dtype)
     text = CLIPTextModel.from_pretrained(components.folder("text_encoder"), dtype=dtype)
     scheduler = EulerDiscreteScheduler(

@@ -92,7 +92,7 @@ def whole_processes(pairs: int) -> Iterator[str]:
     """Seconds from a process' start to its end."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        control = settings_with(["experts=tiny"]).experts.control
+        control = settings_with(["experts=tiny"]).experts.role("control")
         (exported,) = export({"control": control}, place / "exported")
         peer = (str(HERE / "peer.py"), str(exported), PROMPT, str(place / "peer.mp4"))
         runs = [
@@ -215,7 +215,7 @@ def against_diffusers(pairs: int) -> Iterator[str]:
 
     In turns, after one warm-up each.
     """
-    control = settings_with(["experts=tiny"]).experts.control
+    control = settings_with(["experts=tiny"]).experts.role("control")
     pipeline = animatediff_pipeline.from_export(control, torch.device("cpu"))
     confiner = load("tiny", "scheduler.refinement.num_inference_steps=0")
 

@@ -222,8 +222,8 @@ def our_networks(compiling: bool | str = False) -> Works:
     for role in ROLES:
         expert = load_expert(role, specs[role], *loading, compiling=compiling)
         works[role] = partial(expert.condition(PROMPT), x_t, 100.0)
-    decoder = load_decoder(specs["spatial"], *loading, compiling)
-    encoder = load_encoder(specs["spatial"], *loading, compiling)
+    decoder = load_decoder("spatial", specs["spatial"], *loading, compiling)
+    encoder = load_encoder("spatial", specs["spatial"], *loading, compiling)
     frames = torch.randint(0, 256, (FRAMES, PIXELS, PIXELS, 3), dtype=torch.uint8)
     for batch in VAE_BATCHES:
         works[f"decode {batch}"] = partial(_decoded, replace(decoder, batch=batch), x_t)

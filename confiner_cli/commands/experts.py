@@ -85,7 +85,7 @@ def _list_expert(role: str, expert: ExpertSpec) -> None:
     facts = ", ".join(filter(None, (expert.family, expert.licence, expert.size)))
     print(f"{'':<16}{role:<9} {facts}")
     needed = replace(expert, preview=None)  # as long as a run does not ask for it
-    for _, requirement in requirements(role, needed):
+    for _, requirement in requirements(needed):
         place = hub.found(requirement)
         named = "" if requirement.ref.path else f"{requirement.ref}: "
         print(f"{'':<26}{named}{'missing' if place is None else place}")
@@ -98,8 +98,8 @@ def _download(job: Job) -> None:
 
     download_missing(job)
     places: dict[Path, None] = {}
-    for role, expert in job.experts.items():
-        for _, requirement in requirements(role, expert):
+    for expert in job.experts.values():
+        for _, requirement in requirements(expert):
             places[hub.cached(requirement)] = None
     for place in places:
         print(place)

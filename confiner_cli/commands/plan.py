@@ -211,6 +211,6 @@ def _files(job: Job) -> Iterator[str]:
 
     for role, expert in job.experts.items():
         yield f"{role:<10}{', '.join(filter(None, (expert.licence, expert.size)))}"
-        for _, requirement in requirements(role, expert):
+        for _, requirement in requirements(expert):
             state = "missing" if hub.found(requirement) is None else "present"
             yield f"{'':<10}{state:<9}{requirement.ref}"

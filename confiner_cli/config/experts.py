@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from confiner_cli.config.bounds import in_range, one_of
-from confiner_cli.config.schema import ROLES, ExpertSetSettings, Settings
+from confiner_cli.config.schema import ExpertSetSettings, Settings
 from confiner_cli.config.vocabulary import read_vocabulary
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.families import FAMILIES
-from confiner_cli.experts.spec import ExpertSpec, requirements
+from confiner_cli.experts.latent_spaces import LATENT_SPACES
+from confiner_cli.experts.spec import FLOW, ExpertSpec, requirements, sharing_vaes
 from confiner_cli.method.estimate import PREDICTION_TYPES
+from confiner_cli.method.refinement import RENOISE
 from confiner_cli.method.schedule import BETA_SCHEDULES
 from confiner_cli.weights.model_ref import absolute
 
@@ -28,13 +30,19 @@ def check_experts(experts: ExpertSetSettings) -> None:
     Raises:
         ConfinerError: a value that cannot be used, named with its key.
     """
-    for role in ROLES:
-        _check_expert(f"experts.{role}", experts.role(role))
-        if role != "spatial" and experts.role(role).preview is not None:
+    specs = sharing_vaes(experts.by_role())
+    for role, expert in specs.items():
+        _check_expert(f"experts.{role}", expert)
+        if expert.preview is not None and not expert.vae:
+            brings = next(other for other, its in specs.items() if _is_vae_of(its, expert))
             raise ConfinerError(
-                f"experts.{role}.preview= is not used: the spatial expert brings the decoders",
-                f"experts.spatial.preview={experts.role(role).preview}",
+                f"experts.{role}.preview= is not used: the {brings} expert brings the decoders",
+                f"experts.{brings}.preview={expert.preview}",
             )
+
+
+def _is_vae_of(spec: ExpertSpec, other: ExpertSpec) -> bool:
+    return bool(spec.vae) and spec.latent_space == other.latent_space
 
 
 def with_absolute_places(experts: ExpertSetSettings) -> ExpertSetSettings:
@@ -42,11 +50,12 @@ def with_absolute_places(experts: ExpertSetSettings) -> ExpertSetSettings:
 
     A record is read from other folders, too.
     """
+    known = {role: _absolute_places(expert) for role, expert in experts.by_role().items()}
     return replace(
         experts,
-        control=_absolute_places(experts.control),
-        spatial=_absolute_places(experts.spatial),
-        temporal=_absolute_places(experts.temporal),
+        control=known.get("control"),
+        spatial=known.get("spatial"),
+        temporal=known.get("temporal"),
         knows=absolute(experts.knows) if experts.knows else None,
     )
 
@@ -56,6 +65,7 @@ def _absolute_places(expert: ExpertSpec) -> ExpertSpec:
         expert,
         model=absolute(expert.model),
         shared=absolute(expert.shared) if expert.shared else None,
+        text_encoder=absolute(expert.text_encoder) if expert.text_encoder else None,
         motion_adapter=absolute(expert.motion_adapter) if expert.motion_adapter else None,
         preview=absolute(expert.preview) if expert.preview else None,
         loras=[replace(lora, path=absolute(lora.path)) for lora in expert.loras],
@@ -63,56 +73,96 @@ def _absolute_places(expert: ExpertSpec) -> ExpertSpec:
     )
 
 
-def checked_places(settings: Settings, loaded: Sequence[str]) -> Mapping[str, ExpertSpec]:
-    """The experts of these roles, where they go together and what is named of them exists here.
+def checked_places(settings: Settings, asked: Collection[str]) -> Mapping[str, ExpertSpec]:
+    """The experts that are loaded: those of the roles that are asked, and whose VAEs they share.
+
+    They go together, and what is named of them exists here.
 
     Raises:
         ConfinerError: they work in different latent spaces, or a path is not there.
     """
     if settings.experts.knows is not None:
         read_vocabulary(settings.experts.knows)
+    known = sharing_vaes(settings.experts.by_role())
+    _check_latent_space(known, asked)
+    spaces = {known[role].latent_space for role in asked}
     steps = settings.scheduler.structure.num_inference_steps
-    experts = {role: settings.experts.role(role).for_steps(steps) for role in loaded}
-    experts["spatial"] = _with_needed_preview(settings, experts["spatial"])
-    _check_latent_space(experts)
+    experts = {
+        role: _with_needed_preview(settings, spec.for_steps(steps))
+        for role, spec in known.items()
+        if role in asked or (spec.vae and spec.latent_space in spaces)
+    }
     for role, expert in experts.items():
         _check_paths(role, expert)
     return experts
 
 
-def _with_needed_preview(settings: Settings, spatial: ExpertSpec) -> ExpertSpec:
-    """The spatial expert with its preview decoder, where the run has a use for one."""
-    if settings.output.structure != PREVIEW:
-        return replace(spatial, preview=None)
-    if spatial.preview is None:
+def _with_needed_preview(settings: Settings, expert: ExpertSpec) -> ExpertSpec:
+    """An expert with the preview decoder of its VAE, where the run has a use for one."""
+    if settings.output.structure != PREVIEW or not expert.vae:
+        return replace(expert, preview=None)
+    if expert.preview is None:
         raise ConfinerError(
             f"output.structure={PREVIEW}: {settings.experts.name} has no preview decoder",
             "output.structure=full or false, or experts.spatial.preview= a folder with an "
             "AutoencoderTiny for its latents, such as TAESD",
         )
-    return spatial
+    return expert
 
 
 def _check_expert(key: str, expert: ExpertSpec) -> None:
     one_of(f"{key}.family", expert.family, FAMILIES)
-    one_of(f"{key}.beta_schedule", expert.beta_schedule, BETA_SCHEDULES)
     one_of(f"{key}.prediction_type", expert.prediction_type, PREDICTION_TYPES)
+    one_of(f"{key}.latent_space", expert.latent_space, LATENT_SPACES)
+    one_of(f"{key}.step_noise", expert.step_noise, RENOISE)
+    in_range(f"{key}.num_train_timesteps", expert.num_train_timesteps, 2, 100_000)
+    if expert.prediction_type == FLOW:
+        _check_flow(key, expert)
+    else:
+        _check_betas(key, expert)
+    in_range(f"{key}.guidance_scale", expert.guidance_scale, 0, 100)
+    in_range(f"{key}.clip_skip", expert.clip_skip, 0, math.inf)
+    _check_tokens(key, [embedding.token for embedding in expert.embeddings])
+    in_range(f"{key}.max_frames", expert.max_frames, 1, math.inf)
+
+
+def _check_flow(key: str, expert: ExpertSpec) -> None:
+    stated = {
+        "beta_schedule": expert.beta_schedule,
+        "beta_start": expert.beta_start,
+        "beta_end": expert.beta_end,
+        "rescale_betas_zero_snr": expert.rescale_betas_zero_snr or None,
+    }
+    for name, value in stated.items():
+        if value is not None:
+            raise ConfinerError(
+                f"{key}.{name}={str(value).lower()}: a flow model has no betas",
+                f"{key}.{name}={'false' if value is True else 'null'}, and {key}.flow_shift=",
+            )
+    if expert.flow_shift is not None:
+        in_range(f"{key}.flow_shift", expert.flow_shift, 0.01, 100)
+
+
+def _check_betas(key: str, expert: ExpertSpec) -> None:
+    one_of(f"{key}.beta_schedule", expert.beta_schedule, BETA_SCHEDULES)
+    for name in ("flow_shift", "whole_timesteps"):
+        if getattr(expert, name):
+            raise ConfinerError(
+                f"{key}.{name}= is of flow models, and {key}.prediction_type is "
+                f"{expert.prediction_type}",
+                f"{key}.prediction_type={FLOW}, if it is one",
+            )
+    start, end = expert.beta_start, expert.beta_end
+    if start is None or end is None or not 0 < start <= end < 1:
+        raise ConfinerError(
+            f"{key}.beta_start={start} and beta_end={end} are no noise schedule",
+            "0 < beta_start <= beta_end < 1",
+        )
     if expert.rescale_betas_zero_snr and expert.prediction_type == "epsilon":
         raise ConfinerError(
             f"{key}.rescale_betas_zero_snr=true begins with pure noise, of which an epsilon "
             "prediction says nothing",
             f"{key}.prediction_type=v_prediction, if the expert was trained for it",
-        )
-    in_range(f"{key}.guidance_scale", expert.guidance_scale, 0, 100)
-    in_range(f"{key}.clip_skip", expert.clip_skip, 0, math.inf)
-    _check_tokens(key, [embedding.token for embedding in expert.embeddings])
-    in_range(f"{key}.max_frames", expert.max_frames, 1, math.inf)
-    in_range(f"{key}.num_train_timesteps", expert.num_train_timesteps, 2, 100_000)
-    if not 0 < expert.beta_start <= expert.beta_end < 1:
-        raise ConfinerError(
-            f"{key}.beta_start={expert.beta_start} and beta_end={expert.beta_end} are no noise "
-            "schedule",
-            "0 < beta_start <= beta_end < 1",
         )
 
 
@@ -129,19 +179,19 @@ def _check_tokens(key: str, tokens: Sequence[str]) -> None:
             )
 
 
-def _check_latent_space(experts: Mapping[str, ExpertSpec]) -> None:
-    shared = experts["spatial"].latent_space
-    for role, expert in experts.items():
-        if expert.latent_space != shared:
+def _check_latent_space(experts: Mapping[str, ExpertSpec], asked: Collection[str]) -> None:
+    first, *others = (role for role in experts if role in asked)
+    for role in others:
+        if experts[role].latent_space != experts[first].latent_space:
             raise ConfinerError(
-                f"experts.{role} works in the latents of {expert.latent_space}, and "
-                f"experts.spatial, which brings the VAE, in those of {shared}",
-                "all experts of a set must share one latent space: choose others",
+                f"experts.{role} works in the latents of {experts[role].latent_space}, "
+                f"experts.{first} in those of {experts[first].latent_space}",
+                "all experts that are asked must share one latent space: choose others",
             )
 
 
 def _check_paths(role: str, expert: ExpertSpec) -> None:
-    for name, requirement in requirements(role, expert):
+    for name, requirement in requirements(expert):
         path = requirement.ref.path
         if path is not None and not path.exists():
             raise ConfinerError(

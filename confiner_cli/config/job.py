@@ -11,6 +11,7 @@ from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.spec import ExpertSpec
 from confiner_cli.media.sound import Sound
 from confiner_cli.media.source_video import SourceVideo
+from confiner_cli.method.latent_space import LatentSpace
 from confiner_cli.method.long.timeline import Timeline
 from confiner_cli.method.options import (
     GuidanceOptions,
@@ -72,6 +73,16 @@ class Job:
     def samples_structures(self) -> bool:
         """Whether structures are sampled, and not read from a video."""
         return not self.source_videos
+
+    @property
+    def vae_role(self) -> str:
+        """Whose VAE makes frames of latents."""
+        return next(role for role, expert in self.experts.items() if expert.vae)
+
+    @property
+    def space(self) -> LatentSpace:
+        """What the experts that are asked work in."""
+        return self.experts[self.vae_role].space
 
     def finite(self, why: str) -> Job:
         """The job, where its video has an end.

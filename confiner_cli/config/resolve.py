@@ -36,8 +36,8 @@ from confiner_cli.experts.offload import POLICIES
 from confiner_cli.media.formats import FORMATS, check_rate
 from confiner_cli.media.sound import SOUND_CHOICES
 
-PIXELS_PER_LATENT = 8
-"""Sizes are multiples of this: the factor in space of every latent space there is so far."""
+SMALLEST_SIDE, LARGEST_SIDE = 8, 4096
+"""Of a video, in pixels."""
 LARGEST_SEED = 2**64 - 1
 MOST_THREADS = 1024
 """More than machines have CPUs. Of many more the system may refuse one, which ends the process."""
@@ -66,7 +66,8 @@ def resolve(settings: Settings) -> Job:
     settings = replace(settings, experts=with_absolute_places(settings.experts))
     structure, refinement = scheduler_options(settings)
     asked = roles_in_order(structure_roles(settings) | refining_roles(settings))
-    experts = checked_places(settings, loaded=roles_in_order({*asked, "spatial"}))
+    _check_multiples(settings, video, keys)
+    experts = checked_places(settings, asked)
     # After all else: how much fits into a segment depends on who is asked.
     settings, timeline = with_segments(settings, video.num_frames)
     settings, sound, losses = with_sound(settings, source_videos, video.num_frames, video.fps)
@@ -167,8 +168,8 @@ def _check_values(settings: Settings, video: _Video, keys: Mapping[str, str]) ->
         in_range(keys["num_frames"], video.num_frames, 1, math.inf)
     in_range(keys["fps"], video.fps, *FPS)
     in_range("seed", settings.seed, 0, LARGEST_SEED)
-    _check_side(keys["height"], video.height)
-    _check_side(keys["width"], video.width)
+    in_range(keys["height"], video.height, SMALLEST_SIDE, LARGEST_SIDE)
+    in_range(keys["width"], video.width, SMALLEST_SIDE, LARGEST_SIDE)
     _check_prompts(settings, video.num_frames)
     one_of("output.format", settings.output.format, FORMATS)
     one_of("output.audio", settings.output.audio, SOUND_CHOICES)
@@ -232,10 +233,13 @@ def _check_types(settings: Settings, video: _Video, keys: Mapping[str, str]) -> 
         raise ConfinerError(f"fps={video.fps!r} is not a number", "fps= takes frames a second")
 
 
-def _check_side(name: str, value: Any) -> None:
-    in_range(name, value, PIXELS_PER_LATENT, 4096)
-    if value % PIXELS_PER_LATENT:
-        near = max(PIXELS_PER_LATENT, round(value / PIXELS_PER_LATENT) * PIXELS_PER_LATENT)
-        raise ConfinerError(
-            f"{name}={value} is not a multiple of {PIXELS_PER_LATENT}", f"{name}={near}"
-        )
+def _check_multiples(settings: Settings, video: _Video, keys: Mapping[str, str]) -> None:
+    """Hold sizes against the latents, and the patches of latents, of the experts that are asked."""
+    asked = structure_roles(settings) | refining_roles(settings)
+    multiple = math.lcm(*(settings.experts.role(role).space.multiple for role in asked))
+    for name, value in (("height", video.height), ("width", video.width)):
+        if value % multiple:
+            near = max(multiple, round(value / multiple) * multiple)
+            raise ConfinerError(
+                f"{keys[name]}={value} is not a multiple of {multiple}", f"{keys[name]}={near}"
+            )

@@ -22,8 +22,14 @@ from confiner_cli.method.options import (
     RefinementOptions,
     StructureOptions,
 )
-from confiner_cli.method.refinement import PATTERNS, RENOISE, SINGLE_EXPERT, TIMESTEP_MATCHINGS
-from confiner_cli.method.schedule import flow_level
+from confiner_cli.method.refinement import (
+    ASKS,
+    PATTERNS,
+    RENOISE,
+    SINGLE_EXPERT,
+    TIMESTEP_MATCHINGS,
+)
+from confiner_cli.method.schedule import Schedule, flow_level
 from confiner_cli.method.solvers import SOLVERS
 from confiner_cli.method.structure import SPACINGS
 
@@ -37,8 +43,16 @@ def structure_roles(settings: Settings) -> set[str]:
 
 
 def refining_roles(settings: Settings) -> set[str]:
-    """The experts that the refinement may ask."""
-    return {"spatial", "temporal"} if settings.scheduler.refinement.num_inference_steps else set()
+    """The experts that the refinement may ask: of both those that there are."""
+    if not settings.scheduler.refinement.num_inference_steps:
+        return set()
+    return {"spatial", "temporal"} & settings.experts.by_role().keys()
+
+
+def step_schedule(settings: Settings) -> Schedule:
+    """The schedule that the refinement's steps are counted on, as `refinement.Pair` has it."""
+    experts = settings.experts.by_role()
+    return (experts.get("spatial") or settings.experts.role("temporal")).schedule
 
 
 def scheduler_options(settings: Settings) -> tuple[StructureOptions, RefinementOptions]:
@@ -57,9 +71,14 @@ def scheduler_options(settings: Settings) -> tuple[StructureOptions, RefinementO
         )
     one_of(f"{STRUCTURE}.expert", scheduler.structure.expert, ROLES)
     last = min(settings.experts.role(role).num_train_timesteps for role in asked) - 1
-    structure = _structure(scheduler.structure, last)
-    _check_distilled(structure, settings.experts.role(structure.expert))
+    structure = StructureOptions(expert=scheduler.structure.expert)
+    drafting = settings.experts.by_role().get(structure.expert)
+    if drafting is not None:
+        structure = _structure(scheduler.structure, drafting)
+        if structure.expert in asked:
+            _check_distilled(structure, drafting)
     refinement = _refinement(scheduler.refinement, last)
+    _check_asked(refinement, settings)
     if settings.strength is not None:
         refinement = _of_strength(refinement, settings.strength, settings)
     _check_interval(scheduler)
@@ -72,12 +91,27 @@ def guidance_of(scheduler: SchedulerSettings, expert: ExpertSpec) -> GuidanceOpt
     return GuidanceOptions(expert.guidance_scale, low, high)
 
 
-def _structure(asked: StructureSettings, last: int) -> StructureOptions:
-    in_range(f"{STRUCTURE}.num_inference_steps", asked.num_inference_steps, 1, last)
+def _check_asked(refinement: RefinementOptions, settings: Settings) -> None:
+    for pattern in dict.fromkeys(refinement.patterns):
+        for role in ASKS.get(pattern, ("spatial", "temporal")):
+            if role not in settings.experts.by_role():
+                alone = ", ".join(name for name, asks in ASKS.items() if role not in asks)
+                raise ConfinerError(
+                    f"{REFINEMENT}.pattern={pattern} asks the {role} expert, and "
+                    f"experts={settings.experts.name} has none",
+                    f"{REFINEMENT}.pattern= one of {alone}, or experts/{role}= names one",
+                )
+
+
+def _structure(asked: StructureSettings, expert: ExpertSpec) -> StructureOptions:
+    steps = asked.num_inference_steps
+    in_range(f"{STRUCTURE}.num_inference_steps", steps, 1, expert.num_train_timesteps - 1)
     one_of(f"{STRUCTURE}.timestep_spacing", asked.timestep_spacing, SPACINGS)
     one_of(f"{STRUCTURE}.solver", asked.solver, SOLVERS)
-    _check_timesteps(asked, last)
-    renoise = _renoise(f"{STRUCTURE}.step_noise", asked.step_noise)
+    _check_timesteps(asked, expert.schedule.last_timestep)
+    own = expert.distilled_timesteps if len(expert.distilled_timesteps) == steps else ()
+    noise = expert.step_noise if asked.step_noise is None else asked.step_noise
+    renoise = _renoise(f"{STRUCTURE}.step_noise", noise)
     if renoise and asked.solver != "ddim":
         raise ConfinerError(
             f"{STRUCTURE}.solver={asked.solver} remembers the steps before, which fresh noise ends",
@@ -85,10 +119,10 @@ def _structure(asked: StructureSettings, last: int) -> StructureOptions:
         )
     return StructureOptions(
         expert=asked.expert,
-        num_inference_steps=asked.num_inference_steps,
+        num_inference_steps=steps,
         timestep_spacing=asked.timestep_spacing,
         solver=asked.solver,
-        timesteps=tuple(asked.timesteps),
+        timesteps=tuple(asked.timesteps or own),
         renoise=renoise,
     )
 
@@ -128,6 +162,7 @@ def _refinement(asked: RefinementSettings, last: int) -> RefinementOptions:
     one_of(f"{REFINEMENT}.timestep_matching", asked.timestep_matching, TIMESTEP_MATCHINGS)
     one_of(f"{REFINEMENT}.frame_noise", asked.frame_noise, FRAME_NOISES)
     one_of(f"{REFINEMENT}.solver", asked.solver, SOLVERS)
+    in_range(f"{REFINEMENT}.repeats", asked.repeats, 1, 100)
     patterns = _patterns(asked.pattern, steps)
     if asked.solver != "ddim" and not (len(set(patterns)) == 1 and patterns[0] in SINGLE_EXPERT):
         raise ConfinerError(
@@ -142,20 +177,21 @@ def _refinement(asked: RefinementSettings, last: int) -> RefinementOptions:
         timestep_matching=asked.timestep_matching,
         frame_noise=asked.frame_noise,
         solver=asked.solver,
+        repeats=asked.repeats,
     )
 
 
 def _of_strength(
     refinement: RefinementOptions, strength: float, settings: Settings
 ) -> RefinementOptions:
-    """The refinement from the timestep of the spatial expert that has so much noise."""
+    """The refinement from the timestep that has so much noise."""
     steps = refinement.num_inference_steps
     if not steps:
         raise ConfinerError(
             f"strength={strength}: scheduler={settings.scheduler.name} has no refinement",
             "scheduler=confiner_9, or another with one",
         )
-    schedule = settings.experts.spatial.schedule
+    schedule = step_schedule(settings)
     # Each step has a whole timestep of its own, as with te.
     low, high = (schedule.level(t).sigma for t in (steps, schedule.num_train_timesteps - 1))
     if not low <= strength < high:

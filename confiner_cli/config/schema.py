@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.spec import ExpertSpec
 
 MISSING: Any = "???"
@@ -23,19 +24,17 @@ for last bits."""
 
 def unstated() -> ExpertSpec:
     """An expert of which a config has to say what it is."""
-    return ExpertSpec(
-        family=MISSING, model=MISSING, beta_schedule=MISSING, beta_start=MISSING, beta_end=MISSING
-    )
+    return ExpertSpec(family=MISSING, model=MISSING)
 
 
 @dataclass(frozen=True)
 class ExpertSetSettings:
-    """Three experts that share a latent space, and the sizes that they were made for.
+    """The experts of a set, and the sizes that they were made for.
 
     Attributes:
         name, description: of the set.
         height, width, num_frames, fps: what a video has that is not told otherwise.
-        control, spatial, temporal: the experts.
+        control, spatial, temporal: the experts; None where the set has none in this role.
         knows: a JSON file that lists all words that the experts have learnt, where they are few.
         turn: whether their motions may be played backwards in long videos.
     """
@@ -46,19 +45,31 @@ class ExpertSetSettings:
     width: int = MISSING
     num_frames: int = 16
     fps: int = 8
-    control: ExpertSpec = field(default_factory=unstated)
-    spatial: ExpertSpec = field(default_factory=unstated)
-    temporal: ExpertSpec = field(default_factory=unstated)
+    control: ExpertSpec | None = field(default_factory=unstated)
+    spatial: ExpertSpec | None = field(default_factory=unstated)
+    temporal: ExpertSpec | None = field(default_factory=unstated)
     knows: str | None = None
     turn: bool = False
 
     def by_role(self) -> dict[str, ExpertSpec]:
-        """The experts by their roles."""
-        return {"control": self.control, "spatial": self.spatial, "temporal": self.temporal}
+        """The experts that there are, by their roles."""
+        roles = {"control": self.control, "spatial": self.spatial, "temporal": self.temporal}
+        return {role: expert for role, expert in roles.items() if expert is not None}
 
     def role(self, name: str) -> ExpertSpec:
-        """The expert of one role."""
-        return self.by_role()[name]
+        """The expert of one role.
+
+        Raises:
+            ConfinerError: the set has none.
+        """
+        experts = self.by_role()
+        if name not in experts:
+            raise ConfinerError(
+                f"experts={self.name} has no {name} expert, which is asked",
+                f"experts/{name}= names one, or ask {' and '.join(experts)} alone: a pattern such "
+                "as scheduler.refinement.pattern=temporal_only",
+            )
+        return experts[name]
 
 
 @dataclass(frozen=True)
@@ -69,10 +80,11 @@ class StructureSettings:
         expert: the role that samples from noise.
         num_inference_steps: as diffusers has it.
         timestep_spacing: `trailing` (Euler as AnimateDiff-Lightning uses it) or `leading` (DDIM as
-            Stable Diffusion).
-        timesteps: those of all steps, from the noisiest down, in the place of a spacing.
+            Stable Diffusion); a flow model has its own, shifted.
+        timesteps: those of all steps, from the noisiest down, in the place of a spacing; none are
+            those that the expert was distilled for, if it was.
         step_noise: the noise of each next step: `predicted` (0), `fresh` (1, as models distilled to
-            consistency are sampled) or a number.
+            consistency are sampled) or a number; None is as the expert was distilled.
         solver: `ddim`, `dpmpp_2m` or `unipc`.
     """
 
@@ -80,7 +92,7 @@ class StructureSettings:
     num_inference_steps: int = 4
     timestep_spacing: str = "trailing"
     timesteps: list[float] = field(default_factory=list)
-    step_noise: Any = "predicted"
+    step_noise: Any = None
     solver: str = "ddim"
 
 
@@ -90,7 +102,8 @@ class RefinementSettings:
 
     Attributes:
         num_inference_steps: 0 is no refinement.
-        te: the paper's Te; image-to-image at the strength `te / num_train_timesteps`.
+        te: the paper's Te; image-to-image at the strength `te / num_train_timesteps`. It is on the
+            spatial expert's schedule; on the temporal one's where that is alone.
         pattern: which experts are asked at each step: one name for all steps, or a list.
         hop_noise: the noise at a hand-over: `fresh` (1, the paper's), `predicted` (0) or a number.
         timestep_matching: `same` (the paper's) or `snr`: the temporal expert's timestep with the
@@ -98,6 +111,7 @@ class RefinementSettings:
         frame_noise: `own` (the paper's) or `shared`: the spatial expert meets the same noise in
             every frame, the temporal one never does.
         solver: as in the structure stage, where one expert alone refines.
+        repeats: how many times the pattern `self_refine` asks at each timestep.
     """
 
     num_inference_steps: int = 5
@@ -107,6 +121,7 @@ class RefinementSettings:
     timestep_matching: str = "same"
     frame_noise: str = "own"
     solver: str = "ddim"
+    repeats: int = 2
 
 
 @dataclass(frozen=True)

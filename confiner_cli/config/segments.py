@@ -10,6 +10,7 @@ from confiner_cli.config.bounds import in_range, one_of
 from confiner_cli.config.scheduler import refining_roles, structure_roles
 from confiner_cli.config.schema import LongVideoSettings, Settings
 from confiner_cli.errors import ConfinerError
+from confiner_cli.method.latent_space import LatentSpace
 from confiner_cli.method.long.timeline import Timeline
 from confiner_cli.method.options import ALIGNMENTS, NOISE_KEYS, SHUFFLES, LongVideoOptions
 
@@ -27,10 +28,13 @@ def with_segments(settings: Settings, num_frames: float) -> tuple[Settings, Time
             experts take.
     """
     _check(settings.long_video)
-    length = _segment_frames(settings, num_frames)
+    space = space_of_frames(settings)
+    length = _segment_frames(settings, space, num_frames)
     is_one = num_frames <= length
-    overlap = _overlap(settings, length, is_one)
-    most = _most_frames(settings, 0 if is_one else overlap)
+    if not is_one:
+        _check_whole(length, space)
+    overlap = _overlap(settings, space, length, is_one)
+    most = _most_frames(settings, space, 0 if is_one else overlap)
     if length > most:
         raise ConfinerError(
             f"{SEGMENT}={length} with window_overlap={overlap} is more than "
@@ -42,15 +46,41 @@ def with_segments(settings: Settings, num_frames: float) -> tuple[Settings, Time
             f"{OVERLAP}={overlap} is more than half a segment of {length} frames",
             f"{OVERLAP}={length // 2} or less",
         )
-    turn = settings.long_video.turn
     decided = replace(
         settings.long_video,
         segment_frames=length,
         window_overlap=overlap,
-        turn=settings.experts.turn if turn is None else turn,
+        turn=_turn(settings, space),
     )
-    timeline = Timeline(num_frames, length, 0 if is_one else overlap, decided.staggered)
+    timeline = Timeline(num_frames, length, 0 if is_one else overlap, decided.staggered, space)
     return replace(settings, long_video=decided), timeline
+
+
+def space_of_frames(settings: Settings) -> LatentSpace:
+    """Of the spaces that a run's experts work in, the one that takes the fewest lengths."""
+    asked = structure_roles(settings) | refining_roles(settings)
+    spaces = [settings.experts.role(role).space for role in sorted(asked)]
+    return max(spaces, key=lambda space: space.time_factor)
+
+
+def _check_whole(length: int, space: LatentSpace) -> None:
+    if not space.takes(length):
+        raise ConfinerError(
+            f"{SEGMENT}={length}: in these experts' latents a segment has 1 + a multiple of "
+            f"{space.time_factor} frames",
+            f"{SEGMENT}={space.rounded_down(length)} or {space.rounded_up(length)}",
+        )
+
+
+def _turn(settings: Settings, space: LatentSpace) -> bool:
+    asked = settings.long_video.turn
+    if asked and space.time_factor > 1:
+        raise ConfinerError(
+            f"long_video.turn=true: latents of {space.time_factor} frames, each coded after those "
+            "before it, cannot be played backwards",
+            "long_video.turn=false",
+        )
+    return settings.experts.turn if asked is None else asked
 
 
 def long_video_options(long_video: LongVideoSettings) -> LongVideoOptions:
@@ -65,8 +95,8 @@ def long_video_options(long_video: LongVideoSettings) -> LongVideoOptions:
     )
 
 
-def _segment_frames(settings: Settings, num_frames: float) -> int:
-    long_video, at_once = settings.long_video, _most_frames(settings, overlap=0)
+def _segment_frames(settings: Settings, space: LatentSpace, num_frames: float) -> int:
+    long_video, at_once = settings.long_video, _most_frames(settings, space, overlap=0)
     if num_frames > at_once and long_video.name == "none":
         raise ConfinerError(
             f"{_length(settings, num_frames)} more than {settings.experts.name} takes at once: "
@@ -79,9 +109,14 @@ def _segment_frames(settings: Settings, num_frames: float) -> int:
         return int(num_frames)
     own, overlap = settings.experts.num_frames, long_video.window_overlap
     if overlap is None:
-        overlap = own // 4
+        overlap = _quarter(own, space)
     in_range(OVERLAP, overlap, 0, own // 2)
-    return int(min(own, _most_frames(settings, overlap)))
+    return space.rounded_down(int(min(own, _most_frames(settings, space, overlap))))
+
+
+def _quarter(length: int, space: LatentSpace) -> int:
+    """A quarter of a segment in whole latents."""
+    return length // 4 // space.time_factor * space.time_factor
 
 
 def _length(settings: Settings, num_frames: float) -> str:
@@ -91,22 +126,22 @@ def _length(settings: Settings, num_frames: float) -> str:
     return f"{settings.structure.video} has {num_frames} frames to refine,"
 
 
-def _overlap(settings: Settings, length: int, is_one: bool) -> int:
+def _overlap(settings: Settings, space: LatentSpace, length: int, is_one: bool) -> int:
     """Half a segment, or what the experts take beside a segment, but a quarter at least."""
     if settings.long_video.window_overlap is not None:
         return settings.long_video.window_overlap
     if is_one:
         return 0
     at_once = min(_max_frames(settings, refining_roles(settings)), default=length)
-    return max(length // 4, min(length // 2, at_once - length))
+    return max(_quarter(length, space), min(length // 2, at_once - length))
 
 
-def _most_frames(settings: Settings, overlap: int) -> float:
+def _most_frames(settings: Settings, space: LatentSpace, overlap: int) -> float:
     """The most frames of a segment, whose refinement window has `overlap` more."""
     drafted = _max_frames(settings, structure_roles(settings))
     refined = _max_frames(settings, refining_roles(settings))
     most = [*drafted, *(frames - overlap for frames in refined)]
-    return min(most, default=settings.experts.num_frames)
+    return space.rounded_down(min(most, default=settings.experts.num_frames))
 
 
 def _max_frames(settings: Settings, roles: Iterable[str]) -> list[int]:

@@ -103,7 +103,7 @@ def _refinement_visits(job: Job) -> list[Visit[PlannedExpert]]:
     if not job.refinement.num_inference_steps:
         return []
     experts = planned_experts(job)
-    return refinement_visits(job.refinement, experts["spatial"], experts["temporal"])
+    return refinement_visits(job.refinement, experts.get("spatial"), experts.get("temporal"))
 
 
 def planned_experts(job: Job) -> Mapping[str, PlannedExpert]:
@@ -120,12 +120,12 @@ def _flops(job: Job, role: str, passes: int, walks: Sequence[PlannedWalk]) -> fl
 
 def _decoding(job: Job) -> Iterator[Row]:
     """The result is decoded by the VAE, and so are the drafts, if nothing cheaper is to do it."""
-    spatial, frames = job.experts["spatial"], int(job.num_frames)
-    architecture = spatial.architecture or ""
+    bringing, frames = job.experts[job.vae_role], int(job.num_frames)
+    architecture = bringing.architecture or ""
     _, vae = companions(architecture)
     drafts = frames if job.settings.output.structure else 0
-    by_vae = frames if spatial.preview else frames + drafts
+    by_vae = frames if bringing.preview else frames + drafts
     yield Row("decode", "vae", by_vae, by_vae, costs()[vae].flops(by_vae, *job.size))
-    if spatial.preview:
+    if bringing.preview:
         flops = costs()[preview_of(architecture)].flops(drafts, *job.size)
         yield Row("decode", "preview", drafts, drafts, flops)

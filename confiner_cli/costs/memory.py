@@ -130,10 +130,10 @@ def _networks(job: Job) -> _Networks | None:
     beside: set[str] = set()
     for architecture in architectures.values():
         beside.update(companions(architecture))
-    spatial = job.experts["spatial"]
-    vae = table[companions(spatial.architecture or "")[1]]
-    if spatial.preview:
-        beside.add(preview_of(spatial.architecture or ""))
+    bringing = job.experts[job.vae_role]
+    vae = table[companions(bringing.architecture or "")[1]]
+    if bringing.preview:
+        beside.add(preview_of(bringing.architecture or ""))
     unets = {role: table[architecture] for role, architecture in architectures.items()}
     return _Networks(unets, [table[row].parameters for row in beside], vae)
 

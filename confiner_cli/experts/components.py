@@ -46,6 +46,7 @@ class Components:
         device: where networks live.
         dtype: what they compute in.
         named: components that lie elsewhere: pairs of a name and its own folder or file.
+        network: which component the role's network is.
         architecture: the folder of `architectures/` that says what a single file holds.
         pickles: whether weights may be pickles where there is nothing else.
         loras: adapters for the UNet and the text encoder, with their scales.
@@ -56,6 +57,7 @@ class Components:
     device: torch.device
     dtype: torch.dtype
     named: tuple[tuple[str, Path], ...] = ()
+    network: str = "unet"
     architecture: str = COMMON
     pickles: bool = False
     loras: tuple[tuple[Path, float], ...] = ()

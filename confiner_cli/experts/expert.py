@@ -107,7 +107,8 @@ class Prompted:
         # The network has its own precision; the sampling around it stays in x_t's, so its
         # arithmetic is the same whatever a network computes in.
         sample = x_t.to(expert.device, expert.dtype)
-        timestep = torch.full((), t, dtype=torch.float32, device=expert.device)
+        told = expert.schedule.told(t)
+        timestep = torch.full((), told, dtype=torch.float32, device=expert.device)
         output = expert.network(sample, timestep, self.told().for_batch(len(x_t))).to(x_t)
         return estimate(expert.prediction_type, x_t, output, self.schedule.level(t))
 

@@ -21,7 +21,7 @@ Weights = Mapping[str, Mapping[str, str]]
 
 
 def weights_of(role: str, spec: ExpertSpec) -> Weights:
-    """The files of an expert, hashed. A set's decoders are parts of its spatial expert.
+    """The files of an expert, hashed. Decoders are parts of the expert that they lie with.
 
     Raises:
         ConfinerError: one is missing or cut.
@@ -37,7 +37,7 @@ def _parts(
     role: str, spec: ExpertSpec, components: Components
 ) -> Iterator[tuple[str, tuple[Path, ...]]]:
     yield from family_named(spec.family).sources(components).items()
-    for name in ("text_encoder", "tokenizer", *(("vae",) if role == "spatial" else ())):
+    for name in ("text_encoder", "tokenizer", *(("vae",) if spec.vae else ())):
         yield name, components.sources(name)
     if spec.preview:
         yield PREVIEW, components.sources(PREVIEW)

@@ -51,7 +51,7 @@ def _answers(
     expert = load_expert(role, spec, device, dtype, policy, cache)
     denoiser = expert.condition("a heart")
     cache.close()  # each network goes before the next one comes: they may not fit together
-    estimate = denoiser(torch.randn(1, 4, FRAMES, SIDE, SIDE), T)
+    estimate = denoiser(torch.randn(1, spec.space.channels, FRAMES, SIDE, SIDE), T)
     cache.close()
     if not torch.isfinite(estimate.noise).all():
         raise FailedError(
@@ -62,20 +62,20 @@ def _answers(
         f"{spec.family}: every tensor in its place; an answer at t={T} is finite "
         f"({device}, {dtype})"
     )
-    if role == "spatial":
-        frames = list(load_decoder(spec, device, dtype, policy, cache)(estimate.clean))
+    if spec.vae:
+        frames = list(load_decoder(role, spec, device, dtype, policy, cache)(estimate.clean))
         height, width, _ = frames[0].shape
         yield f"vae: decodes to {height}x{width} pixels"
     if spec.preview:
         cache.close()
-        frames = list(load_preview(spec, device, dtype, policy, cache)(estimate.clean))
+        frames = list(load_preview(role, spec, device, dtype, policy, cache)(estimate.clean))
         height, width, _ = frames[0].shape
         yield f"preview: decodes to {height}x{width} pixels"
 
 
 def _hashes(role: str, spec: ExpertSpec) -> str:
     files: list[Path] = []
-    for _, requirement in requirements(role, spec):
+    for _, requirement in requirements(spec):
         files += hub.files_of(requirement, hub.cached(requirement))
     known = sum(verify_file(path) for path in files)
     return f"{len(files)} files, {known} of them with a known hash, which is right"

@@ -13,13 +13,14 @@ from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.components import COMMON, Components, Configs, without_weights
 from confiner_cli.experts.expert import Expert
 from confiner_cli.experts.families import family_named
-from confiner_cli.experts.lora_names import TEXT, UNET
+from confiner_cli.experts.lora_names import TEXT as TEXT_LORA
+from confiner_cli.experts.lora_names import UNET
 from confiner_cli.experts.network import family_network
 from confiner_cli.experts.networks.clip_text import CLIPTextModel
 from confiner_cli.experts.offload import NetworkCache, OffloadPolicy
 from confiner_cli.experts.preview import PREVIEW, preview_decoder
 from confiner_cli.experts.prompt_chunks import Chunking, verbatim
-from confiner_cli.experts.spec import ExpertSpec, requirements
+from confiner_cli.experts.spec import TEXT, ExpertSpec, requirements
 from confiner_cli.experts.stated import check_stated
 from confiner_cli.experts.text_loading import Reading, text_encoder
 from confiner_cli.experts.vae import Decoder, Encoder, coder
@@ -84,10 +85,11 @@ def places(role: str, spec: ExpertSpec, *names: str) -> tuple[Path, ...]:
     Raises:
         ConfinerError: one is on the hub and not in the cache.
     """
-    return tuple(hub.cached(needed) for name, needed in requirements(role, spec) if name in names)
+    return tuple(hub.cached(needed) for name, needed in requirements(spec) if name in names)
 
 
 def load_decoder(
+    role: str,
     spec: ExpertSpec,
     device: torch.device,
     dtype: torch.dtype,
@@ -95,16 +97,17 @@ def load_decoder(
     cache: NetworkCache,
     compiling: bool | str = False,
 ) -> Decoder:
-    """The VAE of an expert set, which lies with its spatial expert, from latents to frames.
+    """The VAE that lies with an expert, from latents to frames.
 
     Raises:
         ConfinerError: it is missing or damaged.
     """
-    components = components_of("spatial", spec, device, dtype)
+    components = components_of(role, spec, device, dtype)
     return coder(Decoder, components, policy, cache, compiling)
 
 
 def load_preview(
+    role: str,
     spec: ExpertSpec,
     device: torch.device,
     dtype: torch.dtype,
@@ -112,19 +115,20 @@ def load_preview(
     cache: NetworkCache,
     compiling: bool | str = False,
 ) -> Decoder:
-    """What decodes structures: the spatial expert's preview decoder, or its VAE where it has none.
+    """What decodes structures: an expert's preview decoder, or its VAE where it has none.
 
     Raises:
         ConfinerError: it is missing or damaged, or decodes other latents than the VAE.
     """
-    decoder = load_decoder(spec, device, dtype, policy, cache, compiling)
+    decoder = load_decoder(role, spec, device, dtype, policy, cache, compiling)
     if not spec.preview:
         return decoder
-    components = components_of("spatial", spec, device, dtype)
+    components = components_of(role, spec, device, dtype)
     return preview_decoder(components, decoder, policy, cache)
 
 
 def load_encoder(
+    role: str,
     spec: ExpertSpec,
     device: torch.device,
     dtype: torch.dtype,
@@ -133,7 +137,7 @@ def load_encoder(
     compiling: bool | str = False,
 ) -> Encoder:
     """The other direction of `load_decoder`'s VAE. Raises as it does."""
-    components = components_of("spatial", spec, device, dtype)
+    components = components_of(role, spec, device, dtype)
     return coder(Encoder, components, policy, cache, compiling)
 
 
@@ -147,12 +151,14 @@ def components_of(
     """
     scales = [lora.scale for lora in spec.loras]
     named = [(name, place) for name in NAMED for place in places(role, spec, name)]
+    named += [(name, at / name) for name in TEXT for at in places(role, spec, TEXT[0])]
     return Components(
         role,
         folders=places(role, spec, "model", "shared"),
         device=device,
         dtype=dtype,
         named=tuple(named),
+        network=spec.network,
         architecture=spec.architecture or COMMON,
         pickles=spec.pickles,
         loras=tuple(zip(places(role, spec, "loras"), scales, strict=True)),
@@ -175,7 +181,7 @@ def _merged_layers(components: Components, family: ModuleType) -> list[int]:
     text = without_weights(_text_encoder, components, "text_encoder")
     counts = []
     for path, _ in components.loras:
-        count = count_layers(unet, UNET, path) + count_layers(text, TEXT, path)
+        count = count_layers(unet, UNET, path) + count_layers(text, TEXT_LORA, path)
         if not count:
             raise ConfinerError(f"the LoRA {path} has nothing for these networks", LORA_HINT)
         counts.append(count)

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.components import Components
-from confiner_cli.experts.spec import ExpertSpec
+from confiner_cli.experts.spec import FLOW, ExpertSpec
 from confiner_cli.experts.stated_text import check_text_encoder
+from confiner_cli.method.schedule import Discrete
 from confiner_cli.weights import single_file
 from confiner_cli.weights.tensors import read_part
 
@@ -39,16 +40,24 @@ HARMLESS = frozenset({
     "use_beta_sigmas", "use_exponential_sigmas", "use_karras_sigmas", "use_lu_lambdas",
     "variance_type",
 })  # fmt: skip
+BETAS = ("beta_schedule", "beta_start", "beta_end", "trained_betas", "rescale_betas_zero_snr")
+"""What diffusers writes of every sampler, and what a flow model's does not use."""
+OF_DYNAMIC_SHIFTS = frozenset({
+    # How far a shift goes with the size, where one does: `use_dynamic_shifting` is not among them.
+    "base_image_seq_len", "base_shift", "max_image_seq_len", "max_shift",
+})  # fmt: skip
 DISCRETE = ("timestep_type", "discrete")
 """Timesteps are numbers of the table, as ours are, and not noise levels."""
 CONDITIONED = {
+    "added_kv_proj_dim": "an image beside the text",
     "addition_embed_type": "a second text encoder and sizes, as Stable Diffusion XL",
     "class_embed_type": "a class or a noise level beside the text",
     "encoder_hid_dim_type": "an image beside the text",
+    "image_dim": "an image beside the text",
     "num_class_embeds": "a class beside the text",
     "time_cond_proj_dim": "its guidance scale as an input, as LCM's",
 }
-"""Inputs of diffusers' UNets that nothing here gives them."""
+"""Inputs of diffusers' networks that nothing here gives them."""
 ABAR = "alphas_cumprod"
 """The schedule that checkpoints in the original layout were saved with."""
 V_MARK, ZERO_SNR_MARK = "v_pred", "ztsnr"
@@ -103,9 +112,9 @@ def _check_width(role: str, components: Components, family: ModuleType) -> None:
 
 def _check_inputs(role: str, components: Components, family: ModuleType) -> None:
     """Refuse a UNet that wants more than noised latents, a timestep and a text."""
-    if not hasattr(family, "CONFIG"):
+    if not family.STATES_INPUTS:
         return
-    place, config = components.place(family.CONFIG), components.config(family.CONFIG)
+    place, config = components.place(components.network), components.config(components.network)
     for key, wants in CONDITIONED.items():
         if config.get(key) is not None:
             raise _unfit(role, place, f"takes {wants} ({key}={config[key]})")
@@ -134,12 +143,13 @@ def _check_scheduler(role: str, spec: ExpertSpec, model: Path) -> None:
         raise ConfinerError(
             f"{path} is no JSON", "mend it, or remove it: our own configs state the schedule"
         ) from error
-    for name in SCHEDULE:
+    compared, known = _flow(spec, stated) if spec.prediction_type == FLOW else (stated, HARMLESS)
+    for name in (*SCHEDULE, "flow_shift") if spec.prediction_type == FLOW else SCHEDULE:
         ours = getattr(spec, name)
-        theirs = stated.get(name, ours)
+        theirs = compared.get(name, ours)
         if ours != theirs:
             raise _differs(role, name, ours, theirs, path)
-    for name in _not_honoured(stated):
+    for name in _not_honoured(compared, known):
         raise ConfinerError(
             f"{path} says {name}={_short(stated[name])}, which is not honoured",
             "choose a model of another schedule; if the folder is wrong, remove the line",
@@ -155,9 +165,21 @@ def _scheduler_config(model: Path) -> Path | None:
     return None
 
 
-def _not_honoured(stated: Mapping[str, Any]) -> Iterator[str]:
+def _flow(spec: ExpertSpec, stated: Mapping[str, Any]) -> tuple[Mapping[str, Any], Set[str]]:
+    """What a scheduler says of a flow model, by UniPC's names; and what of it changes nothing."""
+    compared = {name: value for name, value in stated.items() if name not in BETAS}
+    if str(stated.get("_class_name", "")).startswith("FlowMatch"):
+        # Its name says what it predicts.
+        compared["flow_shift"] = compared.pop("shift", 1.0)
+        return compared, HARMLESS | OF_DYNAMIC_SHIFTS
+    compared.setdefault("prediction_type", "epsilon")
+    compared.setdefault("flow_shift", 1.0)
+    return compared, HARMLESS | OF_DYNAMIC_SHIFTS | {"use_flow_sigmas"}
+
+
+def _not_honoured(stated: Mapping[str, Any], known: Set[str]) -> Iterator[str]:
     for name, value in stated.items():
-        if name.startswith("_") or name in HARMLESS or name in SCHEDULE:
+        if name.startswith("_") or name in known or name in SCHEDULE or name == "flow_shift":
             continue
         if value not in (None, False) and (name, value) != DISCRETE:
             yield name
@@ -183,7 +205,8 @@ def _check_marks(role: str, spec: ExpertSpec, file: Path) -> None:
 
 
 def _check_table(role: str, spec: ExpertSpec, theirs: list[float], file: Path) -> None:
-    ours = spec.schedule.alphas_cumprod
+    schedule = spec.schedule
+    ours = schedule.alphas_cumprod if isinstance(schedule, Discrete) else ()
     same = len(ours) == len(theirs) and all(
         math.isclose(one, other, rel_tol=1e-2, abs_tol=1e-5)
         for one, other in zip(ours, theirs, strict=True)
@@ -191,7 +214,7 @@ def _check_table(role: str, spec: ExpertSpec, theirs: list[float], file: Path) -
     if not same:
         raise ConfinerError(
             f"{file} states a noise schedule (alphas_cumprod, {theirs[-1]:.3g} at the end) that is "
-            f"not that of experts.{role} ({ours[-1]:.3g})",
+            f"not that of experts.{role} ({ours[-1] if ours else 0:.3g})",
             f"experts.{role}.beta_schedule=, beta_start=, beta_end= and rescale_betas_zero_snr= "
             "say which one it was trained on",
         )

@@ -15,7 +15,7 @@ def download_missing(job: Job) -> None:
             too small.
     """
     required = []
-    for role, expert in job.experts.items():
-        for _, requirement in requirements(role, expert):
+    for expert in job.experts.values():
+        for _, requirement in requirements(expert):
             required.append((requirement, expert.licence))
     fetch(required)

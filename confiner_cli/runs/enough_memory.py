@@ -97,10 +97,10 @@ def weight_files(job: Job, device: torch.device, dtype: torch.dtype) -> set[Path
         for files in family_named(spec.family).sources(components).values():
             found |= {path for path in files if path.suffix != ".json"}
         found |= set(components.files("text_encoder"))
-    spatial = job.experts["spatial"]
-    components = components_of("spatial", spatial, device, dtype)
+    bringing = job.experts[job.vae_role]
+    components = components_of(job.vae_role, bringing, device, dtype)
     found |= set(components.files("vae"))
-    if spatial.preview:
+    if bringing.preview:
         found |= set(components.files(PREVIEW))
     return found
 

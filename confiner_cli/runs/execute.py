@@ -234,8 +234,8 @@ def _notice(runs: Sequence[OpenRun], loaded: LoadedPipeline) -> None:
 def _models(job: Job) -> dict[str, str]:
     """The commits of the models that came from the hub: `main` is another one tomorrow."""
     commits: dict[str, str] = {}
-    for role, expert in job.experts.items():
-        for _, requirement in requirements(role, expert):
+    for expert in job.experts.values():
+        for _, requirement in requirements(expert):
             commit = hub.commit_of(requirement, hub.cached(requirement))
             if commit:
                 commits[str(requirement.ref)] = commit

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import torch
@@ -27,6 +27,7 @@ from confiner_cli.experts.offload import NetworkCache, OffloadPolicy
 from confiner_cli.experts.prompt_chunks import verbatim
 from confiner_cli.experts.prompt_weighting import weighted
 from confiner_cli.experts.vae import Decoder
+from confiner_cli.method.latent_space import LatentSpace
 from confiner_cli.method.long.timeline import Span
 from confiner_cli.method.pipeline import Pipeline
 from confiner_cli.method.walk import Denoiser
@@ -96,8 +97,9 @@ def load_pipeline(jobs: Sequence[Job], networks: NetworkCache) -> LoadedPipeline
         for role, spec in job.experts.items()
         if role in job.asked
     }
-    decoder = load_decoder(job.experts["spatial"], *loading, compiling)
-    draft_decoder = load_preview(job.experts["spatial"], *loading, compiling)
+    role, bringing = job.vae_role, job.experts[job.vae_role]
+    decoder = load_decoder(role, bringing, *loading, compiling)
+    draft_decoder = load_preview(role, bringing, *loading, compiling)
     may_be_short: tuple[str, ...] = ()
     if not networks.modules:  # else they have found their room
         may_be_short = check_memory(job, device, dtype, policy.name, len(jobs))
@@ -106,8 +108,9 @@ def load_pipeline(jobs: Sequence[Job], networks: NetworkCache) -> LoadedPipeline
         structure=job.structure,
         refinement=job.refinement,
         timeline=job.timeline,
-        shape=_latent_shape(job.size, decoder),
+        size=job.size,
         seeds=tuple(each.seed for each in jobs),
+        spaces=dict.fromkeys(job.asked, _space(job, decoder)),
         long_video=job.long_video,
         source_latents=_source_latents(job, loading),
         device=device,
@@ -128,17 +131,17 @@ def _conditioned(job: Job, role: str, expert: Expert) -> dict[int, Denoiser]:
 def _source_latents(job: Job, loading: Loading) -> Callable[[Span], Tensor] | None:
     if not job.source_videos:
         return None
-    encoder = load_encoder(job.experts["spatial"], *loading, job.settings.compile)
+    role = job.vae_role
+    encoder = load_encoder(role, job.experts[role], *loading, job.settings.compile)
     return SourceLatents(job.source_videos[0], job.size, encoder)
 
 
-def _latent_shape(size: tuple[int, int], decoder: Decoder) -> tuple[int, int, int]:
-    """`(channel, height, width)` of one frame's latents."""
-    for name, value in zip(("height", "width"), size, strict=True):
+def _space(job: Job, decoder: Decoder) -> LatentSpace:
+    """The experts' latent space, as their VAE has it."""
+    for name, value in zip(("height", "width"), job.size, strict=True):
         if value % decoder.factor:
             raise ConfinerError(
                 f"{name}={value} is not a multiple of {decoder.factor}, the VAE's factor",
                 f"{name}={value // decoder.factor * decoder.factor}",
             )
-    height, width = size
-    return decoder.channels, height // decoder.factor, width // decoder.factor
+    return replace(job.space, channels=decoder.channels, factor=decoder.factor)

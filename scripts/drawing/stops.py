@@ -42,7 +42,7 @@ def draft_stops(job: Job) -> list[Stop]:
 def refinement_stops(job: Job) -> list[Stop]:
     """The visits that refine a window; the draft is noised up to the first."""
     experts = planned_experts(job)
-    visits = refinement_visits(job.refinement, experts["spatial"], experts["temporal"])
+    visits = refinement_visits(job.refinement, experts.get("spatial"), experts.get("temporal"))
     renoised = [True, *(visit.eta > 0 for visit in visits[1:])]
     return [
         Stop(visit.role, visit.t, visit.level.noise, fresh)

@@ -113,7 +113,7 @@ def _free_noise(steps: int, num_frames: int, device: torch.device) -> Maker:
 
     A pass over the whole video counts one for each 16 frames.
     """
-    control = settings_with(["experts=tiny"]).experts.control
+    control = settings_with(["experts=tiny"]).experts.role("control")
     pipeline = animatediff_pipeline.from_export(control, device)
     pipeline.enable_free_noise(context_length=FRAMES, context_stride=CONTEXT_STRIDE)
     passes = {"control": steps * math.ceil(num_frames / FRAMES)}

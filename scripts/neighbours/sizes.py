@@ -70,7 +70,8 @@ def embedded(num_frames: int, side: int) -> Pass:
     words = (f"num_frames={num_frames}", f"height={side}", f"width={side}")
     pipeline = load_pipeline([resolve(settings_of_words(words))], NetworkCache()).pipeline
     denoiser = pipeline.denoisers["temporal"][0]
-    latents = torch.randn(1, *pipeline.shape[:1], num_frames, *pipeline.shape[1:])
+    channels, height, width = pipeline.space_of("temporal").shape(*pipeline.size)
+    latents = torch.randn(1, channels, num_frames, height, width)
     return lambda: denoiser(latents, 100.0)
 
 

@@ -256,6 +256,6 @@ def test_a_token_that_there_is_already_is_refused(tiny_networks, tmp_path):
 
 def test_embeddings_are_files_that_an_expert_needs(tiny_networks):
     chosen = spec(tiny_networks, "owner/name:heart.pt", ("~/star.pt", "<star>"))
-    refs = [str(each.ref) for name, each in requirements("spatial", chosen) if name == "embeddings"]
+    refs = [str(each.ref) for name, each in requirements(chosen) if name == "embeddings"]
     assert refs[0] == "owner/name:heart.pt"
     assert refs[1].endswith("star.pt") and "~" not in refs[1]

@@ -262,9 +262,8 @@ def test_a_text_encoder_of_another_width_is_refused(family, tiny_networks, tmp_p
 
 @pytest.mark.parametrize("num_frames", [1, 5])
 def test_decoding_a_few_frames_at_a_time_is_decoding_them_all(num_frames, tiny_networks):
-    whole = load_decoder(
-        spec_of("stable_diffusion", tiny_networks), CPU, torch.float32, POLICIES["high"], CACHE
-    )
+    spec = spec_of("stable_diffusion", tiny_networks)
+    whole = load_decoder("spatial", spec, CPU, torch.float32, POLICIES["high"], CACHE)
     frames = torch.stack(list(replace(whole, batch=64)(sample(num_frames))))
     pieces = torch.stack(list(replace(whole, batch=2)(sample(num_frames))))
     assert (

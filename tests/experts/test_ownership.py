@@ -40,7 +40,7 @@ def networks(tiny_networks, tmp_path) -> Path:
 
 def decoder_of(networks, cache):
     spec = spec_of("stable_diffusion", networks)
-    return load_decoder(spec, CPU, torch.float32, POLICIES["high"], cache)
+    return load_decoder("spatial", spec, CPU, torch.float32, POLICIES["high"], cache)
 
 
 def without_a_tensor(component: Path) -> None:

@@ -64,7 +64,7 @@ def test_an_expert_from_one_file_answers_as_that_of_the_folder(folder, file, tmp
 
 def test_the_vae_of_one_file_decodes_as_that_of_the_folder(folder, file, tmp_path):
     one, many = (
-        load_decoder(spec(model, shared), CPU, torch.float32, POLICIES["high"], CACHE)
+        load_decoder("spatial", spec(model, shared), CPU, torch.float32, POLICIES["high"], CACHE)
         for model, shared in ((file, tmp_path / "rest"), (folder, folder))
     )
     assert all(torch.equal(a, b) for a, b in zip(one(sample(2)), many(sample(2)), strict=True))

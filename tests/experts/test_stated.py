@@ -179,7 +179,7 @@ def test_the_schedule_in_a_checkpoint_is_held_against_ours(model):
 def test_a_vae_that_scales_latents_in_another_way_is_refused(facts, model):
     stating(model / "vae" / "config.json", **facts)
     with pytest.raises(ConfinerError, match=r"VAE.*not honoured"):
-        load_decoder(spec(model), CPU, torch.float32, POLICIES["high"], CACHE)
+        load_decoder("spatial", spec(model), CPU, torch.float32, POLICIES["high"], CACHE)
 
 
 @pytest.mark.parametrize(

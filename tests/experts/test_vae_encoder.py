@@ -29,7 +29,7 @@ def cache():
 
 @pytest.fixture(scope="module")
 def encoder(spatial, cache):
-    return load_encoder(spatial, CPU, torch.float32, POLICIES["high"], cache)
+    return load_encoder("spatial", spatial, CPU, torch.float32, POLICIES["high"], cache)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_frames_come_back_from_their_latents(spatial, encoder, frames, cache):
     latents = encoder(frames)
     assert latents.shape == (1, encoder.channels, 5, 64 // encoder.factor, 64 // encoder.factor)
     assert (latents.dtype, latents.device) == (torch.float32, CPU)
-    decoder = load_decoder(spatial, CPU, torch.float32, POLICIES["high"], cache)
+    decoder = load_decoder("spatial", spatial, CPU, torch.float32, POLICIES["high"], cache)
     error = torch.stack(list(decoder(latents))).float() - frames.float()
     assert (
         error.square().mean().sqrt() < 12
@@ -82,7 +82,8 @@ def test_height_and_width_keep_their_places(encoder):
 
 
 def test_both_directions_share_one_network(spatial, encoder, cache):
-    assert load_decoder(spatial, CPU, torch.float32, POLICIES["high"], cache).vae() is encoder.vae()
+    decoder = load_decoder("spatial", spatial, CPU, torch.float32, POLICIES["high"], cache)
+    assert decoder.vae() is encoder.vae()
 
 
 def with_vae(encoder, vae):

@@ -84,7 +84,7 @@ def test_a_preview_is_near_the_structure_and_the_video_is_the_same(run, full, de
 def loaded_preview(folder):
     spec = settings_of_words([PROMPT, f"experts.spatial.preview={folder}"]).experts.spatial
     with NetworkCache() as cache:
-        decoder = load_preview(spec, CPU, FLOAT, POLICIES["high"], cache)
+        decoder = load_preview("spatial", spec, CPU, FLOAT, POLICIES["high"], cache)
         return torch.stack(list(decoder(LATENTS)))
 
 
@@ -110,7 +110,7 @@ def test_loras_of_the_spatial_expert_change_nothing_of_it(tmp_path):
     for words in ([word], [word, with_lora]):
         spec = settings_of_words([PROMPT, *words]).experts.spatial
         with NetworkCache() as cache:
-            keys.append(load_preview(spec, CPU, FLOAT, POLICIES["high"], cache).vae.key)
+            keys.append(load_preview("spatial", spec, CPU, FLOAT, POLICIES["high"], cache).vae.key)
     assert keys[0] == keys[1]
 
 
@@ -118,7 +118,7 @@ def test_loras_of_the_spatial_expert_change_nothing_of_it(tmp_path):
 def test_without_a_preview_the_vae_decodes_structures(compiling):
     spec = settings_of_words([PROMPT, "experts.spatial.preview=null"]).experts.spatial
     with NetworkCache() as cache:
-        arguments = (spec, CPU, FLOAT, POLICIES["high"], cache)
+        arguments = ("spatial", spec, CPU, FLOAT, POLICIES["high"], cache)
         preview = load_preview(*arguments, compiling)
         assert preview.vae.key == load_decoder(*arguments, compiling).vae.key
 

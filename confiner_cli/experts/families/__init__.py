@@ -1,9 +1,10 @@
 """The families of experts, one file each, named in YAML by `family: <file name>`.
 
-A family is six functions over its UNet, a module that nothing else knows the class of:
+A family is six functions over its network, a module that nothing else knows the class of (a UNet
+in most of them, and so called):
 
 - `build(configs)`: the UNet without weights, from the configs of its components (`unet`,
-  `motion_adapter`) by name;
+  `transformer`, `motion_adapter`) by name;
 - `sources(components)`: by component, the files that decide it, where `components` says;
 - `skeleton(components)`: the UNet of these files without its weights, on the meta device;
 - `text_width(components)`: the width of the hidden states that it reads;
@@ -14,7 +15,7 @@ A family is six functions over its UNet, a module that nothing else knows the cl
 
 `FRAMEWISE` says whether each frame is predicted without the others; `FOLDER_HAS_SCHEDULE` whether
 the `scheduler_config.json` of a pipeline folder is about the schedule that this network was trained
-on; `CONFIG` is the component whose diffusers config says what it takes, where there is one.
+on; `STATES_INPUTS` whether its network has a diffusers config, which says what it takes.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ from confiner_cli.experts.conditioning import Conditioning
 from confiner_cli.experts.empty import without_parameters
 from confiner_cli.experts.networks.motion_adapter_checkpoint import empty_adapter, load_adapter
 
-CONFIG = "unet"
 FRAMEWISE = False
+STATES_INPUTS = True
 FOLDER_HAS_SCHEDULE = False  # a pipeline folder's is its base model's
 
 

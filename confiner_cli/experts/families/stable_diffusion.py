@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from confiner_cli.experts.components import Components, Configs, Files, without_weights
 from confiner_cli.experts.conditioning import Conditioning
 
-CONFIG = "unet"
 FRAMEWISE = True
+STATES_INPUTS = True
 FOLDER_HAS_SCHEDULE = True
 
 
