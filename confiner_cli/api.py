@@ -31,6 +31,7 @@ from confiner_cli.experts.vae import Decoder
 from confiner_cli.media.formats import Format, format_of
 from confiner_cli.media.sound import Sound, obstacle
 from confiner_cli.media.video import write_video
+from confiner_cli.method.long.timeline import Span
 from confiner_cli.method.pipeline import Structure
 from confiner_cli.runs.downloads import download_missing
 from confiner_cli.runs.executor import execute
@@ -39,7 +40,7 @@ from confiner_cli.runs.memory_store import MemoryStore
 from confiner_cli.runs.meter import Meter
 from confiner_cli.runs.perform import Performer, Result, graph_of
 from confiner_cli.runs.provenance import recipe, settings_of
-from confiner_cli.runs.tasks import Kind
+from confiner_cli.runs.tasks import Kind, Task, shown_by
 from confiner_cli.runs.threads import asked_threads, computing_with
 
 
@@ -249,15 +250,12 @@ def _videos(jobs: Sequence[Job], networks: NetworkCache) -> list[Video]:
     """The videos of jobs that differ in their seeds alone."""
     loaded, meter = load_pipeline(jobs, networks), Meter()
     store: MemoryStore[Result] = MemoryStore(keep=(Kind.STRUCTURE,))
-    perform = Performer(
-        loaded.pipeline,
-        watch=lambda task: meter.watch,
-        decode=lambda latents: list(loaded.decoder.parts(latents)),
-    )
-    graph = graph_of(loaded.pipeline)
-    chunks = (goal for goal in graph.goals() if goal.kind is Kind.CHUNK)
+    joining = loaded.joining(lambda latents: list(loaded.decoder.parts(latents)))
+    show = loaded.draft_decoder.parts
+    perform = Performer(loaded.pipeline, lambda task: meter.watch, joining, show)
+    graph = graph_of(loaded.pipeline, joining, previewed=False)
     # One behind: a GPU goes on with a chunk while the frames of the one before it arrive.
-    for before, _ in pairwise(execute(chunks, graph, store, perform)):
+    for before, _ in pairwise(execute(graph.goals(), graph, store, perform)):
         store.put(before, _arrived(store.get(before)))
     return [_video(number, job, loaded, meter, store) for number, job in enumerate(jobs)]
 
@@ -298,8 +296,12 @@ def _video(
         assert isinstance(chunk, list)
         frames += chain.from_iterable(chunk[number])
     drafts = [_latents_of(result, number) for result in store.of_kind(Kind.STRUCTURE)]
-    draft = torch.cat(drafts, dim=2)[:, :, : len(frames)]
-    segments = torch.split(draft, job.timeline.length, dim=2)  # decoded as the command does it
+    segments = [_shown(latents, index, job) for index, latents in enumerate(drafts)]
+    decode: Callable[[], Tensor] = partial(
+        _decoded, loaded.decoder, segments, len(frames), asked_threads(job.settings)
+    )
+    if not drafts and loaded.source is not None:
+        decode = partial(loaded.source, Span(0, len(frames)))
     return Video(
         torch.stack(frames),
         job,
@@ -307,7 +309,7 @@ def _video(
         dict(meter.passes),
         loaded.notices,
         loaded.weights,
-        partial(_decoded, loaded.decoder, segments, asked_threads(job.settings)),
+        decode,
     )
 
 
@@ -322,10 +324,19 @@ def _latents_of(structure: Result, number: int) -> Tensor:
     return structure.latents[number : number + 1].cpu()
 
 
-def _decoded(decoder: Decoder, segments: Sequence[Tensor], threads: int | None) -> Tensor:
+def _shown(latents: Tensor, number: int, job: Job) -> Tensor:
+    """The latents of the frames that the video shows of a structure."""
+    shown = len(shown_by(Task(Kind.PREVIEW, number), job.timeline))
+    return latents[:, :, : job.space.length(shown)]
+
+
+def _decoded(
+    decoder: Decoder, segments: Sequence[Tensor], num_frames: int, threads: int | None
+) -> Tensor:
     """The frames of `(1, channel, frame, height, width)` latents, one segment after another."""
     with computing_with(threads):
-        return torch.stack([frame for latents in segments for frame in decoder(latents)])
+        frames = [frame for latents in segments for frame in decoder(latents)]
+    return torch.stack(frames[:num_frames])
 
 
 def load(

@@ -11,4 +11,4 @@ LATENT_SPACES = MappingProxyType({
     "stable_diffusion": LatentSpace(),
     "wan21": LatentSpace(channels=16, time_factor=4, patch=2),
 })  # fmt: skip
-"""Those of the embedded VAE, of an AutoencoderKL of Stable Diffusion 1, and of Wan 2.1's AutoencoderKLWan."""
+"""Those of the embedded VAE, of Stable Diffusion 1's and of Wan 2.1's."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -97,6 +97,9 @@ class Decoded:
     arrival: Arrival
     again: Callable[[], Tensor]
 
+    def __len__(self) -> int:
+        return len(self.arrival.tensors[0])
+
     def __iter__(self) -> Iterator[Tensor]:
         """The frames, `(height, width, 3)`. Raises FailedError as `Decoder` does."""
         return iter(self.wait())
@@ -122,7 +125,7 @@ class Decoder(Coder):
         for part in self.parts(latents):
             yield from part
 
-    def parts(self, latents: Tensor) -> Iterator[Iterable[Tensor]]:
+    def parts(self, latents: Tensor) -> Iterator[Tensor | Decoded]:
         """The same frames, a few at a time.
 
         A GPU is told to decode them, and nothing waits until somebody iterates over them, in

@@ -3,18 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
 from time import monotonic
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from torch import Tensor
 
 from confiner_cli.runs.tasks import Task
 
-Part: TypeAlias = Iterable[Tensor]
-"""A few frames, uint8 `(height, width, 3)`, on the CPU. A GPU may yet have to decode them: whoever
-iterates over them waits for it."""
+
+class Part(Protocol):
+    """A few frames, uint8 `(height, width, 3)`, on the CPU.
+
+    A GPU may yet have to decode them: whoever iterates over them waits for it.
+    """
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Tensor]: ...
+
+
 Piece: TypeAlias = Task | Part
 """What an encoder is handed: a task, then all of its frames, a few at a time."""
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """The first `count` frames of a part, which nobody waits for until somebody iterates."""
+
+    part: Part
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return islice(self.part, self.count)
+
+
+def first_frames(parts: Iterable[Part], count: int) -> Iterator[Part]:
+    """The first `count` frames of several parts, as they come."""
+    for part in parts:
+        if count < len(part):
+            part = Beginning(part, count)
+        yield part
+        count -= len(part)
+        if not count:
+            return
 
 
 class CutShortError(Exception):

@@ -26,14 +26,16 @@ from confiner_cli.experts.loading import (
 from confiner_cli.experts.offload import NetworkCache, OffloadPolicy
 from confiner_cli.experts.prompt_chunks import verbatim
 from confiner_cli.experts.prompt_weighting import weighted
-from confiner_cli.experts.vae import Decoder
+from confiner_cli.experts.vae import Decoder, Encoder
 from confiner_cli.method.latent_space import LatentSpace
 from confiner_cli.method.long.timeline import Span
 from confiner_cli.method.pipeline import Pipeline
 from confiner_cli.method.walk import Denoiser
 from confiner_cli.runs.advice import advice, device_advice
 from confiner_cli.runs.enough_memory import check_memory
-from confiner_cli.runs.source_latents import SourceLatents
+from confiner_cli.runs.joining import Decode, InLatents, Joining, Whole
+from confiner_cli.runs.joining_frames import InFrames
+from confiner_cli.runs.source_frames import SourceFrames
 
 Loading: TypeAlias = tuple[torch.device, torch.dtype, OffloadPolicy, NetworkCache]
 """Where networks go, in which precision, who makes room, and who owns them."""
@@ -46,7 +48,9 @@ class LoadedPipeline:
     Attributes:
         pipeline: what decides the latents, a sample for each job.
         decoder: turns latents into frames.
-        draft_decoder: does so with structures: the same one, or a cheaper one.
+        draft_decoder: does so with structures, to be looked at: the same one, or a cheaper one.
+        encoder: turns frames into latents.
+        source: the frames of a span of the video that is given, if one is.
         experts: by role, those that are asked.
         policy: which networks stay on the device.
         notices: one-line remarks about the prompts, the steps and a given video.
@@ -56,10 +60,21 @@ class LoadedPipeline:
     pipeline: Pipeline
     decoder: Decoder
     draft_decoder: Decoder
+    encoder: Encoder
+    source: Callable[[Span], Tensor] | None
     experts: Mapping[str, Expert]
     policy: OffloadPolicy
     notices: tuple[str, ...]
     weights: Mapping[str, Weights]
+
+    def joining(self, decode: Decode) -> Joining:
+        """How windows take their drafts, and the video its frames, `decode` being the decoder's."""
+        timeline = self.pipeline.timeline
+        if timeline.space.time_factor == 1:
+            return InLatents(timeline, decode)
+        if timeline.structure_count == 1:
+            return Whole(timeline, decode)
+        return InFrames(timeline, self.decoder.parts, self.encoder, decode, self.source)
 
     def load(self) -> None:
         """Load every network now, and not when it is first called.
@@ -100,6 +115,8 @@ def load_pipeline(jobs: Sequence[Job], networks: NetworkCache) -> LoadedPipeline
     role, bringing = job.vae_role, job.experts[job.vae_role]
     decoder = load_decoder(role, bringing, *loading, compiling)
     draft_decoder = load_preview(role, bringing, *loading, compiling)
+    encoder = load_encoder(role, bringing, *loading, compiling)
+    source = SourceFrames(job.source_videos[0], job.size) if job.source_videos else None
     may_be_short: tuple[str, ...] = ()
     if not networks.modules:  # else they have found their room
         may_be_short = check_memory(job, device, dtype, policy.name, len(jobs))
@@ -112,12 +129,14 @@ def load_pipeline(jobs: Sequence[Job], networks: NetworkCache) -> LoadedPipeline
         seeds=tuple(each.seed for each in jobs),
         spaces=dict.fromkeys(job.asked, _space(job, decoder)),
         long_video=job.long_video,
-        source_latents=_source_latents(job, loading),
+        source_latents=None if source is None else lambda span: encoder(source(span)),
         device=device,
     )
     notices = (*advice(job, experts), *device_advice(job, device, dtype), *may_be_short)
     weights = {role: weights_of(role, spec) for role, spec in job.experts.items()}
-    return LoadedPipeline(pipeline, decoder, draft_decoder, experts, policy, notices, weights)
+    return LoadedPipeline(
+        pipeline, decoder, draft_decoder, encoder, source, experts, policy, notices, weights
+    )
 
 
 def _conditioned(job: Job, role: str, expert: Expert) -> dict[int, Denoiser]:
@@ -126,14 +145,6 @@ def _conditioned(job: Job, role: str, expert: Expert) -> dict[int, Denoiser]:
         frame: expert.condition(text, job.negative_prompt, job.guidance[role])
         for frame, text in job.prompts.items()
     }
-
-
-def _source_latents(job: Job, loading: Loading) -> Callable[[Span], Tensor] | None:
-    if not job.source_videos:
-        return None
-    role = job.vae_role
-    encoder = load_encoder(role, job.experts[role], *loading, job.settings.compile)
-    return SourceLatents(job.source_videos[0], job.size, encoder)
 
 
 def _space(job: Job, decoder: Decoder) -> LatentSpace:

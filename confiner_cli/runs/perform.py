@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -13,27 +13,22 @@ from confiner_cli.method.pipeline import (
     Pipeline,
     Structure,
     Watch,
-    cross_fade,
-    cut_draft,
     refine_window,
     sample_structure,
 )
 from confiner_cli.method.transfer import onto
-from confiner_cli.runs.arriving import Part
+from confiner_cli.runs.arriving import first_frames
+from confiner_cli.runs.joining import Decode, Frames, Joining
 from confiner_cli.runs.tasks import Kind, Task, TaskGraph, shown_by
 
-Frames: TypeAlias = list[Iterable[Part]]
-"""For each sample of a batch its frames, decoded as they are taken."""
-Decode: TypeAlias = Callable[[Tensor], Iterable[Part]]
-"""Latents `(1, channel, frame, height, width)` to frames, a few at a time."""
 Latents: TypeAlias = Structure | Tensor
 """Of a structure, or of a window, `(sample, channel, frame, height, width)`."""
 Result: TypeAlias = Latents | Frames
 
 
-def graph_of(pipeline: Pipeline, previewed: bool = True) -> TaskGraph:
+def graph_of(pipeline: Pipeline, joining: Joining, previewed: bool = True) -> TaskGraph:
     """The tasks of a run of this pipeline, whose structures are shown or not."""
-    return TaskGraph(pipeline.timeline, pipeline.follows, previewed)
+    return TaskGraph(pipeline.timeline, pipeline.follows, previewed, joining.source is None)
 
 
 @dataclass(frozen=True)
@@ -43,14 +38,14 @@ class Performer:
     Attributes:
         pipeline: the experts, conditioned, and all else that decides the latents.
         watch: by task, who sees the steps of its walk.
-        decode: makes frames of latents.
-        decode_draft: does so with structures; None is `decode`.
+        joining: how windows take their drafts, and the video its frames.
+        show: makes frames of structures, to be looked at.
     """
 
     pipeline: Pipeline
     watch: Callable[[Task], Watch]
-    decode: Decode
-    decode_draft: Decode | None = None
+    joining: Joining
+    show: Decode
 
     def __call__(self, task: Task, needed: Mapping[Task, Result]) -> Result:
         """The result of a task.
@@ -76,30 +71,24 @@ class Performer:
         return sample_structure(self.pipeline, task.number, previous, self.watch(task))
 
     def _window(self, task: Task, needed: Mapping[Task, Result]) -> Tensor:
-        pipeline = self.pipeline
         structures = {need.number: _structure_in(result) for need, result in needed.items()}
-        latents = {number: structure.latents for number, structure in structures.items()}
-        draft = cut_draft(pipeline.timeline, pipeline.timeline.refines(task.number), latents)
-        return refine_window(pipeline, task.number, draft, self.watch(task))
+        draft = onto(self.joining.draft(task.number, structures), self.pipeline.device)
+        return refine_window(self.pipeline, task.number, draft, self.watch(task))
 
     def _preview(self, task: Task, needed: Mapping[Task, Result]) -> Frames:
-        structure = _structure_in(needed[Task(Kind.STRUCTURE, task.number)])
-        return self._frames(structure.latents, task, self.decode_draft or self.decode)
+        """Decode what the video shows of a structure, each sample by itself."""
+        span = shown_by(task, self.pipeline.timeline)
+        if self.joining.source is not None:
+            return [[self.joining.source(span)] for _ in self.pipeline.seeds]
+        structure, shown = _structure_in(needed[Task(Kind.STRUCTURE, task.number)]), len(span)
+        latents = structure.latents[:, :, : self.pipeline.draft_space.length(shown)]
+        return [first_frames(self.show(sample[None]), shown) for sample in latents]
 
     def _chunk(self, task: Task, needed: Mapping[Task, Result]) -> Frames:
         refined = _latents_in(needed[Task(Kind.WINDOW, task.number)])
         before = needed.get(Task(Kind.WINDOW, task.number - 1))
-        faded = self.faded(task.number, refined, None if before is None else _latents_in(before))
-        return self._frames(faded, task, self.decode)
-
-    def faded(self, number: int, refined: Tensor, before: Tensor | None) -> Tensor:
-        """The frames that window `number` decides, cross-faded with those of the one before it."""
-        return cross_fade(self.pipeline.timeline, number, refined, before)
-
-    def _frames(self, latents: Tensor, task: Task, decode: Decode) -> Frames:
-        """Decode what the video shows of these latents, each sample by itself."""
-        shown = len(shown_by(task, self.pipeline.timeline))
-        return [decode(sample[None, :, :shown]) for sample in latents]
+        earlier = None if before is None else _latents_in(before)
+        return self.joining.frames(task.number, refined, earlier)
 
 
 def moved(result: Result, device: torch.device) -> Result:

@@ -12,14 +12,15 @@ import torch
 from torch import Tensor
 
 from confiner_cli.media.background import consume_in_background
-from confiner_cli.method.pipeline import Structure, Watch
+from confiner_cli.method.pipeline import Structure, Watch, cross_fade
 from confiner_cli.method.walk import Step
 from confiner_cli.runs.batch import BatchStore
 from confiner_cli.runs.executor import execute, missing
+from confiner_cli.runs.joining import Decode
 from confiner_cli.runs.loaded_pipeline import LoadedPipeline
 from confiner_cli.runs.meter import Meter
 from confiner_cli.runs.open_run import OpenRun
-from confiner_cli.runs.perform import Decode, Performer, Result, graph_of
+from confiner_cli.runs.perform import Performer, Result, graph_of
 from confiner_cli.runs.tasks import Kind, Task, TaskGraph
 from confiner_cli.runs.write_behind import WriteBehind
 from confiner_cli.weights.tensors import save_tensors
@@ -53,8 +54,9 @@ class Renderer:
         store = BatchStore([run.partial for run in runs])
         self.store = WriteBehind(store, before=self._write_down_costs)
         decode = self._timed(loaded.decoder.parts)
-        decode_draft = self._timed(loaded.draft_decoder.parts)
-        self.performer = Performer(loaded.pipeline, self._watch, decode, decode_draft)
+        show = self._timed(loaded.draft_decoder.parts)
+        joining = loaded.joining(decode)
+        self.performer = Performer(loaded.pipeline, self._watch, joining, show)
 
     def render(self) -> None:
         """Make video.mp4 of every run, and structure.mp4 if it is wanted.
@@ -81,10 +83,14 @@ class Renderer:
             raise KeyboardInterrupt
 
     def write_latents(self) -> None:
-        """Write base noise, structures and refined windows of every run, cut to its length."""
+        """Write base noise, structures and refined windows of every run, cut to its length.
+
+        Where a latent is several frames, they lie one after another as they are.
+        """
         finished = self.runs[0]  # a video without an end is as long as what is finished of it
         count = math.ceil(finished.num_frames / self.graph.timeline.length)
         chunks = finished.partial.chunks(Kind.CHUNK)
+        count = count if self.graph.drafted else 0
         structures = [Task(Kind.STRUCTURE, number) for number in range(count)]
         windows = [Task(Kind.WINDOW, number) for number in range(len(chunks))]
         for _ in execute([*structures, *windows], self.graph, self.store, self._perform):
@@ -93,7 +99,9 @@ class Renderer:
         for run, base_noise in zip(self.runs, torch.split(noise, 1), strict=True):
             drafts = [_latents(run.partial.get(task)) for task in structures]
             refined = [_latents(run.partial.get(task)) for task in windows]
-            _write(run, {"structure": drafts, "refined": self._faded(refined)}, base_noise)
+            if self.graph.timeline.space.time_factor == 1:
+                refined = self._faded(refined)
+            _write(run, {"structure": drafts, "refined": refined}, base_noise)
 
     def _start(self, encoders: ExitStack) -> None:
         pieces = 1 + math.ceil(self.graph.timeline.length / self.loaded.decoder.batch)
@@ -170,7 +178,7 @@ class Renderer:
         """What each window decides, of all that each has refined."""
         befores = [None, *refined[:-1]]
         return [
-            self.performer.faded(number, window, before)
+            cross_fade(self.graph.timeline, number, window, before)
             for number, (window, before) in enumerate(zip(refined, befores, strict=True))
         ]
 
@@ -189,7 +197,8 @@ def evaluations_left(runs: Sequence[OpenRun], loaded: LoadedPipeline) -> float:
 
 def shown_graph(runs: Sequence[OpenRun], loaded: LoadedPipeline) -> TaskGraph:
     """The tasks of runs that are sampled together: they show the same."""
-    return graph_of(loaded.pipeline, Kind.PREVIEW in runs[0].shown_kinds)
+    joining = loaded.joining(loaded.decoder.parts)
+    return graph_of(loaded.pipeline, joining, Kind.PREVIEW in runs[0].shown_kinds)
 
 
 def _latents(result: Result) -> Tensor:
@@ -203,5 +212,10 @@ def _write(run: OpenRun, parts: Mapping[str, list[Tensor]], base_noise: Tensor) 
     path: Path = run.folder / "latents.safetensors"
     tensors = {"base_noise": base_noise}
     for name, latents in parts.items():
-        tensors[name] = torch.cat(latents, dim=2)[:, :, : run.num_frames].contiguous()
+        if not latents:
+            continue  # the draft is a video
+        joined = torch.cat(latents, dim=2)
+        if run.job.timeline.space.time_factor == 1:
+            joined = joined[:, :, : run.num_frames]
+        tensors[name] = joined.contiguous()
     save_tensors(tensors, path)

@@ -56,11 +56,14 @@ class TaskGraph:
         timeline: where structures and windows lie.
         follows: whether a structure depends on the one before it.
         previewed: whether structures are shown.
+        drafted: whether windows take their drafts from structures, which are shown, and not from
+            a video.
     """
 
     timeline: Timeline
     follows: bool
     previewed: bool = True
+    drafted: bool = True
 
     def needs(self, task: Task) -> tuple[Task, ...]:
         """The tasks whose results a task is made of."""
@@ -68,6 +71,8 @@ class TaskGraph:
         match task.kind:
             case Kind.STRUCTURE:
                 return (Task(Kind.STRUCTURE, number - 1),) if self.follows and number else ()
+            case Kind.WINDOW | Kind.PREVIEW if not self.drafted:
+                return ()
             case Kind.WINDOW:
                 structures = self.timeline.structures_of(self.timeline.refines(number))
                 return tuple(Task(Kind.STRUCTURE, each) for each in structures)

@@ -11,7 +11,8 @@ from torch import Tensor
 from confiner_cli.method.pipeline import Structure
 from confiner_cli.method.transfer import Arrival, sent
 from confiner_cli.runs.executor import Store
-from confiner_cli.runs.perform import Frames, Latents, Result
+from confiner_cli.runs.joining import Frames
+from confiner_cli.runs.perform import Latents, Result
 from confiner_cli.runs.tasks import Task
 
 

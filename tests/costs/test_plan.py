@@ -22,6 +22,7 @@ from confiner_cli.method.guidance import Guided
 from confiner_cli.method.pipeline import Pipeline
 from confiner_cli.method.refinement import PATTERNS
 from confiner_cli.runs.executor import execute
+from confiner_cli.runs.joining import InLatents
 from confiner_cli.runs.memory_store import MemoryStore
 from confiner_cli.runs.meter import Meter
 from confiner_cli.runs.perform import Performer
@@ -58,7 +59,8 @@ def toy_pipeline(job) -> Pipeline:
 def counted(job) -> Meter:
     """What a run of the job does."""
     pipeline, meter = toy_pipeline(job), Meter()
-    perform = Performer(pipeline, lambda task: meter.watch, decode=lambda latents: [])
+    joining = InLatents(pipeline.timeline, lambda latents: [])
+    perform = Performer(pipeline, lambda task: meter.watch, joining, lambda latents: [])
     graph = TaskGraph(pipeline.timeline, pipeline.follows)
     for _ in execute(graph.goals(), graph, MemoryStore(keep=LATENTS), perform):
         pass

@@ -6,7 +6,7 @@ from threading import Event
 import pytest
 import torch
 from support.command_line import PROMPT
-from support.pipelines import pipeline_of, plain
+from support.pipelines import joined, pipeline_of, plain
 
 from confiner_cli.config.resolve import resolve
 from confiner_cli.media import ffmpeg
@@ -88,7 +88,8 @@ def test_frames_are_decoded_as_they_are_taken():
             taken.append(number)
             yield latents[:, :, number]
 
-    perform = Performer(pipeline_of(), lambda task: plain, decode)
+    pipeline = pipeline_of()
+    perform = Performer(pipeline, lambda task: plain, joined(pipeline, decode), decode)
     window = torch.zeros(1, 4, 3, 8, 8)
     (arriving,) = perform(Task(Kind.CHUNK, 0), {Task(Kind.WINDOW, 0): window})
     assert taken == []

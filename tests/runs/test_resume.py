@@ -326,7 +326,8 @@ def job_of(*words):
 
 def performer_of(job):
     loaded = load_pipeline([job], NetworkCache())
-    return Performer(loaded.pipeline, lambda task: plain, lambda x: list(loaded.decoder(x)))
+    joining = loaded.joining(lambda latents: [list(loaded.decoder(latents))])
+    return Performer(loaded.pipeline, lambda task: plain, joining, loaded.decoder.parts)
 
 
 def plain(stage, steps, total):
@@ -338,7 +339,7 @@ def everything():
     """A job, and every result on the way to its video."""
     job = job_of(*SHORT)
     perform = performer_of(job)
-    graph, store = graph_of(perform.pipeline), MemoryStore(keep=LATENTS)
+    graph, store = graph_of(perform.pipeline, perform.joining), MemoryStore(keep=LATENTS)
     for _ in execute(graph.goals(), graph, store, perform):
         pass
     return job, graph, store.results

@@ -10,6 +10,7 @@ from confiner_cli.method.options import LongVideoOptions, RefinementOptions, Str
 from confiner_cli.method.pipeline import Pipeline
 from confiner_cli.method.schedule import linear, scaled_linear
 from confiner_cli.runs.executor import execute
+from confiner_cli.runs.joining import InLatents
 from confiner_cli.runs.memory_store import MemoryStore
 from confiner_cli.runs.meter import Meter
 from confiner_cli.runs.perform import Performer, graph_of
@@ -48,6 +49,11 @@ def pipeline_of(
     )
 
 
+def as_they_are(latents):
+    """Latents in the place of frames."""
+    return [latents]
+
+
 def plain(stage, steps, total):
     """A watch that looks away."""
     return steps
@@ -55,7 +61,7 @@ def plain(stage, steps, total):
 
 def structures(pipeline, watch=plain):
     """Its structures, one after another, as a run makes them."""
-    store, graph = MemoryStore(), graph_of(pipeline)
+    store, graph = MemoryStore(), graph_of(pipeline, joined(pipeline))
     tasks = (Task(Kind.STRUCTURE, n) for n in count_up(pipeline.timeline.structure_count))
     for task in execute(tasks, graph, store, performer(pipeline, watch)):
         yield store.results[task]
@@ -63,7 +69,7 @@ def structures(pipeline, watch=plain):
 
 def refined(pipeline, watch=plain, drafts=()):
     """The latents of its video, window after window; of these structures where there are some."""
-    store, graph = MemoryStore(), graph_of(pipeline)
+    store, graph = MemoryStore(), graph_of(pipeline, joined(pipeline))
     for structure in drafts:
         store.put(Task(Kind.STRUCTURE, structure.number), structure)
     chunks = (goal for goal in graph.goals() if goal.kind is Kind.CHUNK)
@@ -73,7 +79,12 @@ def refined(pipeline, watch=plain, drafts=()):
 
 def performer(pipeline, watch):
     """Does tasks, with latents in the place of frames."""
-    return Performer(pipeline, lambda task: watch, decode=lambda latents: [latents])
+    return Performer(pipeline, lambda task: watch, joined(pipeline), show=as_they_are)
+
+
+def joined(pipeline, decode=as_they_are):
+    """Its structures and windows joined as a run joins them."""
+    return InLatents(pipeline.timeline, decode)
 
 
 def latents(pipeline, meter=None):
