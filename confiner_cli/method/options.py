@@ -55,6 +55,7 @@ class RefinementOptions:
         frame_noise: one of `FRAME_NOISES`.
         solver: a key of `solvers.SOLVERS`.
         repeats: how many times `self_refine` asks at each timestep, 1 or more.
+        bridge: one of `bridge.BRIDGES`, where the experts are in different latent spaces.
     """
 
     patterns: tuple[str, ...] = ("coordinated",) * 5
@@ -64,6 +65,7 @@ class RefinementOptions:
     frame_noise: str = "own"
     solver: str = "ddim"
     repeats: int = 2
+    bridge: str = "residual"
 
     @property
     def num_inference_steps(self) -> int:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from confiner_cli.errors import NotFiniteError
+from confiner_cli.method.bridge import Coding, bridged
 from confiner_cli.method.latent_space import LatentSpace
 from confiner_cli.method.long.coherence import Coherent
 from confiner_cli.method.long.pingpong import AnchoredDenoiser, as_shown, continuation
@@ -66,6 +67,7 @@ class Pipeline:
         size: `(height, width)` of the video, in pixels.
         seeds: what all noise is keyed by: a sample of the batch for each.
         spaces: by role, what it works in, where that is not `PICTURES`.
+        codings: by role, where they are not all in one space, the way to frames and back.
         long_video: how segments follow each other.
         source_latents: makes the clean latents of a structure's span, `(1, channel, frame, height,
             width)`, where a video is given instead of sampled.
@@ -80,6 +82,7 @@ class Pipeline:
     size: tuple[int, int]
     seeds: tuple[int, ...]
     spaces: Mapping[str, LatentSpace] = field(default_factory=dict)
+    codings: Mapping[str, Coding] = field(default_factory=dict)
     long_video: LongVideoOptions = field(default_factory=LongVideoOptions)
     source_latents: Callable[[Span], Tensor] | None = None
     device: torch.device = CPU
@@ -110,7 +113,10 @@ class Pipeline:
             else None
             for role in ("spatial", "temporal")
         )
-        return refinement_visits(self.refinement, spatial, temporal)
+        visits = refinement_visits(self.refinement, spatial, temporal)
+        if not self.codings:
+            return visits
+        return bridged(visits, self.codings, residual=self.refinement.bridge == "residual")
 
     def space_of(self, role: str) -> LatentSpace:
         """What an expert works in."""

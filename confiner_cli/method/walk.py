@@ -2,14 +2,15 @@
 
 "Cross to the other expert through the clean video" and "take a DDIM step" are the same line: mix
 the estimate's clean latents and noise at the level of whoever is next. With `eta` 0 on one expert's
-timesteps it is DDIM, and Euler. Solvers of higher order replace the estimate; the line stays.
+timesteps it is DDIM, and Euler. Solvers of higher order replace the estimate; the line stays. So
+does a crossing to another latent space (`bridge`).
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, Protocol, Self, TypeVar
 
 from confiner_cli.method.estimate import Estimate
@@ -87,12 +88,15 @@ class Evaluation:
         x_t: the sample that it was shown, at `level`.
         estimate: what it said of it.
         next_level: the level that the walk goes to from here.
+        left: the clean latents that the walk went on from, in the latent space of whoever was next;
+            None as long as a solver has not decided that.
     """
 
     visit: Visit[Denoiser]
     x_t: Tensor
     estimate: Estimate
     next_level: Level
+    left: Tensor | None = None
 
     @property
     def level(self) -> Level:
@@ -121,22 +125,23 @@ def walk(
         x_t: the sample at the first visit's level, any shape that the denoisers take.
         visits: who is asked, in order.
         end: where the walk ends: CLEAN, or timestep 0 of a schedule as diffusers' DDIM.
-        fresh: noise shaped like `x_t` for the arrival at visit number `i`; needed where an `eta`
-            is above 0.
+        fresh: noise shaped like the sample for the arrival at visit number `i`; needed where an
+            `eta` is above 0.
 
     Raises:
         ValueError: a visit wants fresh noise and there is none to be had, or its solver wants more
             history than there is.
     """
-    history: deque[Evaluation] = deque(maxlen=MEMORY)
+    history: deque[Evaluation] = deque(maxlen=MEMORY - 1)
     for number, visit in enumerate(visits, start=1):
         # The step ends at the level of whoever is asked next, on that expert's own schedule.
         level, eta = end, 0.0
         if number < len(visits):
             level, eta = visits[number].level, visits[number].eta
         estimate = visit.denoiser(x_t, visit.t)
-        history.append(Evaluation(visit, x_t, estimate, level))
-        solved = visit.solve(tuple(history))
+        evaluation = Evaluation(visit, x_t, estimate, level)
+        solved = visit.solve((*history, evaluation))
+        history.append(replace(evaluation, left=solved.clean))
         eps = solved.noise
         if eta > 0:
             if fresh is None:
