@@ -327,7 +327,7 @@ def _latents_of(structure: Result, number: int) -> Tensor:
 def _shown(latents: Tensor, number: int, job: Job) -> Tensor:
     """The latents of the frames that the video shows of a structure."""
     shown = len(shown_by(Task(Kind.PREVIEW, number), job.timeline))
-    return latents[:, :, : job.space.length(shown)]
+    return latents[:, :, : job.experts[job.draft_role].space.length(shown)]
 
 
 def _decoded(

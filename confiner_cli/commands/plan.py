@@ -129,10 +129,9 @@ def _costs(job: Job) -> Iterator[str]:
 
 def _visits(job: Job) -> Iterator[str]:
     """Who is asked when: at which timestep, and at which share of noise, common to all."""
-    from confiner_cli.costs.estimate import visits
-
+    walks = {"structure": job.structure_visits, "refinement": job.refinement_visits}
     yield "asked at a timestep of the expert's own schedule / its share of noise, sigma"
-    for stage, walk in visits(job).items():
+    for stage, walk in walks.items():
         told = [f"{visit.role} {visit.t:.4g}/{visit.level.sigma:.3f}" for visit in walk]
         for first in range(0, len(told), A_LINE):
             cells = (f"{cell:<22}" for cell in told[first : first + A_LINE])

@@ -76,15 +76,14 @@ def _absolute_places(expert: ExpertSpec) -> ExpertSpec:
 def checked_places(settings: Settings, asked: Collection[str]) -> Mapping[str, ExpertSpec]:
     """The experts that are loaded: those of the roles that are asked, and whose VAEs they share.
 
-    They go together, and what is named of them exists here.
+    What is named of them exists here.
 
     Raises:
-        ConfinerError: they work in different latent spaces, or a path is not there.
+        ConfinerError: a path is not there.
     """
     if settings.experts.knows is not None:
         read_vocabulary(settings.experts.knows)
     known = sharing_vaes(settings.experts.by_role())
-    _check_latent_space(known, asked)
     spaces = {known[role].latent_space for role in asked}
     steps = settings.scheduler.structure.num_inference_steps
     experts = {
@@ -176,17 +175,6 @@ def _check_tokens(key: str, tokens: Sequence[str]) -> None:
         if tokens.count(token) > 1:
             raise ConfinerError(
                 f"{key}.embeddings has the token {token} twice", "give each a name of its own"
-            )
-
-
-def _check_latent_space(experts: Mapping[str, ExpertSpec], asked: Collection[str]) -> None:
-    first, *others = (role for role in experts if role in asked)
-    for role in others:
-        if experts[role].latent_space != experts[first].latent_space:
-            raise ConfinerError(
-                f"experts.{role} works in the latents of {experts[role].latent_space}, "
-                f"experts.{first} in those of {experts[first].latent_space}",
-                "all experts that are asked must share one latent space: choose others",
             )
 
 

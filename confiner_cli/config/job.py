@@ -11,7 +11,6 @@ from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.spec import ExpertSpec
 from confiner_cli.media.sound import Sound
 from confiner_cli.media.source_video import SourceVideo
-from confiner_cli.method.latent_space import LatentSpace
 from confiner_cli.method.long.timeline import Timeline
 from confiner_cli.method.options import (
     GuidanceOptions,
@@ -19,6 +18,10 @@ from confiner_cli.method.options import (
     RefinementOptions,
     StructureOptions,
 )
+from confiner_cli.method.planned import PlannedExpert
+from confiner_cli.method.refinement import refinement_visits
+from confiner_cli.method.structure import structure_visits
+from confiner_cli.method.walk import Visit
 
 
 @dataclass(frozen=True)
@@ -75,14 +78,44 @@ class Job:
         return not self.source_videos
 
     @property
-    def vae_role(self) -> str:
-        """Whose VAE makes frames of latents."""
-        return next(role for role, expert in self.experts.items() if expert.vae)
+    def planned(self) -> Mapping[str, PlannedExpert]:
+        """The experts that are asked, by role, as visits are listed for them."""
+        return {role: PlannedExpert(self.experts[role].schedule) for role in self.asked}
 
     @property
-    def space(self) -> LatentSpace:
-        """What the experts that are asked work in."""
-        return self.experts[self.vae_role].space
+    def structure_visits(self) -> list[Visit[PlannedExpert]]:
+        """Those of a structure's walk; none where a video is given instead."""
+        if not self.samples_structures:
+            return []
+        return structure_visits(self.structure, self.planned[self.structure.expert])
+
+    @property
+    def refinement_visits(self) -> list[Visit[PlannedExpert]]:
+        """Those of a window's walk, in its order."""
+        planned = self.planned
+        return refinement_visits(self.refinement, planned.get("spatial"), planned.get("temporal"))
+
+    @property
+    def draft_role(self) -> str:
+        """Whose latents structures are: the drafting expert's, or those that a window begins in."""
+        return self.structure.expert if self.samples_structures else self.window_roles[0]
+
+    @property
+    def window_roles(self) -> tuple[str, str]:
+        """Who is asked first and who last in a window's walk; both are the draft's without one."""
+        roles = [visit.role for visit in self.refinement_visits] or [self.structure.expert]
+        return roles[0], roles[-1]
+
+    @property
+    def crosses(self) -> bool:
+        """Whether the experts that are asked work in several latent spaces."""
+        return len({self.experts[role].latent_space for role in self.asked}) > 1
+
+    def vae_role(self, role: str) -> str:
+        """Who brings the VAE of the latent space that an expert works in."""
+        space = self.experts[role].latent_space
+        specs = self.experts.items()
+        return next(name for name, spec in specs if spec.vae and spec.latent_space == space)
 
     def finite(self, why: str) -> Job:
         """The job, where its video has an end.

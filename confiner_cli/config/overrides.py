@@ -160,9 +160,8 @@ def _known_keys(kind: type, prefix: str) -> Iterator[str]:
 def _keys_of(hint: Any, key: str) -> Iterator[str]:
     """A key with those below it; `.0` stands for any entry of a list."""
     yield key
-    for node in (each for each in get_args(hint) if is_dataclass(each)):
-        if type(None) in get_args(hint):  # a node that may be absent
-            yield from _known_keys(node, f"{key}.")
+    if type(None) in get_args(hint):  # a node that may be absent
+        hint = get_args(hint)[0]
     if is_dataclass(hint):
         yield from _known_keys(hint, f"{key}.")  # type: ignore[arg-type]
     elif get_origin(hint) is list:

@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 
 from confiner_cli.config.bounds import in_range, one_of
+from confiner_cli.config.bridging import across_families
 from confiner_cli.config.schema import (
     ROLES,
     RefinementSettings,
@@ -79,6 +80,7 @@ def scheduler_options(settings: Settings) -> tuple[StructureOptions, RefinementO
             _check_distilled(structure, drafting)
     refinement = _refinement(scheduler.refinement, last)
     _check_asked(refinement, settings)
+    refinement = across_families(refinement, settings)
     if settings.strength is not None:
         refinement = _of_strength(refinement, settings.strength, settings)
     _check_interval(scheduler)
@@ -178,6 +180,7 @@ def _refinement(asked: RefinementSettings, last: int) -> RefinementOptions:
         frame_noise=asked.frame_noise,
         solver=asked.solver,
         repeats=asked.repeats,
+        bridge=asked.bridge,
     )
 
 

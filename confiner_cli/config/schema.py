@@ -112,6 +112,8 @@ class RefinementSettings:
             every frame, the temporal one never does.
         solver: as in the structure stage, where one expert alone refines.
         repeats: how many times the pattern `self_refine` asks at each timestep.
+        bridge: how the sample comes back to a latent space, where the experts have different ones:
+            by its change (`residual`), or encoded anew (`replace`).
     """
 
     num_inference_steps: int = 5
@@ -122,6 +124,7 @@ class RefinementSettings:
     frame_noise: str = "own"
     solver: str = "ddim"
     repeats: int = 2
+    bridge: str = "residual"
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,13 @@ guidance says how many passes each takes. No torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from confiner_cli.config.job import Job
 from confiner_cli.costs.table import companions, costs, preview_of
 from confiner_cli.method.long.timeline import Span
-from confiner_cli.method.refinement import refinement_visits
-from confiner_cli.method.schedule import Schedule
-from confiner_cli.method.structure import structure_visits
+from confiner_cli.method.planned import PlannedExpert
 from confiner_cli.method.walk import Visit
 
 
@@ -27,17 +25,6 @@ class Row:
     evaluations: int
     passes: int
     flops: float | None
-
-
-@dataclass(frozen=True)
-class PlannedExpert:
-    """All that a list of visits asks of an expert: which schedule it is on."""
-
-    schedule: Schedule
-
-    def read_on(self, schedule: Schedule) -> PlannedExpert:
-        """The same expert, its output read on another schedule (eq. 7)."""
-        return replace(self, schedule=schedule)
 
 
 @dataclass(frozen=True)
@@ -62,14 +49,9 @@ def rows(job: Job) -> Iterator[Row]:
     windows = [timeline.refines(number) for number in range(int(timeline.window_count))]
     refined = [PlannedWalk(len(span), _prompts_in(span, job)) for span in windows]
     drafted = [PlannedWalk(timeline.length)] * len(timeline.structures)
-    yield from _stage(job, "structure", _structure_visits(job), drafted)
-    yield from _stage(job, "refinement", _refinement_visits(job), refined)
+    yield from _stage(job, "structure", job.structure_visits, drafted)
+    yield from _stage(job, "refinement", job.refinement_visits, refined)
     yield from _decoding(job)
-
-
-def visits(job: Job) -> dict[str, list[Visit[PlannedExpert]]]:
-    """The visits of one structure and of one window, in the order of their walks, by stage."""
-    return {"structure": _structure_visits(job), "refinement": _refinement_visits(job)}
 
 
 def _prompts_in(span: Span, job: Job) -> int:
@@ -92,25 +74,6 @@ def _stage(
         )
 
 
-def _structure_visits(job: Job) -> list[Visit[PlannedExpert]]:
-    if not job.samples_structures:
-        return []
-    expert = planned_experts(job)[job.structure.expert]
-    return structure_visits(job.structure, expert)
-
-
-def _refinement_visits(job: Job) -> list[Visit[PlannedExpert]]:
-    if not job.refinement.num_inference_steps:
-        return []
-    experts = planned_experts(job)
-    return refinement_visits(job.refinement, experts.get("spatial"), experts.get("temporal"))
-
-
-def planned_experts(job: Job) -> Mapping[str, PlannedExpert]:
-    """The experts that are asked, by role."""
-    return {role: PlannedExpert(job.experts[role].schedule) for role in job.asked}
-
-
 def _flops(job: Job, role: str, passes: int, walks: Sequence[PlannedWalk]) -> float | None:
     cost = costs().get(job.experts[role].architecture or "")
     if cost is None:
@@ -120,12 +83,19 @@ def _flops(job: Job, role: str, passes: int, walks: Sequence[PlannedWalk]) -> fl
 
 def _decoding(job: Job) -> Iterator[Row]:
     """The result is decoded by the VAE, and so are the drafts, if nothing cheaper is to do it."""
-    bringing, frames = job.experts[job.vae_role], int(job.num_frames)
-    architecture = bringing.architecture or ""
-    _, vae = companions(architecture)
+    frames = int(job.num_frames)
     drafts = frames if job.settings.output.structure else 0
-    by_vae = frames if bringing.preview else frames + drafts
-    yield Row("decode", "vae", by_vae, by_vae, costs()[vae].flops(by_vae, *job.size))
-    if bringing.preview:
-        flops = costs()[preview_of(architecture)].flops(drafts, *job.size)
+    drafting, finishing = (
+        job.experts[job.vae_role(role)] for role in (job.draft_role, job.window_roles[1])
+    )
+    by_vae = {finishing.architecture: frames}
+    if not drafting.preview:
+        by_vae[drafting.architecture] = by_vae.get(drafting.architecture, 0) + drafts
+    for architecture, count in by_vae.items():
+        cost = costs().get(companions(architecture or "")[1])
+        yield Row(
+            "decode", "vae", count, count, None if cost is None else cost.flops(count, *job.size)
+        )
+    if drafting.preview:
+        flops = costs()[preview_of(drafting.architecture or "")].flops(drafts, *job.size)
         yield Row("decode", "preview", drafts, drafts, flops)

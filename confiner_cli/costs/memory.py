@@ -111,7 +111,7 @@ class _Networks:
 
     unets: Mapping[str, Cost]
     others: Sequence[int]
-    vae: Cost
+    vaes: Sequence[Cost]
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -119,7 +119,7 @@ class _Networks:
 
     def working(self, job: Job, name: str, batch: int) -> float:
         """Bytes of the largest pass, in 16 bits."""
-        return max(_activation_bytes(job, self.unets, self.vae, POLICIES[name], batch))
+        return max(_activation_bytes(job, self.unets, self.vaes, POLICIES[name], batch))
 
 
 def _networks(job: Job) -> _Networks | None:
@@ -130,12 +130,12 @@ def _networks(job: Job) -> _Networks | None:
     beside: set[str] = set()
     for architecture in architectures.values():
         beside.update(companions(architecture))
-    bringing = job.experts[job.vae_role]
-    vae = table[companions(bringing.architecture or "")[1]]
-    if bringing.preview:
-        beside.add(preview_of(bringing.architecture or ""))
+    bringing = [job.experts[role] for role in dict.fromkeys(map(job.vae_role, job.asked))]
+    vaes = [companions(expert.architecture or "")[1] for expert in bringing]
+    beside.update(preview_of(expert.architecture or "") for expert in bringing if expert.preview)
     unets = {role: table[architecture] for role, architecture in architectures.items()}
-    return _Networks(unets, [table[row].parameters for row in beside], vae)
+    others = [table[row].parameters for row in beside]
+    return _Networks(unets, others, [table[vae] for vae in dict.fromkeys(vaes)])
 
 
 def _resident_parameters(networks: Mapping[str, int], others: Sequence[int], name: str) -> int:
@@ -151,7 +151,7 @@ def _resident_parameters(networks: Mapping[str, int], others: Sequence[int], nam
 
 
 def _activation_bytes(
-    job: Job, networks: Mapping[str, Cost], vae: Cost, policy: OffloadPolicy, batch: int
+    job: Job, networks: Mapping[str, Cost], vaes: Sequence[Cost], policy: OffloadPolicy, batch: int
 ) -> Iterator[float]:
     """Bytes of a pass of each network, in 16 bits."""
     timeline = job.timeline
@@ -165,4 +165,5 @@ def _activation_bytes(
         guided = job.guidance[role].scale != 1 and batched
         samples = batch * (2 if guided else 1)
         yield cost.activation_bytes(frames * samples, *job.size)
-    yield vae.activation_bytes(min(window, policy.decode_batch), *job.size)
+    for vae in vaes:
+        yield vae.activation_bytes(min(window, policy.decode_batch), *job.size)

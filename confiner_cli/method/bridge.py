@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Protocol
 
 import torch
@@ -86,14 +87,12 @@ def bridged(
         ValueError: a visit in another space wants some of the noise that was predicted here.
     """
     crossed = list(visits)
-    for number, (visit, after) in enumerate(zip(visits, visits[1:], strict=False)):
+    for number, (visit, after) in enumerate(pairwise(visits)):
         here, there = codings[visit.role], codings[after.role]
         if here is there:
             continue
         if after.eta != 1:
-            raise ValueError(
-                f"visit {number + 1} crosses to another latent space without its noise"
-            )
+            raise ValueError("who crosses to another latent space arrives with fresh noise alone")
         roles = frozenset(role for role, coding in codings.items() if coding is there)
         crossing = Crossing(visit.solve, here, there, roles, residual)
         crossed[number] = replace(visit, solve=crossing)

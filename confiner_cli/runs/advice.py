@@ -24,6 +24,7 @@ def advice(job: Job, experts: Mapping[str, Expert]) -> Iterator[str]:
     yield from prompt_advice(job, experts)
     yield from _without_effect(job)
     yield from job.losses
+    yield from _other_families(job)
     if job.samples_structures:
         yield from _late_prompts(job)
         yield from _too_few_steps(job)
@@ -63,6 +64,16 @@ def _without_effect(job: Job) -> Iterator[str]:
         yield (
             f"the negative prompt has no effect on the {' and the '.join(unguided)} expert: "
             "guidance_scale is 1"
+        )
+
+
+def _other_families(job: Job) -> Iterator[str]:
+    """What is done otherwise than asked, since the experts' timesteps are different things."""
+    asked, done = job.settings.scheduler.refinement.timestep_matching, job.refinement
+    if done.patterns and asked != done.timestep_matching:
+        yield (
+            "timestep_matching=snr: a timestep of a flow model and one of a schedule of betas say "
+            "nothing of each other, so the experts meet at the same noise-to-signal ratio"
         )
 
 

@@ -97,11 +97,11 @@ def weight_files(job: Job, device: torch.device, dtype: torch.dtype) -> set[Path
         for files in family_named(spec.family).sources(components).values():
             found |= {path for path in files if path.suffix != ".json"}
         found |= set(components.files("text_encoder"))
-    bringing = job.experts[job.vae_role]
-    components = components_of(job.vae_role, bringing, device, dtype)
-    found |= set(components.files("vae"))
-    if bringing.preview:
-        found |= set(components.files(PREVIEW))
+    for role in dict.fromkeys(map(job.vae_role, job.asked)):
+        components = components_of(role, job.experts[role], device, dtype)
+        found |= set(components.files("vae"))
+        if job.experts[role].preview:
+            found |= set(components.files(PREVIEW))
     return found
 
 

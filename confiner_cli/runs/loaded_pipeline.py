@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
@@ -12,22 +12,17 @@ from torch import Tensor
 from confiner_cli.config.job import Job
 from confiner_cli.costs.memory import policy_of
 from confiner_cli.errors import ConfinerError
+from confiner_cli.experts.coded_space import CodedSpace, coded_space
 from confiner_cli.experts.compiling import check_compiler
 from confiner_cli.experts.device import device_of, dtype_of, free_memory
 from confiner_cli.experts.expert import Expert
 from confiner_cli.experts.forking import refuse_forked
 from confiner_cli.experts.identity import Weights, weights_of
-from confiner_cli.experts.loading import (
-    load_decoder,
-    load_encoder,
-    load_expert,
-    load_preview,
-)
+from confiner_cli.experts.loading import load_expert, load_preview
 from confiner_cli.experts.offload import NetworkCache, OffloadPolicy
 from confiner_cli.experts.prompt_chunks import verbatim
 from confiner_cli.experts.prompt_weighting import weighted
-from confiner_cli.experts.vae import Decoder, Encoder
-from confiner_cli.method.latent_space import LatentSpace
+from confiner_cli.experts.vae import Decoder
 from confiner_cli.method.long.timeline import Span
 from confiner_cli.method.pipeline import Pipeline
 from confiner_cli.method.walk import Denoiser
@@ -46,10 +41,11 @@ class LoadedPipeline:
     """All that is needed to make the videos of jobs that differ in their seeds alone.
 
     Attributes:
+        job: the first of the jobs.
         pipeline: what decides the latents, a sample for each job.
-        decoder: turns latents into frames.
-        draft_decoder: does so with structures, to be looked at: the same one, or a cheaper one.
-        encoder: turns frames into latents.
+        spaces: by role that is asked, the latent space that it works in.
+        draft_decoder: makes frames of structures, to be looked at: their space's decoder, or a
+            cheaper one.
         source: the frames of a span of the video that is given, if one is.
         experts: by role, those that are asked.
         policy: which networks stay on the device.
@@ -57,24 +53,30 @@ class LoadedPipeline:
         weights: the files that the experts are made of, hashed, by role.
     """
 
+    job: Job
     pipeline: Pipeline
-    decoder: Decoder
+    spaces: Mapping[str, CodedSpace]
     draft_decoder: Decoder
-    encoder: Encoder
     source: Callable[[Span], Tensor] | None
     experts: Mapping[str, Expert]
     policy: OffloadPolicy
     notices: tuple[str, ...]
     weights: Mapping[str, Weights]
 
+    @property
+    def decoder(self) -> Decoder:
+        """Makes frames of windows: of the space in which their walk ends."""
+        return self.spaces[self.job.window_roles[1]].decoder
+
     def joining(self, decode: Decode) -> Joining:
         """How windows take their drafts, and the video its frames, `decode` being the decoder's."""
-        timeline = self.pipeline.timeline
-        if timeline.space.time_factor == 1:
+        timeline, draft = self.pipeline.timeline, self.spaces[self.job.draft_role]
+        first, last = (self.spaces[role] for role in self.job.window_roles)
+        if draft is first is last and timeline.space.time_factor == 1:
             return InLatents(timeline, decode)
-        if timeline.structure_count == 1:
+        if draft is first and timeline.structure_count == 1:
             return Whole(timeline, decode)
-        return InFrames(timeline, self.decoder.parts, self.encoder, decode, self.source)
+        return InFrames(timeline, draft.decoder.parts, first.encoder, decode, self.source)
 
     def load(self) -> None:
         """Load every network now, and not when it is first called.
@@ -84,7 +86,8 @@ class LoadedPipeline:
         """
         for expert in self.experts.values():
             expert.load()
-        self.decoder.load()
+        for coded in self.spaces.values():
+            coded.decoder.load()
         self.draft_decoder.load()
 
 
@@ -112,10 +115,9 @@ def load_pipeline(jobs: Sequence[Job], networks: NetworkCache) -> LoadedPipeline
         for role, spec in job.experts.items()
         if role in job.asked
     }
-    role, bringing = job.vae_role, job.experts[job.vae_role]
-    decoder = load_decoder(role, bringing, *loading, compiling)
-    draft_decoder = load_preview(role, bringing, *loading, compiling)
-    encoder = load_encoder(role, bringing, *loading, compiling)
+    spaces = _coded_spaces(job, loading)
+    drafting = job.vae_role(job.draft_role)
+    draft_decoder = load_preview(drafting, job.experts[drafting], *loading, compiling)
     source = SourceFrames(job.source_videos[0], job.size) if job.source_videos else None
     may_be_short: tuple[str, ...] = ()
     if not networks.modules:  # else they have found their room
@@ -127,15 +129,16 @@ def load_pipeline(jobs: Sequence[Job], networks: NetworkCache) -> LoadedPipeline
         timeline=job.timeline,
         size=job.size,
         seeds=tuple(each.seed for each in jobs),
-        spaces=dict.fromkeys(job.asked, _space(job, decoder)),
+        spaces={role: coded.space for role, coded in spaces.items()},
+        codings=spaces if job.crosses else {},
         long_video=job.long_video,
-        source_latents=None if source is None else lambda span: encoder(source(span)),
+        source_latents=None if source is None else _encoded(source, spaces[job.draft_role]),
         device=device,
     )
     notices = (*advice(job, experts), *device_advice(job, device, dtype), *may_be_short)
     weights = {role: weights_of(role, spec) for role, spec in job.experts.items()}
     return LoadedPipeline(
-        pipeline, decoder, draft_decoder, encoder, source, experts, policy, notices, weights
+        job, pipeline, spaces, draft_decoder, source, experts, policy, notices, weights
     )
 
 
@@ -147,12 +150,26 @@ def _conditioned(job: Job, role: str, expert: Expert) -> dict[int, Denoiser]:
     }
 
 
-def _space(job: Job, decoder: Decoder) -> LatentSpace:
-    """The experts' latent space, as their VAE has it."""
-    for name, value in zip(("height", "width"), job.size, strict=True):
-        if value % decoder.factor:
+def _coded_spaces(job: Job, loading: Loading) -> dict[str, CodedSpace]:
+    """By role, the spaces of the experts that are asked; those that share one have the same."""
+    compiling = job.settings.compile
+    by_vae = {
+        role: coded_space(role, job.experts[role], *loading, compiling)
+        for role in dict.fromkeys(map(job.vae_role, job.asked))
+    }
+    for coded in by_vae.values():
+        _check_size(job.size, coded.space.factor)
+    return {role: by_vae[job.vae_role(role)] for role in job.asked}
+
+
+def _check_size(size: tuple[int, int], factor: int) -> None:
+    for name, value in zip(("height", "width"), size, strict=True):
+        if value % factor:
             raise ConfinerError(
-                f"{name}={value} is not a multiple of {decoder.factor}, the VAE's factor",
-                f"{name}={value // decoder.factor * decoder.factor}",
+                f"{name}={value} is not a multiple of {factor}, the VAE's factor",
+                f"{name}={value // factor * factor}",
             )
-    return replace(job.space, channels=decoder.channels, factor=decoder.factor)
+
+
+def _encoded(source: SourceFrames, coded: CodedSpace) -> Callable[[Span], Tensor]:
+    return lambda span: coded.encoder(source(span))

@@ -6,10 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from confiner_cli.config.job import Job
-from confiner_cli.costs.estimate import planned_experts
 from confiner_cli.method.long.timeline import Span, Timeline
-from confiner_cli.method.refinement import refinement_visits
-from confiner_cli.method.structure import structure_visits
 
 
 @dataclass(frozen=True)
@@ -34,15 +31,12 @@ CLEAN = Stop("clean", 0, 0.0)
 
 def draft_stops(job: Job) -> list[Stop]:
     """The visits that make a structure."""
-    expert = planned_experts(job)[job.structure.expert]
-    visits = structure_visits(job.structure, expert)
-    return [Stop(visit.role, visit.t, visit.level.noise) for visit in visits]
+    return [Stop(visit.role, visit.t, visit.level.noise) for visit in job.structure_visits]
 
 
 def refinement_stops(job: Job) -> list[Stop]:
     """The visits that refine a window; the draft is noised up to the first."""
-    experts = planned_experts(job)
-    visits = refinement_visits(job.refinement, experts.get("spatial"), experts.get("temporal"))
+    visits = job.refinement_visits
     renoised = [True, *(visit.eta > 0 for visit in visits[1:])]
     return [
         Stop(visit.role, visit.t, visit.level.noise, fresh)

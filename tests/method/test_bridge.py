@@ -143,7 +143,7 @@ def test_a_crossing_without_fresh_noise_is_refused():
     spatial, temporal = Networked(scaled_linear()), Networked(Flow(), "flow_prediction")
     visits = refinement_visits(RefinementOptions(renoise=0.5), spatial, temporal)
     codings = {"temporal": Lossy(16, 2), "spatial": Lossy(4, 3)}
-    with pytest.raises(ValueError, match="crosses to another latent space"):
+    with pytest.raises(ValueError, match="with fresh noise alone"):
         bridged(visits, codings, residual=True)
 
 

@@ -14,13 +14,18 @@ from confiner_cli.runs.provenance import differences, recorded_settings, setting
 from confiner_cli.runs.record import FORMAT, RunRecord, read_run, record_of
 
 RECORDS = sorted((Path(__file__).parents[1] / "data" / "records").glob("0.1.0-*.json"))
-OF_AN_EXPERT = ("clip_skip", "embeddings", "preview", "rescale_betas_zero_snr")
+OF_AN_EXPERT = (
+    *("clip_skip", "embeddings", "preview", "rescale_betas_zero_snr"),
+    *("distilled_timesteps", "flow_shift", "network", "step_noise", "text_encoder", "vae"),
+    "whole_timesteps",
+)
 OF_EXPERTS = {f"experts.{role}.{key}" for role in ROLES for key in OF_AN_EXPERT}
 NEW = OF_EXPERTS | {
     *("batch", "compile", "prompt_weighting", "seeds", "strength", "threads"),
     *("output.audio", "output.format", "output.structure"),
     *("scheduler.structure.solver", "scheduler.refinement.solver"),
     *("scheduler.structure.step_noise", "scheduler.structure.timesteps"),
+    *("scheduler.refinement.repeats", "scheduler.refinement.bridge"),
 }
 """Settings that came later."""
 
