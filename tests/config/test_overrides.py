@@ -16,7 +16,6 @@ from support.nasty_prompts import NASTY
 from confiner_cli.config.hydra import compose, settings_of, settings_with, values_of
 from confiner_cli.config.overrides import parse_overrides
 from confiner_cli.config.prompts import verbatim
-from confiner_cli.config.resolve import resolve
 from confiner_cli.config.schema import OutputSettings
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.spec import EmbeddingSpec, LoraSpec
@@ -245,12 +244,6 @@ def test_a_role_chosen_anew_replaces_that_roles_record_and_no_other(tmp_path):
         and found.temporal == made.experts.temporal
     )
     assert (found.height, found.width) == (320, 512)
-
-
-def test_experts_of_two_latent_spaces_are_refused_before_anything_is_loaded():
-    mixed = settings_with(["prompt=x", "experts=lavie_sd", "experts/control=tiny"])
-    with pytest.raises(ConfinerError, match=r"experts\.control works in the latents of tiny"):
-        resolve(mixed)
 
 
 def test_to_go_on_with_a_run_its_own_settings_are_read_whatever_the_configs_say_now(record):
