@@ -28,6 +28,16 @@ LOST = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ESTALE)
 """What a disk says that has lost bytes; whatever else it says, it only has no such call."""
 
 
+def own_cache(name: str) -> Path:
+    """The folder of what is kept under a name: `~/.cache/confiner/NAME`, or in XDG_CACHE_HOME.
+
+    Raises:
+        RuntimeError: there is no home.
+    """
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "confiner" / name
+
+
 def sha256(path: Path) -> str:
     """The hash of a file's content, in hexadecimal."""
     with path.open("rb") as file:

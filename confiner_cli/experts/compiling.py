@@ -13,12 +13,12 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from confiner_cli import progress
 from confiner_cli.errors import ConfinerError, FailedError, first_line
+from confiner_cli.files import own_cache
 
 if TYPE_CHECKING:  # not for those who only read the table
     import torch
@@ -80,8 +80,7 @@ def keep_what_is_compiled() -> None:
     if CACHE in os.environ:
         return
     try:
-        home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-        folder = Path(home) / "confiner" / "inductor"
+        folder = own_cache("inductor")
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError):
         return  # no home, or one that cannot be written to: torch's own place will do

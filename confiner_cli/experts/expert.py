@@ -11,7 +11,7 @@ from torch import Tensor
 
 from confiner_cli.experts.conditioning import Conditioning
 from confiner_cli.experts.network import Network
-from confiner_cli.experts.text import TextEncoder
+from confiner_cli.experts.text_reader import TextReader
 from confiner_cli.method.estimate import Estimate, estimate
 from confiner_cli.method.guidance import Guided
 from confiner_cli.method.options import GuidanceOptions
@@ -37,7 +37,7 @@ class Expert:
 
     role: str
     network: Network
-    text: TextEncoder
+    text: TextReader
     schedule: Schedule
     prediction_type: str
     device: torch.device

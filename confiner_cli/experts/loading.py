@@ -22,6 +22,7 @@ from confiner_cli.experts.preview import PREVIEW, preview_decoder
 from confiner_cli.experts.prompt_chunks import Chunking, verbatim
 from confiner_cli.experts.spec import TEXT, ExpertSpec, requirements
 from confiner_cli.experts.stated import check_stated
+from confiner_cli.experts.stated_text import CLIP, kind_of
 from confiner_cli.experts.text_loading import Reading, text_encoder
 from confiner_cli.experts.vae import Decoder, Encoder, coder
 from confiner_cli.weights import hub
@@ -178,14 +179,30 @@ def _merged_layers(components: Components, family: ModuleType) -> list[int]:
     from confiner_cli.experts.lora import LORA_HINT, count_layers  # seconds, for LoRAs alone
 
     unet = family.skeleton(components)
-    text = without_weights(_text_encoder, components, "text_encoder")
     counts = []
     for path, _ in components.loras:
-        count = count_layers(unet, UNET, path) + count_layers(text, TEXT_LORA, path)
+        count = count_layers(unet, UNET, path) + _layers_of_text(components, path)
         if not count:
             raise ConfinerError(f"the LoRA {path} has nothing for these networks", LORA_HINT)
         counts.append(count)
     return counts
+
+
+def _layers_of_text(components: Components, path: Path) -> int:
+    """How many layers of the text encoder a LoRA changes: of UMT5 it may change none."""
+    from confiner_cli.experts.lora import count_layers
+
+    if kind_of(components.config("text_encoder")) == CLIP:
+        text = without_weights(_text_encoder, components, "text_encoder")
+        return count_layers(text, TEXT_LORA, path)
+    try:
+        return count_layers(torch.nn.Module(), TEXT_LORA, path)
+    except ConfinerError as error:
+        raise ConfinerError(
+            f"the LoRA {path} changes the text encoder, and that of the {components.role} expert "
+            "is UMT5, into which none is merged",
+            f"experts.{components.role}.loras= takes one that changes its network alone",
+        ) from error
 
 
 def _text_encoder(configs: Configs) -> CLIPTextModel:

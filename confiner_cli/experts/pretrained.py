@@ -50,7 +50,7 @@ def from_folder(
     found: dict[str, Tensor] = {}
     for file in files:
         found |= read_tensors(file)
-    tensors = _by_todays_names(found, module.state_dict().keys())
+    tensors = _with_tied(kind, _by_todays_names(found, module.state_dict().keys()))
     if wrong := misfits(module, tensors):
         raise ValueError(f"it {wrong}")
     return _placed(fill(module, tensors, folder, kind.__name__), device, dtype)
@@ -104,6 +104,12 @@ def _by_todays_names(tensors: Mapping[str, Tensor], wanted: Collection[str]) -> 
         for name, tensor in tensors.items()
         if name in wanted or not name.endswith(OBSOLETE)
     }
+
+
+def _with_tied(kind: Any, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors, and those that a file may leave out since they are others by a second name."""
+    ties = getattr(kind, "TIED", {}).items()
+    return {name: tensors[source] for name, source in ties if source in tensors} | dict(tensors)
 
 
 def _todays(name: str) -> str:

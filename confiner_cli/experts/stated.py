@@ -15,7 +15,7 @@ from typing import Any
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.components import Components
 from confiner_cli.experts.spec import FLOW, ExpertSpec
-from confiner_cli.experts.stated_text import check_text_encoder
+from confiner_cli.experts.stated_text import check_text_encoder, states_width
 from confiner_cli.method.schedule import Discrete
 from confiner_cli.weights import single_file
 from confiner_cli.weights.tensors import read_part
@@ -101,7 +101,7 @@ def check_vae(config: Mapping[str, Any], place: Path) -> None:
 def _check_width(role: str, components: Components, family: ModuleType) -> None:
     """Hold the text encoder's width against what the UNet reads."""
     reads = family.text_width(components)
-    writes = components.config("text_encoder").get("hidden_size")
+    writes = states_width(components.config("text_encoder"))
     if reads != writes:
         raise ConfinerError(
             f"the {role} expert reads texts of width {reads}, its text encoder in "

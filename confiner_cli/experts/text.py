@@ -39,6 +39,11 @@ class TextEncoder:
     clip_skip: int = 0
     chunking: Chunking = verbatim
 
+    @property
+    def takes_weights(self) -> bool:
+        """It does: `chunking` decides what becomes of them."""
+        return True
+
     def __call__(self, text: str) -> Conditioning:
         """A prompt's states `(1, token, width)`: as diffusers' pipelines make them, if verbatim.
 

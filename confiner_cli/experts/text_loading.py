@@ -26,8 +26,11 @@ from confiner_cli.experts.lora_names import TEXT
 from confiner_cli.experts.networks.clip_text import CLIPTextModel
 from confiner_cli.experts.offload import Handle, NetworkCache, OffloadPolicy
 from confiner_cli.experts.prompt_chunks import Chunking, Word, verbatim
+from confiner_cli.experts.stated_text import UMT5, kind_of
 from confiner_cli.experts.text import CLIP_LENGTH, FRAME, TextEncoder
+from confiner_cli.experts.text_reader import TextReader
 from confiner_cli.experts.tokenizer import Tokenizer, read_tokenizer
+from confiner_cli.experts.umt5_loading import umt5_text
 from confiner_cli.weights.identity import content_hash
 
 
@@ -51,16 +54,44 @@ PLAIN = Reading()
 
 def text_encoder(
     components: Components, policy: OffloadPolicy, cache: NetworkCache, reading: Reading = PLAIN
-) -> TextEncoder:
+) -> TextReader:
     """The tokenizer, and the encoder, which is loaded when it is first called.
 
-    Encoders of equal files are one network.
+    Encoders of equal files are one network. It is CLIP's, or UMT5's where its config says so.
 
     Raises:
         ConfinerError: there is none, the tokenizer or an embedding is damaged, an embedding was
-            made for another encoder, or there are fewer layers than are to be skipped.
+            made for another encoder, there are fewer layers than are to be skipped, or UMT5 is to
+            do what only CLIP can.
     """
     config = components.config("text_encoder")
+    if kind_of(config) == UMT5:
+        _check_plain(components.role, reading)
+        return umt5_text(components, policy, cache)
+    return _clip_text(config, components, policy, cache, reading)
+
+
+def _check_plain(role: str, reading: Reading) -> None:
+    """Refuse what is done with prompts for CLIP alone."""
+    asked = {
+        f"experts.{role}.embeddings": reading.embeddings,
+        f"experts.{role}.clip_skip": reading.clip_skip,
+        "prompt_weighting": reading.chunking is not verbatim,
+    }
+    for setting in (name for name, value in asked.items() if value):
+        raise ConfinerError(
+            f"{setting} is for CLIP text encoders, and that of the {role} expert is UMT5",
+            f"leave out {setting}=, or give the role an expert with a CLIP text encoder",
+        )
+
+
+def _clip_text(
+    config: Mapping[str, Any],
+    components: Components,
+    policy: OffloadPolicy,
+    cache: NetworkCache,
+    reading: Reading,
+) -> TextEncoder:
     _check_layers(components.role, config, reading.clip_skip)
     plain = remembered_tokenizer(components, cache, tokens=())
     length = min(plain.model_max_length, config.get("max_position_embeddings", CLIP_LENGTH))

@@ -20,7 +20,7 @@ def prompt_advice(job: Job, experts: Mapping[str, Expert]) -> Iterator[str]:
     """
     yield from _unlearnt_words(job, experts)
     yield from _truncated_texts(job, experts)
-    yield from _syntax(job)
+    yield from _syntax(job, experts)
     yield from _embeddings(job, experts)
 
 
@@ -51,25 +51,27 @@ def _tokens(experts: Mapping[str, Expert]) -> list[str]:
 
 
 def _truncated_texts(job: Job, experts: Mapping[str, Expert]) -> Iterator[str]:
+    cure = " (with prompt_weighting=true it reads all)" if _take_weights(experts) else ""
     for name, text in _texts(job).items():
         ends = {expert.text.truncated(text) for expert in experts.values()}
         for end in sorted(ends - {""}):
-            yield (
-                f"the text encoder does not read the end of the {name}: {end!r} "
-                "(with prompt_weighting=true it reads all)"
-            )
+            yield f"the text encoder does not read the end of the {name}: {end!r}{cure}"
 
 
-def _syntax(job: Job) -> Iterator[str]:
+def _take_weights(experts: Mapping[str, Expert]) -> bool:
+    """Whether `prompt_weighting=true` is for all of them: else it is refused."""
+    return all(expert.text.takes_weights for expert in experts.values())
+
+
+def _syntax(job: Job, experts: Mapping[str, Expert]) -> Iterator[str]:
+    meaning = ": prompt_weighting=true gives them the meaning that they have in A1111"
+    cure = meaning if _take_weights(experts) else ""
     for name, text in _texts(job).items():
         if job.settings.prompt_weighting:
             for syntax, instead in not_supported(text):
                 yield f"{syntax} in the {name} is read as words: {instead}"
         elif has_syntax(text):
-            yield (
-                f"weights and BREAK in the {name} are read as words: prompt_weighting=true gives "
-                "them the meaning that they have in A1111"
-            )
+            yield f"weights and BREAK in the {name} are read as words{cure}"
 
 
 def _embeddings(job: Job, experts: Mapping[str, Expert]) -> Iterator[str]:

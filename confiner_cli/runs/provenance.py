@@ -33,6 +33,7 @@ PACKAGES = (
     "torch",
     "diffusers",
     "tokenizers",
+    "transformers",
     "peft",
     "hydra-core",
     "imageio-ffmpeg",

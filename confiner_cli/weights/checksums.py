@@ -7,7 +7,6 @@ SHA-1 of length and content.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from confiner_cli.errors import ConfinerError
-from confiner_cli.files import sha256
+from confiner_cli.files import own_cache, sha256
 
 
 def _git_hash(path: Path) -> str:
@@ -101,5 +100,4 @@ def _mark(blob: Path) -> Path:
     """What says that this very file, unchanged since, was hashed."""
     facts = blob.stat()
     name = hashlib.sha256(f"{blob}:{facts.st_size}:{facts.st_mtime_ns}".encode()).hexdigest()
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "confiner" / "verified" / name
+    return own_cache("verified") / name

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from confiner_cli import progress
-from confiner_cli.files import SETTLED, SHA256, atomic_write, sha256
+from confiner_cli.files import SETTLED, SHA256, atomic_write, own_cache, sha256
 
 SMALL = 2**20
 """Bytes that are hashed as fast as a note of them is read."""
@@ -68,5 +68,4 @@ def _note(blob: Path, facts: os.stat_result) -> Path:
     """Where the hash of this very file, unchanged since, is kept."""
     said = (blob, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
     name = hashlib.sha256(repr(said).encode()).hexdigest()
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "confiner" / "hashes" / name
+    return own_cache("hashes") / name

@@ -37,6 +37,7 @@ OWNERS = {
     "peft": {"experts"},
     "accelerate": {"experts"},
     "tokenizers": {"experts"},
+    "transformers": {"experts"},
     "huggingface_hub": {"weights"},
     "imageio_ffmpeg": {"media"},
     "PIL": {"media"},

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 import torch
+from support import umt5_files
 
 from confiner_cli.config.resolve import resolve
 from confiner_cli.experts.offload import NetworkCache
 from confiner_cli.runs.loaded_pipeline import load_pipeline
+from confiner_cli.runs.prompt_advice import prompt_advice
 from confiner_cli.runs.provenance import settings_of_words
 
 CACHE = NetworkCache()
@@ -60,3 +65,12 @@ def test_an_embedding_that_other_experts_have_not_is_told(tmp_path):
     everywhere = [embeddings(tmp_path / "x.pt", role) for role in roles]
     assert notices("a red <x>", *everywhere) == ()
     assert notices("<x>", *everywhere) == ()
+
+
+def test_where_a_text_encoder_takes_no_weights_they_are_not_what_to_try(tmp_path):
+    text = replace(umt5_files.reader(umt5_files.write(tmp_path)), length=13)
+    job = resolve(settings_of_words(["prompt=the (heart:1.3) and the star"]))
+    told = list(prompt_advice(job, {"temporal": SimpleNamespace(text=text)}))
+    assert "weights and BREAK in the prompt are read as words" in told
+    (cut,) = (each for each in told if "does not read the end of the prompt" in each)
+    assert cut.endswith(": 'the star'") and not any("prompt_weighting" in each for each in told)

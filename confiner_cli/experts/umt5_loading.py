@@ -1,0 +1,87 @@
+"""UMT5 and its tokenizer from disk; the network is loaded for prompts that were never read before.
+
+transformers, which has the network, is imported with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import replace
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from confiner_cli.errors import ConfinerError, is_ram_full, no_ram_for
+from confiner_cli.experts.components import Components
+from confiner_cli.experts.offload import Handle, NetworkCache, OffloadPolicy
+from confiner_cli.experts.prompt_states import PromptStates
+from confiner_cli.experts.t5_tokenizer import T5Tokenizer, read_t5_tokenizer
+from confiner_cli.experts.text_reader import TokenEncoder
+from confiner_cli.experts.umt5_text import UMT5Encoder, UMT5Text
+from confiner_cli.files import own_cache
+from confiner_cli.weights.identity import content_hash
+
+PROMPTS = "prompts"
+"""What the folder of known prompts is called."""
+QUICK = 2**30
+"""Bytes of an encoder that is loaded in a second or two: what it says of prompts is not kept."""
+COMPUTED_BY = ("torch", "transformers")
+"""Packages of which another version may round in another way."""
+
+
+def umt5_text(components: Components, policy: OffloadPolicy, cache: NetworkCache) -> UMT5Text:
+    """The tokenizer, and the encoder, which is loaded when it is first asked for a new prompt.
+
+    Encoders of equal files are one network, whatever adapters their experts have.
+
+    Raises:
+        ConfinerError: there is none, or the tokenizer is damaged.
+    """
+    plain = replace(components, loras=())
+    identity = plain.identity(components.sources("text_encoder"))
+    key: Hashable = ("text", identity)
+    load = partial(_load, plain)
+    network = Handle(key, "text", components.device, policy, cache, load)
+    encoder = _keeping(UMT5Encoder(network), components, network)
+    return UMT5Text(_remembered_tokenizer(components, cache), encoder)
+
+
+def _load(components: Components) -> torch.nn.Module:
+    from confiner_cli.experts.networks.umt5 import UMT5TextModel  # seconds, for new prompts alone
+
+    return components.model("text_encoder", UMT5TextModel)
+
+
+def _keeping(encoder: TokenEncoder, components: Components, network: Handle) -> TokenEncoder:
+    """The encoder, which keeps its answers on disk if they take long and there is a place."""
+    files = components.files("text_encoder")
+    if sum(file.stat().st_size for file in files) < QUICK:
+        return encoder
+    try:
+        folder = own_cache(PROMPTS)
+    except RuntimeError:  # no home
+        return encoder
+    identity = network.key, *map(version, COMPUTED_BY)
+    return PromptStates(encoder, identity, network.device, folder)
+
+
+def _remembered_tokenizer(components: Components, cache: NetworkCache) -> T5Tokenizer:
+    """An expert's tokenizer; a cache makes it once."""
+    folder = components.folder("tokenizer")
+    try:
+        key = ("t5_tokenizer", *map(content_hash, components.sources("tokenizer")))
+        return cache.remember(key, partial(read_t5_tokenizer, folder))
+    except Exception as error:  # the tokenizers library raises bare exceptions
+        raise _no_tokenizer(components.role, folder, error) from error
+
+
+def _no_tokenizer(role: str, folder: Path, error: Exception) -> ConfinerError:
+    if is_ram_full(error):
+        return no_ram_for(f"the {role} tokenizer")
+    return ConfinerError(
+        f"the {role} tokenizer in {folder} cannot be loaded: {error}",
+        "the folder needs a T5 tokenizer's tokenizer.json; transformers' AutoTokenizer makes one "
+        "of spiece.model with save_pretrained",
+    )
