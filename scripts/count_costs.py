@@ -1,6 +1,6 @@
-"""Count what the networks cost: `python scripts/count_costs.py`.
+"""Count what the networks cost: `python scripts/count_costs.py [NETWORK ...]`, all by default.
 
-Writes `confiner_cli/costs/table.json`.
+Writes `confiner_cli/costs/table.json`; rows of networks that are not counted stay.
 
 One forward pass of one sample runs on the meta device, where tensors have shapes and no memory, and
 is watched twice:
@@ -18,160 +18,36 @@ squares over small sizes, compared with counts at large ones.
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import json
+import sys
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from diffusers.utils import logging as diffusers_logging
-from torch import Tensor, nn
+from torch import Tensor, no_grad, ops
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
-from transformers.models.clip.configuration_clip import CLIPTextConfig
-from transformers.models.clip.modeling_clip import CLIPTextModel
 
-import confiner_cli
 from confiner_cli.costs.table import TABLE, Cost, costs, terms
-from confiner_cli.experts import families
-from confiner_cli.experts.conditioning import Conditioning
-from confiner_cli.experts.networks.latent_preview import LatentPreview
+from counting.networks import NAMES, subject
+from counting.subject import SHOWN, Size, Subject
 
-PACKAGE = Path(confiner_cli.__file__).parent
-ARCHITECTURES, EMBEDDED = PACKAGE / "experts" / "architectures", PACKAGE / "embedded"
-UNETS = {
-    "sd15": ("stable_diffusion", ARCHITECTURES / "sd15", ARCHITECTURES / "sd15"),
-    "animatediff": ("animatediff", ARCHITECTURES / "sd15", ARCHITECTURES / "sd15"),
-    "modelscope": ("modelscope", ARCHITECTURES / "modelscope", ARCHITECTURES / "modelscope"),
-    "lavie": ("lavie", ARCHITECTURES / "lavie", ARCHITECTURES / "sd15"),
-    "tiny_spatial": ("stable_diffusion", EMBEDDED / "spatial", EMBEDDED / "shared"),
-    "tiny_control": ("animatediff", EMBEDDED / "control", EMBEDDED / "shared"),
-    "tiny_temporal": ("modelscope", EMBEDDED / "temporal", EMBEDDED / "shared"),
-}
-"""Family, the folder of its parts, and that of its text encoder."""
-VAES = {"sd15_vae": ARCHITECTURES / "sd15", "tiny_vae": EMBEDDED / "shared"}
-PREVIEWS: Mapping[str, Callable[[], Any]] = {
-    "taesd": AutoencoderTiny,
-    "tiny_preview": LatentPreview,
-}
-"""Decoders that may stand for VAEs; their configs are their classes' own."""
-TEXTS = {
-    "sd15_text": ARCHITECTURES / "sd15", "modelscope_text": ARCHITECTURES / "modelscope",
-    "tiny_text": EMBEDDED / "shared",
-}  # fmt: skip
-LATENT, LATENT_CHANNELS = 8, 4
-"""Pixels of a side per latent, and its numbers."""
-
-Size = tuple[int, int, int]
-"""Frames, height and width in pixels."""
-FITTED: tuple[Size, ...] = tuple(
-    (frames, *size)
-    for frames, size in itertools.product((1, 2, 3), ((64, 64), (64, 128), (128, 128)))
-)
-SHOWN: tuple[Size, ...] = ((16, 256, 256), (16, 320, 512), (16, 512, 512))
-HELD_OUT: tuple[Size, ...] = (*SHOWN, (1, 512, 512), (24, 576, 1024))
-FLOPS_TERMS, BYTES_TERMS = 5, 3
-"""How many of `terms` there are.
-
-With fused attention memory does not grow with pairs of positions or frames.
-"""
 CONVENTION = (
     "One forward pass of one sample (guidance takes two), a VAE's of its decoder, a text "
     "encoder's of one prompt. With F frames of P tiles of 64 x 64 pixels a cost is the sum of "
-    "factors times 1, F, F P, F P^2, F^2 P; those left out at the end are zero. flops: 2 per "
-    "multiply-add, of matrix products, convolutions and attention. activation_bytes: the largest "
-    "sum of live tensors beside the weights, in 16 bits, with fused attention. residual: the "
-    "largest relative error at sizes that were not fitted. Written by scripts/count_costs.py."
+    "factors times 1, F, F P, F P^2, F^2 P, F^2 P^2, P; those left out at the end are zero. "
+    "With a time_factor of k the first frame of a video is one of the F, and so is each k after "
+    "it. flops: 2 per multiply-add, of matrix products, convolutions and attention. "
+    "activation_bytes: the largest sum of live tensors beside the weights, in 16 bits (of "
+    "wan21_vae, which computes in 32, in these), with fused attention. residual: the largest "
+    "relative error at sizes that were not fitted. Written by scripts/count_costs.py."
 )
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A network without memory, and a pass of it over inputs of a size."""
-
-    module: nn.Module
-    inputs: Callable[[Size], tuple[Tensor, ...]]
-    forward: Callable[..., object]
-
-    @property
-    def parameters(self) -> int:
-        """Numbers in its weights, without tables that are computed."""
-        return sum(parameter.numel() for parameter in self.module.parameters())
-
-
-def subject(name: str) -> Subject:
-    """A network of the table, in 16 bits on the meta device."""
-    if name in UNETS:
-        return _unet(*UNETS[name])
-    if name in PREVIEWS:
-        return _decoder(_built(PREVIEWS[name]), LATENT_CHANNELS)
-    return _vae(VAES[name]) if name in VAES else _text(TEXTS[name])
-
-
-def _unet(family: str, folder: Path, text: Path) -> Subject:
-    kind = importlib.import_module(f"{families.__name__}.{family}")
-    configs = {path.parent.name: _read(path) for path in folder.glob("*/config.json")}
-    module = _built(lambda: kind.build(configs))
-    tokens = _read(text / "text_encoder" / "config.json")["max_position_embeddings"]
-    channels, width = (configs["unet"][key] for key in ("in_channels", "cross_attention_dim"))
-    states = _empty(1, tokens, width)
-    return Subject(
-        module,
-        lambda size: (_empty(1, channels, size[0], size[1] // LATENT, size[2] // LATENT), states),
-        lambda x_t, text: _asked(kind, module, x_t, text),
-    )
-
-
-def _asked(kind: ModuleType, module: nn.Module, x_t: Tensor, text: Tensor) -> Tensor:
-    """What a family's network predicts, at some timestep."""
-    timestep = torch.full((), 100.0, device=x_t.device)
-    prediction: Tensor = kind.predict(module, x_t, timestep, Conditioning(text))
-    return prediction
-
-
-def _vae(folder: Path) -> Subject:
-    config = _read(folder / "vae" / "config.json")
-    return _decoder(_built(lambda: AutoencoderKL.from_config(config)), config["latent_channels"])
-
-
-def _decoder(module: Any, channels: int) -> Subject:
-    return Subject(
-        module,
-        lambda size: (_empty(size[0], channels, size[1] // LATENT, size[2] // LATENT),),
-        lambda latents: module.decode(latents).sample,
-    )
-
-
-def _text(folder: Path) -> Subject:
-    config = _read(folder / "text_encoder" / "config.json")
-    module = _built(lambda: CLIPTextModel(CLIPTextConfig(**config)))
-    ids = _empty(1, config["max_position_embeddings"], dtype=torch.long)
-    return Subject(module, lambda size: (ids,), lambda ids: module(ids).last_hidden_state)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return config
-
-
-def _built(build: Callable[[], Any]) -> Any:
-    with torch.device("meta"):
-        return build().half().eval()
-
-
-def _empty(*shape: int, dtype: torch.dtype = torch.float16) -> Tensor:
-    return torch.empty(shape, dtype=dtype, device="meta")
 
 
 class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -236,7 +112,7 @@ class FusedAttention(TorchFunctionMode):
 def _fused(
     query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, **others: Any
 ) -> Tensor:
-    attend = torch.ops.aten._scaled_dot_product_efficient_attention
+    attend = ops.aten._scaled_dot_product_efficient_attention
     result: Tensor = attend(query, key, value, attn_mask, compute_log_sumexp=False)[0]
     return result
 
@@ -249,32 +125,46 @@ def count(watched: Subject, size: Size) -> tuple[int, int]:
         FlopCounterMode(display=False) as flops,
         Live(inputs, weights) as live,
         FusedAttention(),
-        torch.no_grad(),
+        no_grad(),
     ):
         watched.forward(*inputs)
     return flops.get_total_flops(), live.peak
 
 
-def fit(sizes: Iterable[Size], counts: Iterable[int], number: int) -> tuple[int, ...]:
-    """The whole factors of the first `number` terms: those nearest to the counts, relatively."""
+def factors(
+    sizes: Iterable[Size], counts: Iterable[int], places: Collection[int]
+) -> tuple[int, ...]:
+    """The whole factors of the terms at `places`: those nearest to the counts, relatively.
+
+    Args:
+        sizes: with the network's own frames.
+        counts: one of each size.
+        places: of terms in `terms`; others before the last are zero.
+    """
     wanted = np.array([*counts], dtype=np.float64)
-    known = np.array([terms(*size)[:number] for size in sizes]) / wanted[:, None]
-    return tuple(
-        round(factor) for factor in np.linalg.lstsq(known, np.ones_like(wanted), rcond=None)[0]
+    grown = np.array([[terms(*size)[place] for place in places] for size in sizes])
+    found = np.linalg.lstsq(grown / wanted[:, None], np.ones_like(wanted), rcond=None)[0]
+    by_place = dict(zip(places, map(round, found), strict=True))
+    return tuple(by_place.get(place, 0) for place in range(max(places) + 1))
+
+
+def cost_of(watched: Subject) -> Cost:
+    """A network's factors."""
+    fit = watched.fit
+    flops, live = zip(*(count(watched, size) for size in fit.fitted), strict=True)
+    sizes = [fit.own(size) for size in fit.fitted]
+    return Cost(
+        watched.parameters,
+        factors(sizes, flops, fit.flops_terms),
+        factors(sizes, live, fit.bytes_terms),
+        fit.time_factor,
     )
 
 
-def cost_of(name: str, watched: Subject) -> Cost:
-    """A network's factors; one of a text encoder, whose cost depends on no size."""
-    flops, live = zip(*(count(watched, size) for size in FITTED), strict=True)
-    numbers = (1, 1) if name in TEXTS else (FLOPS_TERMS, BYTES_TERMS)
-    return Cost(watched.parameters, fit(FITTED, flops, numbers[0]), fit(FITTED, live, numbers[1]))
-
-
-def residual(cost: Cost, watched: Subject, sizes: Iterable[Size]) -> dict[str, float]:
-    """The largest relative errors at sizes, to six decimals."""
+def residual(cost: Cost, watched: Subject) -> dict[str, float]:
+    """The largest relative errors at sizes that are held out, to six decimals."""
     worst = {"flops": 0.0, "activation_bytes": 0.0}
-    for size in sizes:
+    for size in watched.fit.held_out:
         for kind, counted in zip(worst, count(watched, size), strict=True):
             worst[kind] = max(worst[kind], abs(getattr(cost, kind)(*size) / counted - 1))
     return {kind: round(error, 6) for kind, error in worst.items()}
@@ -282,8 +172,9 @@ def residual(cost: Cost, watched: Subject, sizes: Iterable[Size]) -> dict[str, f
 
 def row(cost: Cost, errors: Mapping[str, float]) -> dict[str, Any]:
     """What the table says about a network."""
-    factors = {"flops": cost.flops_of_terms, "activation_bytes": cost.bytes_of_terms}
-    return {"parameters": cost.parameters, **factors, "residual": errors}
+    counted = {"flops": cost.flops_of_terms, "activation_bytes": cost.bytes_of_terms}
+    time = {} if cost.time_factor == 1 else {"time_factor": cost.time_factor}
+    return {"parameters": cost.parameters, **time, **counted, "residual": errors}
 
 
 def text_of(rows: Mapping[str, Mapping[str, Any]]) -> str:
@@ -311,11 +202,11 @@ def report(table: Mapping[str, Cost]) -> Iterator[str]:
 
 def main() -> None:
     diffusers_logging.set_verbosity_error()
-    rows = {}
-    for name in (*UNETS, *VAES, *PREVIEWS, *TEXTS):
+    rows = json.loads(TABLE.read_text(encoding="utf-8"))["networks"]
+    for name in sys.argv[1:] or NAMES:
         watched = subject(name)
-        cost = cost_of(name, watched)
-        rows[name] = row(cost, residual(cost, watched, HELD_OUT))
+        cost = cost_of(watched)
+        rows[name] = row(cost, residual(cost, watched))
     TABLE.write_text(text_of(rows), encoding="utf-8")
     print("\n".join(report(costs())))
 

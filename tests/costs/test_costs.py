@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import count_costs
 from confiner_cli.costs.table import TABLE, costs
+from counting.networks import NAMES, subject
 
 PUBLISHED = {
     ("sd15", 1, 512, 512): 803.3, ("sd15", 16, 256, 256): 2881.7,
@@ -35,7 +36,7 @@ def test_full_size_networks_cost_what_was_counted_in_the_published_ones(
 
 @pytest.mark.parametrize("name", TINY)
 def test_the_table_says_of_the_embedded_networks_what_a_count_says(name):
-    watched, cost = count_costs.subject(name), costs()[name]
+    watched, cost = subject(name), costs()[name]
     flops, live = count_costs.count(watched, HELD_OUT)
     assert cost.parameters == watched.parameters
     assert cost.flops(*HELD_OUT) == pytest.approx(flops, rel=1e-5)
@@ -43,7 +44,7 @@ def test_the_table_says_of_the_embedded_networks_what_a_count_says(name):
 
 
 def test_fused_attention_costs_the_operations_that_torch_counts_without_it():
-    watched = count_costs.subject("tiny_control")
+    watched = subject("tiny_control")
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         watched.forward(*watched.inputs(HELD_OUT))
     assert costs()["tiny_control"].flops(*HELD_OUT) == pytest.approx(
@@ -68,6 +69,5 @@ def test_memory_is_that_of_the_tensors_that_are_alive_together():
 def test_the_tables_file_is_what_the_script_writes_of_it():
     table = json.loads(TABLE.read_text(encoding="utf-8"))["networks"]
     assert count_costs.text_of(table) == TABLE.read_text(encoding="utf-8")
-    decoders = {*count_costs.VAES, *count_costs.PREVIEWS}
-    assert set(table) == {*count_costs.UNETS, *decoders, *count_costs.TEXTS} == set(costs())
+    assert set(table) == set(NAMES) == set(costs())
     assert all(error < 1e-3 for entry in table.values() for error in entry["residual"].values())

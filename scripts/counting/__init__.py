@@ -1,0 +1,1 @@
+"""The networks whose costs are counted, without memory, and at which sizes."""
