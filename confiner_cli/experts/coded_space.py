@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.loading import load_decoder, load_encoder
 from confiner_cli.experts.offload import NetworkCache, OffloadPolicy
 from confiner_cli.experts.spec import ExpertSpec
@@ -30,11 +31,12 @@ class CodedSpace:
 
     def decode(self, latents: Tensor) -> Tensor:
         """See `bridge.Coding`; on the VAE's device."""
-        return torch.stack([self.decoder.pixels(sample[None]).movedim(0, 1) for sample in latents])
+        videos = (torch.cat(list(self.decoder.pixels(sample[None]))) for sample in latents)
+        return torch.stack([video.transpose(0, 1) for video in videos])
 
     def encode(self, pixels: Tensor) -> Tensor:
         """See `bridge.Coding`; on the VAE's device."""
-        return torch.cat([self.encoder.latents(sample.movedim(1, 0)) for sample in pixels])
+        return torch.cat([self.encoder.of_pixels([video.transpose(0, 1)]) for video in pixels])
 
 
 def coded_space(
@@ -46,8 +48,18 @@ def coded_space(
     cache: NetworkCache,
     compiling: bool | str = False,
 ) -> CodedSpace:
-    """The space of an expert that brings its VAE. Arguments and errors as of `load_decoder`."""
+    """The space of an expert that brings its VAE. Arguments as of `load_decoder`.
+
+    Raises:
+        ConfinerError: as `load_decoder`; or it is not the VAE of the latent space that is stated.
+    """
     loading = (role, spec, device, dtype, policy, cache, compiling)
     decoder, encoder = load_decoder(*loading), load_encoder(*loading)
+    if decoder.time_factor != spec.space.time_factor:
+        raise ConfinerError(
+            f"experts.{role}.latent_space={spec.latent_space} has {spec.space.time_factor} frames "
+            f"a latent, and the VAE of experts.{role} {decoder.time_factor}",
+            f"experts.{role}.model= or shared= names a place with the VAE of that space",
+        )
     space = replace(spec.space, channels=decoder.channels, factor=decoder.factor)
     return CodedSpace(space, decoder, encoder)

@@ -10,6 +10,7 @@ from types import ModuleType
 import torch
 
 from confiner_cli.errors import ConfinerError
+from confiner_cli.experts.coders import decoder_of, encoder_of
 from confiner_cli.experts.components import COMMON, Components, Configs, without_weights
 from confiner_cli.experts.expert import Expert
 from confiner_cli.experts.families import family_named
@@ -24,7 +25,7 @@ from confiner_cli.experts.spec import TEXT, ExpertSpec, requirements
 from confiner_cli.experts.stated import check_stated
 from confiner_cli.experts.stated_text import CLIP, kind_of
 from confiner_cli.experts.text_loading import Reading, text_encoder
-from confiner_cli.experts.vae import Decoder, Encoder, coder
+from confiner_cli.experts.vae import Decoder, Encoder
 from confiner_cli.weights import hub
 
 NAMED = ("motion_adapter", PREVIEW)
@@ -104,7 +105,7 @@ def load_decoder(
         ConfinerError: it is missing or damaged.
     """
     components = components_of(role, spec, device, dtype)
-    return coder(Decoder, components, policy, cache, compiling)
+    return decoder_of(components, policy, cache, compiling)
 
 
 def load_preview(
@@ -139,7 +140,7 @@ def load_encoder(
 ) -> Encoder:
     """The other direction of `load_decoder`'s VAE. Raises as it does."""
     components = components_of(role, spec, device, dtype)
-    return coder(Encoder, components, policy, cache, compiling)
+    return encoder_of(components, policy, cache, compiling)
 
 
 def components_of(

@@ -10,6 +10,7 @@ from typing import Any
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.components import Components
 from confiner_cli.experts.offload import Handle, NetworkCache, OffloadPolicy
+from confiner_cli.experts.picture_vae import PictureDecoder
 from confiner_cli.experts.vae import Decoder
 
 PREVIEW = "preview"
@@ -37,6 +38,8 @@ def preview_decoder(
     kind = config.get("_class_name", TINY)
     if kind not in (LATENT, TINY):
         raise _unfit(components, f"holds a {kind}, which is no preview decoder")
+    if decoder.time_factor > 1:
+        raise _unfit(components, f"makes 1 frame of a latent, the VAE {decoder.time_factor}")
     channels = config.get("latent_channels", 4)
     if (channels, _factor(config)) != (decoder.channels, decoder.factor):
         raise _unfit(
@@ -50,7 +53,7 @@ def preview_decoder(
     own = replace(components, loras=())  # they change nothing of it
     key = (PREVIEW, own.identity(own.sources(PREVIEW)))
     load = partial(_load, own, kind)
-    return Decoder(
+    return PictureDecoder(
         vae=Handle(key, PREVIEW, own.device, policy, cache, load),
         factor=decoder.factor,
         channels=channels,

@@ -82,22 +82,6 @@ def check_stated(role: str, spec: ExpertSpec, components: Components, family: Mo
         _check_scheduler(role, spec, model)
 
 
-def check_vae(config: Mapping[str, Any], place: Path) -> None:
-    """Refuse a VAE whose latents are scaled in another way than by one factor.
-
-    Raises:
-        ConfinerError: its config says so.
-    """
-    kind = config.get("_class_name", "AutoencoderKL")
-    strange = [key for key in ("shift_factor", "latents_mean", "latents_std") if config.get(key)]
-    if kind != "AutoencoderKL" or strange:
-        said = f"a {kind}" if kind != "AutoencoderKL" else f"{strange[0]}={config[strange[0]]}"
-        raise ConfinerError(
-            f"the VAE in {place} states {said}, which is not honoured",
-            "experts.spatial.shared= names a place with an AutoencoderKL of the experts' latents",
-        )
-
-
 def _check_width(role: str, components: Components, family: ModuleType) -> None:
     """Hold the text encoder's width against what the UNet reads."""
     reads = family.text_width(components)

@@ -21,7 +21,7 @@ from support.pipelines import latents, refined
 from confiner_cli.config.resolve import resolve
 from confiner_cli.errors import FailedError
 from confiner_cli.experts.offload import NetworkCache
-from confiner_cli.experts.vae import Decoder, Encoder
+from confiner_cli.experts.picture_vae import PictureDecoder, PictureEncoder
 from confiner_cli.media.video import read_video
 from confiner_cli.method.noise import keyed_noise
 from confiner_cli.method.transfer import onto
@@ -72,7 +72,7 @@ def test_the_sampling_thread_waits_for_what_failed_and_has_waited_for_what_goes_
 
 
 def test_latents_are_written_when_the_gpu_has_something_else_to_do(monkeypatch, tmp_path):
-    told, put, coded = [], PartialRun.put, Decoder._coded
+    told, put, coded = [], PartialRun.put, PictureDecoder._coded
 
     def putting(store, task, result):
         told.append(task.kind)
@@ -83,7 +83,7 @@ def test_latents_are_written_when_the_gpu_has_something_else_to_do(monkeypatch, 
         return coded(*given)
 
     monkeypatch.setattr(PartialRun, "put", putting)
-    monkeypatch.setattr(Decoder, "_coded", coding)
+    monkeypatch.setattr(PictureDecoder, "_coded", coding)
     made_there(*SHORT, *steps(1), f"output.dir={tmp_path / 'run'}")
     of_structure = (Kind.PREVIEW, "decode", Kind.STRUCTURE)
     of_window = (Kind.CHUNK, "decode", Kind.WINDOW)
@@ -91,7 +91,7 @@ def test_latents_are_written_when_the_gpu_has_something_else_to_do(monkeypatch, 
 
 
 def test_what_a_gpu_has_made_is_written_when_the_run_is_stopped(monkeypatch, tmp_path):
-    monkeypatch.setattr(Decoder, "parts", mock.Mock(side_effect=KeyboardInterrupt))
+    monkeypatch.setattr(PictureDecoder, "parts", mock.Mock(side_effect=KeyboardInterrupt))
     with fake_gpu_with_networks():
         run = f"output.dir={tmp_path / 'run'}"
         assert confiner("generate", *SHORT, *steps(1), "device=cuda:0", run).code == 130
@@ -220,11 +220,11 @@ def test_a_given_video_is_encoded_with_one_look_at_whether_it_is_finite():
     decoder = load_pipeline([job], NetworkCache()).decoder
     given = keyed_noise((3, 16, 16, 3), 1, "frames").mul(50).add(128).clamp(0, 255).byte()
     parts = {"factor": 8, "channels": 4, "scaling_factor": decoder.scaling_factor, "batch": 1}
-    expected = Encoder(vae=decoder.vae, **parts)(given)
+    expected = PictureEncoder(vae=decoder.vae, **parts)(given)
     with fake_gpu_with_networks() as gpu:
         load = partial(copy.deepcopy, decoder.vae())
         here = replace(decoder.vae, cache=NetworkCache(), device=GPU, load=load)
-        found = Encoder(vae=here, **parts)(given)
+        found = PictureEncoder(vae=here, **parts)(given)
         assert waits_of(gpu.notes) == {"to cpu": 1}
     assert torch.allclose(found.numbers, expected, atol=1e-5)
 

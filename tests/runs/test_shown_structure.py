@@ -10,7 +10,7 @@ from support import tiny_networks
 from support.command_line import PROMPT, QUICK, confiner, facts_of, generate
 
 from confiner_cli.config.resolve import resolve
-from confiner_cli.experts import vae
+from confiner_cli.experts import picture_vae
 from confiner_cli.experts.compiling import MODES
 from confiner_cli.experts.loading import load_decoder, load_preview
 from confiner_cli.experts.offload import POLICIES, NetworkCache
@@ -26,14 +26,14 @@ WORDS = (PROMPT, "seed=7", *QUICK)
 @pytest.fixture
 def decoded(monkeypatch):
     """How many frames each kind of decoder has decoded."""
-    counts, plain = {}, vae._decode
+    counts, plain = {}, picture_vae._decode
 
     def count(network, latents):
         kind = type(network).__name__
         counts[kind] = counts.get(kind, 0) + len(latents)
         return plain(network, latents)
 
-    monkeypatch.setattr(vae, "_decode", count)
+    monkeypatch.setattr(picture_vae, "_decode", count)
     return counts
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
@@ -101,6 +102,26 @@ def vae() -> AutoencoderKL:
         norm_num_groups=2,
         mid_block_add_attention=False,
     )
+
+
+VIDEO = {
+    "base_dim": 3,
+    "dim_mult": [1, 1, 1, 1],
+    "num_res_blocks": 1,
+    "temperal_downsample": [False, True, True],
+}
+"""Wan 2.1's VAE."""
+PATCHES = {"patch_size": 2, "in_channels": 12, "out_channels": 12, "scale_factor_spatial": 16}
+RESIDUAL = {**VIDEO, **PATCHES, "is_residual": True}
+"""Wan 2.2's."""
+
+
+def video_vae(**config: Any) -> AutoencoderKLWan:
+    """4 frames a latent frame; 8 pixels a latent, 16 of `RESIDUAL`. It clips some of its pixels."""
+    torch.manual_seed(0)
+    made = AutoencoderKLWan(**(config or VIDEO)).eval().requires_grad_(False)
+    made.decoder.conv_out.weight.mul_(10)
+    return made
 
 
 def preview(factor: int = 8) -> AutoencoderTiny:
