@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from confiner_cli.method.schedule import BETA_SCHEDULES, Discrete, with_zero_snr
 from confiner_cli.weights.model_ref import Requirement, model_ref
 
-NETWORKS = ("unet", "motion_adapter", "scheduler")
+NETWORKS = ("unet", "transformer", "motion_adapter", "scheduler")
 TEXT = ("text_encoder", "tokenizer")
 PICTURE = ("vae",)
 
