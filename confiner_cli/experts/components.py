@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import torch
@@ -27,6 +29,11 @@ Configs = Mapping[str, Mapping[str, Any]]
 ARCHITECTURES = Path(__file__).resolve().parent / "architectures"
 COMPANIONS = ("text_encoder", "tokenizer", "vae")
 """What may come from the shared place; the role's network comes from the model's alone."""
+UNET, TRANSFORMER = r"UNet.*", r".*Transformer\dDModel"
+NETWORKS = MappingProxyType(
+    {"unet": UNET, "transformer": TRANSFORMER, "transformer_2": TRANSFORMER}
+)
+"""Components that may be the model's place themselves, with what diffusers calls their classes."""
 READABLE = (".json", ".txt")
 """What a tokenizer's files end with."""
 COMMON = "sd15"
@@ -65,6 +72,9 @@ class Components:
     def place(self, name: str) -> Path:
         """The folder of the component `name`, such as `unet`, or the single file that holds it.
 
+        It has the name that it has in a pipeline folder: `transformer_2` is the one for low noise
+        where there are two.
+
         Raises:
             ConfinerError: there is none, or the file is damaged.
         """
@@ -91,14 +101,15 @@ class Components:
             return folder if self._has(folder, name) else None
         if (folder / name).is_dir():
             return folder / name
-        return folder if name == "unet" and is_unet_folder(folder) else None
+        return folder if is_network_folder(folder, name) else None
 
     def _no_network(self, name: str) -> ConfinerError:
         """What to say where the model's place does not bring the role's network."""
         model, key = self.folders[0], f"experts.{self.role}"
+        in_file = ", or a file that holds it" if name in single_file.PREFIXES else ""
         hint = (
             f"{key}.model= takes a folder in diffusers' layout with {name}/ in it, that {name}/ "
-            f"itself, or a file that holds it; {key}.shared= brings only what goes with it"
+            f"itself{in_file}; {key}.shared= brings only what goes with it"
         )
         if model.is_dir():
             return ConfinerError(
@@ -107,7 +118,10 @@ class Components:
         kind = single_file.described(single_file.names_in(model))
         if kind == single_file.LORA:
             hint = f"{key}.loras=[{{path: {model}}}], and {key}.model= for what it is merged into"
-        return ConfinerError(f"the {self.role} expert has no {name}: {model} holds {kind}", hint)
+        only = "" if in_file else ", and it is read from a folder only"
+        return ConfinerError(
+            f"the {self.role} expert has no {name}: {model} holds {kind}{only}", hint
+        )
 
     def folder(self, name: str) -> Path:
         """The folder of a component that cannot be a file.
@@ -218,19 +232,24 @@ class Components:
             place = self.place(name)
             raise self._broken(name, place, "config.json cannot be read") from error
 
-    def model(self, name: str, kind: type[Module]) -> Module:
-        """Load the component `name`, frozen, straight to its device.
+    def model(self, name: str, kind: type[Module], allowed: Collection[str] = ()) -> Module:
+        r"""Load the component `name`, frozen, straight to its device.
+
+        What it computes in is `dtype`, but for what its class keeps in float32.
 
         Args:
-            name: `unet`, `vae`, `text_encoder`, ...
+            name: `unet`, `transformer`, `vae`, `text_encoder`, ...
             kind: its class, diffusers' or ours, which has `from_config`.
+            allowed: what its folder may have beside the network's tensors, such as
+                `r"blocks\.\d+\.to_gate_compress\.(weight|bias)"`: regular expressions, each of a
+                whole name. It is not read. All else that is unknown is refused.
 
         Raises:
-            ConfinerError: see `files`; or tensors are missing, or have other shapes.
+            ConfinerError: see `files`; or tensors are missing, unknown, or have other shapes.
         """
         place = self.place(name)
         try:
-            module: Module = self._read(name, place, kind)
+            module: Module = self._read(name, place, kind, allowed)
         except (ConfinerError, torch.OutOfMemoryError):
             raise  # it has been named, or is a RuntimeError, too, but not the file's fault
         except (*BROKEN, MemoryError) as error:
@@ -239,11 +258,11 @@ class Components:
             raise self._broken(name, place, first_line(error), kind.__name__) from error
         return module.eval().requires_grad_(False)
 
-    def _read(self, name: str, place: Path, kind: type[Module]) -> Any:
+    def _read(self, name: str, place: Path, kind: type[Module], allowed: Collection[str]) -> Any:
         if place.is_file():
             config = self._config_folder(name)
             return from_single_file(place, name, kind, self.device, self.dtype, config)
-        return from_folder(place, kind, self.device, self.dtype, self.pickles)
+        return from_folder(place, kind, self.device, self.dtype, self.pickles, allowed)
 
     def _has(self, file: Path, name: str) -> bool:
         try:
@@ -288,13 +307,14 @@ def without_weights(
         return build({name: components.config(name) for name in names})
 
 
-def is_unet_folder(folder: Path) -> bool:
-    """Whether a folder is a UNet's own, as its config says."""
+def is_network_folder(folder: Path, name: str) -> bool:
+    """Whether a folder is that of a component of `NETWORKS`, as its own config says."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(config, dict) and str(config.get("_class_name", "")).startswith("UNet")
+    kind = config.get("_class_name", "") if isinstance(config, dict) else ""
+    return name in NETWORKS and re.fullmatch(NETWORKS[name], str(kind)) is not None
 
 
 def architecture(name: str, component: str) -> Path:

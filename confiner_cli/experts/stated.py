@@ -101,17 +101,18 @@ def _check_inputs(role: str, components: Components, family: ModuleType) -> None
     place, config = components.place(components.network), components.config(components.network)
     for key, wants in CONDITIONED.items():
         if config.get(key) is not None:
-            raise _unfit(role, place, f"takes {wants} ({key}={config[key]})")
+            raise _unfit(role, family.CONFIG, place, f"takes {wants} ({key}={config[key]})")
     channels = config.get("in_channels", 4)
     if place.is_file():
         channels = single_file.in_channels(place) or channels
     if channels != config.get("out_channels", 4):
-        raise _unfit(role, place, f"takes {channels} channels, as one for inpainting or editing")
+        why = f"takes {channels} channels, as one for inpainting or editing"
+        raise _unfit(role, family.CONFIG, place, why)
 
 
-def _unfit(role: str, place: Path, why: str) -> ConfinerError:
+def _unfit(role: str, network: str, place: Path, why: str) -> ConfinerError:
     return ConfinerError(
-        f"the {role} expert's UNet in {place} {why}",
+        f"the {role} expert's {network} in {place} {why}",
         f"experts.{role}.model= takes a text-to-image or text-to-video model",
     )
 

@@ -28,6 +28,7 @@ _OTHERS = (
     (r"^(module\.)?control_model\.|^controlnet_|^zero_convs\.", "a ControlNet"),
     (r"^(string_to_param|emb_params|clip_[lg])$|^<.*>$", "a textual inversion"),
     (r"^conditioner\.embedders\.", "a checkpoint of Stable Diffusion XL"),
+    (r"^(shared\.weight|token_embedding\.weight)$|^encoder\.block\.", "a text encoder (T5)"),
     (r"^(first_stage_model\.|encoder\.|decoder\.|quant_conv\.|post_quant_conv\.)", "a VAE"),
     (r"^(cond_stage_model\.|text_model\.)", "a text encoder"),
     (

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from threading import Lock
-from typing import Any
+from typing import Any, Protocol
 from zipfile import is_zipfile
 
 import torch
@@ -18,6 +19,7 @@ from torch.serialization import safe_globals
 
 from confiner_cli.errors import ConfinerError, first_line, is_ram_full, no_ram_for
 from confiner_cli.files import atomic_write, temporary_folder_beside
+from confiner_cli.weights.select import read_header
 
 SUFFIX = ".safetensors"
 WRAPPERS = ("ema", "state_dict")
@@ -26,7 +28,17 @@ NOTES = ("animatediff_config", "epoch", "global_step")
 """What training writes beside tensors, and what decides nothing of them."""
 SAFE = (nn.ParameterDict,)
 """What a pickle may hold beside what `weights_only` takes: old embeddings have it."""
+AT_ONCE = 2**28
+"""Bytes of a file that are in memory at once where its tensors become others."""
 _UNPICKLING = Lock()
+
+
+class Shaped(Protocol):
+    """A tensor, or what a file says of one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """How many numbers it has along each dimension."""
 
 
 def read_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, Tensor]:
@@ -67,6 +79,62 @@ def read_part(path: Path, prefix: str, renamed: str) -> dict[str, Tensor]:
             names = [key for key in file.keys() if key.startswith(prefix)]  # noqa: SIM118
             found = {key: file.get_tensor(key) for key in names}
     return {renamed + key.removeprefix(prefix): value for key, value in found.items()}
+
+
+def listed(path: Path) -> Mapping[str, Shaped]:
+    """The tensors of a file by name, as far as their shapes; of a safetensors file none is read.
+
+    Raises:
+        OSError, ValueError: as `read_header`.
+        ConfinerError: as `read_tensors`, of a pickle.
+    """
+    return read_header(path) if path.suffix == SUFFIX else read_tensors(path)
+
+
+def read_turned(
+    path: Path, names: Iterable[str], turned: Callable[[str, Tensor], Tensor]
+) -> Iterator[tuple[str, Tensor]]:
+    """Tensors of a file by name, one after another, each turned into what is wanted of it.
+
+    They come from the file's own pages, mapped into memory. Those that are turned into themselves
+    stay there; of all others no more than `AT_ONCE` bytes, and one tensor, are in memory at a time.
+
+    Args:
+        path: a safetensors file, or a pickle, all of which is read at once.
+        names: which ones.
+        turned: makes of a name and a tensor on the CPU the same or another one.
+
+    Raises:
+        ConfinerError: as `read_tensors`.
+    """
+    if path.suffix != SUFFIX:
+        tensors = read_tensors(path)
+        yield from ((name, turned(name, tensors.pop(name))) for name in names)
+        return
+    left = deque(names)
+    while left:
+        yield from _read_some(path, left, turned)
+
+
+def _read_some(
+    path: Path, left: deque[str], turned: Callable[[str, Tensor], Tensor]
+) -> Iterator[tuple[str, Tensor]]:
+    """As `read_turned`, until so much has been turned that the file is to be let go of."""
+    size = 0
+    for name, tensor in _mapped(path, tuple(left)):
+        left.popleft()
+        made = turned(name, tensor)
+        size += 0 if made is tensor else tensor.nbytes
+        del tensor  # before the next one is read
+        yield name, made
+        if size > AT_ONCE:
+            return
+
+
+def _mapped(path: Path, names: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
+    with _readable(path), safe_open(path, framework="pt") as file:
+        for name in names:
+            yield name, file.get_tensor(name)
 
 
 def read_content(path: Path, device: str = "cpu") -> Any:
@@ -122,25 +190,25 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path, what: str
     Raises:
         ConfinerError: tensors are missing, unknown, or of other shapes.
     """
-    if wrong := misfits(module, tensors):
+    if wrong := misfits(module.state_dict(), tensors):
         raise ConfinerError(f"{path} is no {what}: it {wrong}", f"name the file of a {what}")
     copied = {name: tensors[name].clone() for name, _ in module.named_buffers() if name in tensors}
     module.load_state_dict({**tensors, **copied}, assign=True)
     return module.eval().requires_grad_(False)
 
 
-def misfits(module: nn.Module, tensors: Mapping[str, Tensor]) -> str:
-    """What is wrong with tensors as all of a module's, in words; "" where they are."""
+def misfits(wanted: Mapping[str, Shaped], found: Mapping[str, Shaped]) -> str:
+    """What is wrong with tensors as all of those that are wanted, in words; "" where they are."""
     faults = [
         f"{verb} {len(keys)} tensors ({keys[0]} for one)"
-        for verb, keys in _faults(module.state_dict(), tensors)
+        for verb, keys in _faults(wanted, found)
         if keys
     ]
     return " and ".join(faults)
 
 
 def _faults(
-    wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]
+    wanted: Mapping[str, Shaped], found: Mapping[str, Shaped]
 ) -> Iterator[tuple[str, list[str]]]:
     """What is wrong with a file's tensors, and the names of those of which it is."""
     yield "lacks", sorted(wanted.keys() - found.keys())

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -134,7 +134,9 @@ def random_weights() -> Iterator[None]:
         yield
 
 
-def _model(components: Components, name: str, kind: Any) -> nn.Module:
+def _model(
+    components: Components, name: str, kind: Any, allowed: Collection[str] = ()
+) -> nn.Module:
     config = components.config(name)
     if kind is CLIPTextModel:
         return filled(
@@ -165,13 +167,14 @@ def filled(build: Callable[[], Any], device: torch.device, dtype: torch.dtype) -
     for owner in module.modules():
         for name, parameter in list(owner.named_parameters(recurse=False)):
             values = torch.empty(parameter.shape, device=device, dtype=dtype)
-            setattr(owner, name, nn.Parameter(_fill(name, values, random), requires_grad=False))
+            setattr(owner, name, nn.Parameter(fill(name, values, random), requires_grad=False))
         for name, table in list(owner.named_buffers(recurse=False)):
             setattr(owner, name, _table(torch.empty_like(table, device=device), random))
     return module.to(dtype).eval()
 
 
-def _fill(name: str, values: Tensor, random: torch.Generator) -> Tensor:
+def fill(name: str, values: Tensor, random: torch.Generator) -> Tensor:
+    """A layer's `weight`, `bias` or table, filled in place."""
     if values.ndim < 2:
         return values.fill_(1 if name == "weight" else 0)
     return values.normal_(std=values[0].numel() ** -0.5, generator=random)

@@ -11,15 +11,19 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
+from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
 from diffusers.models.unets.unet_motion_model import MotionAdapter
 from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
+from transformers.models.umt5.configuration_umt5 import UMT5Config
+from transformers.models.umt5.modeling_umt5 import UMT5EncoderModel
 
 from confiner_cli.experts.networks.lavie import LaVieUNet
 from training.tokenizer import byte_level
+from wan.folder import TEXT_ENCODER, TINY, TRANSFORMER
 
 CHANNELS = (8, 16)
 GROUPS = 4
@@ -155,3 +159,20 @@ def text_encoder(tokenizer: CLIPTokenizer, width: int = WIDTH) -> CLIPTextModel:
         initializer_factor=10.0,
     )
     return CLIPTextModel(config)
+
+
+def wan_transformer() -> WanTransformer3DModel:
+    """Of no number of it is known in advance that 16 bits are enough for it."""
+    return _drawn(WanTransformer3DModel(**TRANSFORMER | TINY["transformer"]))
+
+
+def umt5() -> UMT5EncoderModel:
+    """Its table of words has two names."""
+    return _drawn(UMT5EncoderModel(UMT5Config(**TEXT_ENCODER | TINY["text_encoder"])))
+
+
+def _drawn(module: Any) -> Any:
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.normal_(std=0.3)
+    return module

@@ -15,7 +15,7 @@ from confiner_cli.experts.conditioning import Conditioning
 FRAMEWISE = False
 STATES_INPUTS = True
 FOLDER_HAS_SCHEDULE = True
-UNUSED = r"blocks\.\d+\.to_gate_compress\.(weight|bias)"
+UNUSED = (r"blocks\.\d+\.to_gate_compress\.(weight|bias)",)
 """FastWan's gates of sparse attention, which attention to all tokens has no use for."""
 
 
@@ -44,7 +44,7 @@ def text_width(components: Components) -> int:
 def load(components: Components) -> nn.Module:
     """Load the transformer; its norms and its times stay in float32, as diffusers keeps them."""
     transformer: nn.Module = components.model(
-        components.network, WanTransformer3DModel, unused=UNUSED
+        components.network, WanTransformer3DModel, allowed=UNUSED
     )
     return transformer
 
