@@ -18,10 +18,11 @@ Size = tuple[int, int, int]
 """Frames, height and width in pixels."""
 FITTED: tuple[Size, ...] = tuple(
     (frames, *size)
-    for frames, size in itertools.product((1, 2, 3), ((64, 64), (64, 128), (128, 128)))
+    for frames, size in itertools.product((2, 3, 4), ((64, 64), (64, 128), (128, 128)))
 )
+"""Videos: of a single frame a network holds less, as a text is then not repeated for frames."""
 SHOWN: tuple[Size, ...] = ((16, 256, 256), (16, 320, 512), (16, 512, 512))
-HELD_OUT: tuple[Size, ...] = (*SHOWN, (1, 512, 512), (24, 576, 1024))
+HELD_OUT: tuple[Size, ...] = (*SHOWN, (2, 512, 512), (24, 576, 1024))
 LATENT = 8
 """Pixels of a side per latent."""
 
