@@ -129,7 +129,8 @@ def _check_scheduler(role: str, spec: ExpertSpec, model: Path) -> None:
             f"{path} is no JSON", "mend it, or remove it: our own configs state the schedule"
         ) from error
     compared, known = _flow(spec, stated) if spec.prediction_type == FLOW else (stated, HARMLESS)
-    for name in (*SCHEDULE, "flow_shift") if spec.prediction_type == FLOW else SCHEDULE:
+    # Where no shift is asked for, the steps lie elsewhere than a sampler would put them.
+    for name in SCHEDULE if spec.flow_shift is None else (*SCHEDULE, "flow_shift"):
         ours = getattr(spec, name)
         theirs = compared.get(name, ours)
         if ours != theirs:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 
@@ -46,9 +48,28 @@ def check_memory(
     need = ram_need(job, memory, dtype.itemsize, on_cpu, batch)
     if need is None:
         return ()
-    mapped = mapped_bytes(weight_files(job, device, dtype), dtype) if on_cpu else 0
+    files = weight_files(job, device, dtype)
+    mapped = mapped_bytes(files, dtype) if on_cpu else 0
     half = ram_need(job, memory, HALF, on_cpu, batch) if on_cpu else None
-    return judged(need, mapped, available(), half if dtype.itemsize > HALF else None)
+    numbers = _numbers_in(files)
+    need = _at_most(need, dtype.itemsize * numbers)
+    half = None if half is None or dtype.itemsize <= HALF else _at_most(half, HALF * numbers)
+    return judged(need, mapped, available(), half)
+
+
+def _at_most(need: RamNeed, weights: float) -> RamNeed:
+    """The need of networks that are smaller than the published ones whose place they take."""
+    return replace(need, weights=min(need.weights, weights))
+
+
+def _numbers_in(files: Iterable[Path]) -> float:
+    """How many numbers weights are; infinite where a file does not say."""
+    total = 0
+    for path in files:
+        if path.suffix != ".safetensors":
+            return math.inf
+        total += sum(prod(tensor.shape) for tensor in read_header(path).values())
+    return total
 
 
 def judged(need: RamNeed, mapped: int, free: Available, half: RamNeed | None) -> tuple[str, ...]:
