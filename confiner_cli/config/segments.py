@@ -97,7 +97,8 @@ def long_video_options(long_video: LongVideoSettings) -> LongVideoOptions:
 
 def _segment_frames(settings: Settings, space: LatentSpace, num_frames: float) -> int:
     long_video, at_once = settings.long_video, _most_frames(settings, space, overlap=0)
-    if num_frames > at_once and long_video.name == "none":
+    drafted = settings.structure.video is None  # else there is nothing that a long video adds
+    if num_frames > at_once and long_video.name == "none" and drafted:
         raise ConfinerError(
             f"{_length(settings, num_frames)} more than {settings.experts.name} takes at once: "
             f"{at_once:.0f}",
