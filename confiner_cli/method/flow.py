@@ -70,3 +70,19 @@ class Flow:
     def shifted(self, sigma: float) -> float:
         """Where a step at `sigma`, in [0, 1], goes to."""
         return self.shift * sigma / (1 + (self.shift - 1) * sigma)
+
+
+def dynamic_shift(
+    tokens: int,
+    base_shift: float,
+    max_shift: float,
+    base_image_seq_len: int = 256,
+    max_image_seq_len: int = 4096,
+) -> float:
+    """`Flow.shift` for so many tokens of a sample: diffusers' `calculate_shift`, and its names.
+
+    The logarithm is on a line from `base_shift` at `base_image_seq_len` tokens to `max_shift` at
+    `max_image_seq_len`, and goes on beyond them.
+    """
+    way = (tokens - base_image_seq_len) / (max_image_seq_len - base_image_seq_len)
+    return math.exp(base_shift + way * (max_shift - base_shift))

@@ -3,9 +3,10 @@
 import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
+from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from support.toy_experts import Networked, tanh_network
 
-from confiner_cli.method.flow import Flow
+from confiner_cli.method.flow import Flow, dynamic_shift
 from confiner_cli.method.options import StructureOptions
 from confiner_cli.method.schedule import Level, scaled_linear
 from confiner_cli.method.structure import StepSchedule, sample, step_schedule
@@ -76,6 +77,15 @@ def test_whole_timesteps_are_those_that_diffusers_unipc_tells_a_network(shift):
         scheduler = UniPCMultistepScheduler(use_flow_sigmas=True, flow_shift=shift)
         scheduler.set_timesteps(count)
         assert [flow.told(t) for t in flow.steps(count)] == scheduler.timesteps.tolist()
+
+
+@pytest.mark.parametrize("tokens", [256, 1000, 4096, 32760])
+def test_a_dynamic_shift_is_diffusers(tokens):
+    scheduler = UniPCMultistepScheduler(use_flow_sigmas=True, use_dynamic_shifting=True)
+    mu = calculate_shift(tokens, 256, 4096, 0.5, 1.15)
+    scheduler.set_timesteps(6, mu=mu)
+    steps = Flow(dynamic_shift(tokens, 0.5, 1.15)).steps(6)
+    assert steps == pytest.approx((1000 * scheduler.sigmas[:-1]).tolist(), abs=2e-3)
 
 
 def test_a_shift_keeps_the_ends_and_stays_longer_at_high_noise():
