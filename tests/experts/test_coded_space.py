@@ -39,8 +39,8 @@ def spaces(wan):
 @pytest.fixture(scope="module")
 def video():
     """`(1, 3, frame, height, width)`, in [-1, 1]."""
-    frames = render(Scene("heart", "red", "moving left", "sea"), frames=FRAMES)
-    return (frames.permute(3, 0, 1, 2).float() / 127.5 - 1)[None]
+    clip = render(Scene("heart", "red", "moving left", "sea"), frames=FRAMES)
+    return (2 * clip.transpose(0, 1) - 1)[None]
 
 
 def test_pixels_become_latents_of_the_space_and_come_back(spaces, video):
