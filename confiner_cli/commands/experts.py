@@ -67,6 +67,7 @@ def main(arguments: list[str]) -> int:
 
 def _list(source: ConfigSource) -> None:
     from confiner_cli.config.hydra import settings_with
+    from confiner_cli.experts.spec import sharing_vaes
 
     for name in source.choices("experts"):
         settings = settings_with([f"experts={name}"], source=source)
@@ -74,7 +75,7 @@ def _list(source: ConfigSource) -> None:
         size = f"{chosen.height}x{chosen.width}"
         print(f"{name:<16}{chosen.description}")
         print(f"{'':<16}{size}, {chosen.num_frames} frames, {chosen.fps} fps")
-        for role, expert in chosen.by_role().items():
+        for role, expert in sharing_vaes(chosen.by_role()).items():
             _list_expert(role, expert.for_steps(steps))
 
 

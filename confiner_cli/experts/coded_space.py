@@ -55,11 +55,20 @@ def coded_space(
     """
     loading = (role, spec, device, dtype, policy, cache, compiling)
     decoder, encoder = load_decoder(*loading), load_encoder(*loading)
-    if decoder.time_factor != spec.space.time_factor:
-        raise ConfinerError(
-            f"experts.{role}.latent_space={spec.latent_space} has {spec.space.time_factor} frames "
-            f"a latent, and the VAE of experts.{role} {decoder.time_factor}",
-            f"experts.{role}.model= or shared= names a place with the VAE of that space",
-        )
-    space = replace(spec.space, channels=decoder.channels, factor=decoder.factor)
-    return CodedSpace(space, decoder, encoder)
+    _check_space(role, spec, decoder)
+    return CodedSpace(replace(spec.space, factor=decoder.factor), decoder, encoder)
+
+
+def _check_space(role: str, spec: ExpertSpec, decoder: Decoder) -> None:
+    """Hold a VAE against the latent space that its expert states."""
+    stated = spec.space
+    for ours, theirs, what in (
+        (stated.time_factor, decoder.time_factor, "frames a latent"),
+        (stated.channels, decoder.channels, "channels"),
+    ):
+        if ours != theirs:
+            raise ConfinerError(
+                f"experts.{role}.latent_space={spec.latent_space} has {ours} {what}, and the VAE "
+                f"of experts.{role} {theirs}",
+                f"experts.{role}.model= or shared= names a place with the VAE of that space",
+            )

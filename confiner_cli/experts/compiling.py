@@ -27,8 +27,9 @@ if TYPE_CHECKING:  # not for those who only read the table
 REGIONAL = "regional"
 MODES = (False, True, REGIONAL)
 """What `compile=` takes: nothing, whole networks, the blocks that they repeat."""
-BLOCKS = ("BasicTransformerBlock", "TransformerBlock")
-"""The classes of blocks that UNets repeat with few differences: diffusers', and LaVie's."""
+BLOCKS = ("BasicTransformerBlock", "TransformerBlock", "WanTransformerBlock")
+"""The classes of blocks that networks repeat with few differences: UNets' of diffusers, LaVie's,
+and Wan's."""
 CACHE = "TORCHINDUCTOR_CACHE_DIR"
 CPU_COMPILER = "clang++" if sys.platform == "darwin" else "g++"
 """What torch takes unless CXX says otherwise."""

@@ -71,7 +71,7 @@ def export(specs: Mapping[str, ExpertSpec], folder: Path) -> Iterator[Path]:
 def _export_expert(role: str, spec: ExpertSpec, folder: Path) -> None:
     if spec.family not in PIPELINES:
         raise ConfinerError(
-            f"diffusers has no pipeline for the {role} expert's family, {spec.family}",
+            f"the {role} expert is of the family {spec.family}, which is not exported",
             f"sets of {', '.join(PIPELINES)} can be exported",
         )
     index = PIPELINES[spec.family]

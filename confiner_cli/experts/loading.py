@@ -170,9 +170,21 @@ def components_of(
 def _check_loras(components: Components, family: ModuleType, cache: NetworkCache) -> None:
     """Hold LoRAs against the networks, by the headers of the files, before anything is sampled."""
     if components.loras:
+        _check_is_merged_into(components)
         sources = chain.from_iterable(family.sources(components).values())
         key = ("loras", components.identity(sources))
         cache.remember(key, partial(_merged_layers, components, family))
+
+
+def _check_is_merged_into(components: Components) -> None:
+    """Refuse LoRAs of transformers, whose layers trainers spell in other ways."""
+    if components.network != UNET:
+        key = f"experts.{components.role}"
+        raise ConfinerError(
+            f"{key}.loras: LoRAs are merged into UNets, and the {components.role} expert's network "
+            f"is a {components.network}",
+            f"leave out {key}.loras=; {key}.model= takes a model with the LoRA merged into it",
+        )
 
 
 def _merged_layers(components: Components, family: ModuleType) -> list[int]:

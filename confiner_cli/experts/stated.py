@@ -72,7 +72,9 @@ def check_stated(role: str, spec: ExpertSpec, components: Components, family: Mo
     """
     check_text_encoder(components.config("text_encoder"), role, components.place("text_encoder"))
     _check_width(role, components, family)
-    _check_inputs(role, components, family)
+    if family.CLASS:
+        _check_class(role, components, family.CLASS)
+        _check_inputs(role, spec, components)
     model = components.folders[0]
     if not family.FOLDER_HAS_SCHEDULE:
         return
@@ -94,27 +96,39 @@ def _check_width(role: str, components: Components, family: ModuleType) -> None:
         )
 
 
-def _check_inputs(role: str, components: Components, family: ModuleType) -> None:
-    """Refuse a UNet that wants more than noised latents, a timestep and a text."""
-    if not family.STATES_INPUTS:
-        return
+def _check_class(role: str, components: Components, wanted: str) -> None:
+    """Refuse a network of another class: what it does with the same tensors is not known."""
+    kind = components.config(components.network).get("_class_name", wanted)
+    if kind != wanted:
+        raise _unfit(components, f"is a {kind}", f"experts.{role}.model= takes a {wanted}")
+
+
+def _check_inputs(role: str, spec: ExpertSpec, components: Components) -> None:
+    """Refuse a network that wants more than noised latents of its space, a timestep and a text."""
     place, config = components.place(components.network), components.config(components.network)
+    hint = f"experts.{role}.model= takes a text-to-image or text-to-video model"
     for key, wants in CONDITIONED.items():
         if config.get(key) is not None:
-            raise _unfit(role, family.CONFIG, place, f"takes {wants} ({key}={config[key]})")
+            raise _unfit(components, f"takes {wants} ({key}={config[key]})", hint)
     channels = config.get("in_channels", 4)
     if place.is_file():
         channels = single_file.in_channels(place) or channels
     if channels != config.get("out_channels", 4):
         why = f"takes {channels} channels, as one for inpainting or editing"
-        raise _unfit(role, family.CONFIG, place, why)
+        raise _unfit(components, why, hint)
+    if channels != spec.space.channels:
+        raise _unfit(
+            components,
+            f"takes latents of {channels} channels, and those of latent_space={spec.latent_space} "
+            f"have {spec.space.channels}",
+            f"experts.{role}.model= takes one that was trained on these latents",
+        )
 
 
-def _unfit(role: str, network: str, place: Path, why: str) -> ConfinerError:
-    return ConfinerError(
-        f"the {role} expert's {network} in {place} {why}",
-        f"experts.{role}.model= takes a text-to-image or text-to-video model",
-    )
+def _unfit(components: Components, why: str, hint: str) -> ConfinerError:
+    network = components.network
+    place = components.place(network)
+    return ConfinerError(f"the {components.role} expert's {network} in {place} {why}", hint)
 
 
 def _check_scheduler(role: str, spec: ExpertSpec, model: Path) -> None:

@@ -10,6 +10,7 @@ from confiner_cli.config.job import Job
 from confiner_cli.costs.cpus import usable_cpus
 from confiner_cli.experts.device import is_slow_on_this_cpu
 from confiner_cli.experts.expert import Expert
+from confiner_cli.experts.families import family_named
 from confiner_cli.runs.prompt_advice import prompt_advice
 from confiner_cli.runs.threads import asked_threads
 
@@ -65,6 +66,14 @@ def _without_effect(job: Job) -> Iterator[str]:
             f"the negative prompt has no effect on the {' and the '.join(unguided)} expert: "
             "guidance_scale is 1"
         )
+    families = {job.experts[role].family for role in job.asked}
+    if job.settings.frame_batch is not None and not any(map(_is_framewise, families)):
+        yield "frame_batch= has no effect: all experts that are asked see frames together"
+
+
+def _is_framewise(family: str) -> bool:
+    framewise: bool = family_named(family).FRAMEWISE
+    return framewise
 
 
 def _other_families(job: Job) -> Iterator[str]:

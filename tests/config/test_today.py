@@ -152,6 +152,15 @@ def test_a_dynamic_shift_is_that_of_the_number_of_tokens():
     assert shifts[0] == pytest.approx(dynamic_shift(30 * 52, 0.5, 1.15))
 
 
+def test_frames_in_batches_are_told_to_be_of_no_use_where_all_are_seen_together():
+    alone, together = (
+        job_of("prompt=x", *words, "frame_batch=2") for words in (("experts=tiny",), WAN[1:])
+    )
+    assert not any("frame_batch=" in line for line in advice(alone, {}))
+    assert any("frame_batch= has no effect" in line for line in advice(together, {}))
+    assert not any("frame_batch=" in line for line in advice(job_of(*WAN), {}))
+
+
 def test_sets_of_one_family_are_matched_as_they_are_told():
     job = job_of("prompt=x", "experts=tiny", "scheduler=confiner_9")
     assert not job.crosses and job.refinement.timestep_matching == "same"

@@ -8,11 +8,10 @@ from diffusers.models.activations import GEGLU
 from diffusers.models.attention_processor import AttnProcessor2_0
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.upsampling import Upsample2D
-from support.family_experts import CPU, load, spec_of
+from support.family_experts import CPU, OF_UNETS, load, spec_of
 from support.tiny_networks import unet_2d, vae
 from torch.nn.functional import group_norm
 
-from confiner_cli.experts.families import FAMILIES
 from confiner_cli.experts.networks import group_norm as group_norms
 from confiner_cli.experts.networks.arranged import RowsFirst, arranged_unet, arranged_vae
 from confiner_cli.experts.networks.gated_units import SplitGEGLU
@@ -101,7 +100,7 @@ def test_another_convolution_is_not_taken_for_one_over_frames(conv):
     assert not is_temporal(conv)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", OF_UNETS)
 def test_on_a_cpu_the_channels_of_convolutions_come_last(family, tiny_networks):
     unet = load(family, spec_of(family, tiny_networks)).network.unet()
     assert convolutions(unet) and all(map(channels_are_last, convolutions(unet)))
@@ -117,7 +116,7 @@ def test_a_gated_unit_in_two_products_is_the_one_in_one(bias):
     assert torch.equal(x, before)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", OF_UNETS)
 def test_on_a_cpu_layers_are_arranged(family, tiny_networks):
     modules = list(load(family, spec_of(family, tiny_networks)).network.unet().modules())
     assert any(isinstance(module, SplitGEGLU) for module in modules)

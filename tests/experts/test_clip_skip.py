@@ -7,13 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
-from support.family_experts import CPU, T, distance, load, sample, spec_of
+from support.family_experts import CPU, WITH_CLIP, T, distance, load, sample, spec_of
 from transformers.models.clip.modeling_clip import CLIPTextModel
 
 from confiner_cli.config.hydra import settings_with
 from confiner_cli.config.resolve import resolve
 from confiner_cli.errors import ConfinerError
-from confiner_cli.experts.families import FAMILIES
 
 
 @pytest.mark.parametrize("clip_skip", [0, 1, 2])
@@ -39,7 +38,7 @@ def test_a_prompt_skips_the_layers_that_it_skips_in_diffusers(
     "family",
     [
         pytest.param(name, marks=[] if name == "lavie" else [pytest.mark.thorough])
-        for name in FAMILIES
+        for name in WITH_CLIP
     ],
 )
 def test_every_familys_answer_depends_on_it(family, tiny_networks):

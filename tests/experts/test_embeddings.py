@@ -9,14 +9,13 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import save_file
-from support.family_experts import CPU, T, distance, load, sample, spec_of
+from support.family_experts import CPU, WITH_CLIP, T, distance, load, sample, spec_of
 from torch import nn
 from transformers.models.clip.modeling_clip import CLIPTextModel
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
 from confiner_cli.config.hydra import settings_with
 from confiner_cli.errors import ConfinerError
-from confiner_cli.experts.families import FAMILIES
 from confiner_cli.experts.loading import load_expert
 from confiner_cli.experts.offload import POLICIES, NetworkCache
 from confiner_cli.experts.prompt_weighting import weighted
@@ -126,7 +125,7 @@ def test_with_embeddings_a_prompt_is_what_diffusers_makes_of_it(exported_experts
 @pytest.mark.parametrize(
     "family",
     [pytest.param(name, marks=[] if name == "lavie" else [pytest.mark.thorough])
-     for name in FAMILIES],
+     for name in WITH_CLIP],
 )  # fmt: skip
 def test_a_learnt_word_changes_every_familys_answer(family, tiny_networks, tmp_path):
     path = written(tmp_path / "heart.pt", TABLE)

@@ -10,10 +10,10 @@ from diffusers import StableDiffusionPipeline
 from peft import LoraConfig, inject_adapter_in_model
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
-from support.family_experts import CPU, ROLE_OF, T, distance, load, sample, spec_of
+from support.family_experts import CPU, OF_UNETS, ROLE_OF, T, distance, load, sample, spec_of
 
 from confiner_cli.errors import ConfinerError
-from confiner_cli.experts.families import FAMILIES, family_named
+from confiner_cli.experts.families import family_named
 from confiner_cli.experts.loading import components_of
 from confiner_cli.experts.spec import LoraSpec
 
@@ -43,7 +43,7 @@ def write_lora(path, family, networks, seed=0):
     "family",
     [
         pytest.param(name, marks=[] if name == "modelscope" else [pytest.mark.thorough])
-        for name in FAMILIES
+        for name in OF_UNETS
     ],
 )
 def test_a_lora_changes_every_familys_answer_in_proportion_to_its_scale(

@@ -13,25 +13,30 @@ import pytest
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_motion_model import MotionAdapter
+from support import manifests
 from torch import nn
 
 import confiner_cli
 from confiner_cli.experts import families
 from confiner_cli.experts.networks.clip_text import CLIPTextModel
 
-DATA = Path(__file__).parents[1] / "data"
+LAVIE = Path(__file__).parents[1] / "data" / "lavie" / "lavie_base_manifest.json"
 ARCHITECTURES = Path(confiner_cli.__file__).parent / "experts" / "architectures"
+ADAPTED = {"unet": "sd15_unet", "motion_adapter": "animatediff_motion_adapter_mid"}
 MANIFESTS = {
-    "stable_diffusion": ("sd15", ("sd15_unet",)),
-    "animatediff": ("sd15", ("sd15_unet", "animatediff_motion_adapter_mid")),
-    "modelscope": ("modelscope", ("modelscope_unet",)),
-    "lavie": ("lavie", ("lavie_base",)),
+    "stable_diffusion": ("sd15", {"unet": "sd15_unet"}),
+    "animatediff": ("sd15", ADAPTED),
+    "modelscope": ("modelscope", {"unet": "modelscope_unet"}),
+    "lavie": ("lavie", {"unet": "lavie_base"}),
+    "wan": ("wan21_1_3b", {"transformer": "wan21_1_3b_transformer"}),
 }
+"""By family: the architecture, and the lists of what its components have."""
 PARAMETERS = {
     "stable_diffusion": 859_520_964,
     "animatediff": 1_312_730_244,
     "modelscope": 1_411_233_860,
     "lavie": 909_124_116,
+    "wan": 1_418_996_800,
 }
 LAVIE_FREQUENCIES = 16
 """The published model counts its one shared rotary table as a parameter; ours is a buffer."""
@@ -44,21 +49,18 @@ def config(architecture: str, part: str) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def unet(family: str) -> nn.Module:
-    architecture = MANIFESTS[family][0]
-    configs = {part: config(architecture, part) for part in ("unet", "motion_adapter")}
+def network(family: str) -> nn.Module:
+    architecture, parts = MANIFESTS[family]
+    configs = {part: config(architecture, part) for part in parts}
     with torch.device("meta"):
         return importlib.import_module(f"{families.__name__}.{family}").build(configs)
 
 
 def published(name: str) -> dict[str, list[int]]:
     if name == "lavie_base":
-        entries = json.loads(
-            (DATA / "lavie" / "lavie_base_manifest.json").read_text(encoding="utf-8")
-        )
+        entries = json.loads(LAVIE.read_text(encoding="utf-8"))
         return {key: entry["shape"] for key, entry in entries.items()}
-    lines = (DATA / "manifests" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
-    return {key: [int(side) for side in shape] for key, *shape in map(str.split, lines)}
+    return manifests.published(name)
 
 
 def shapes(module: nn.Module) -> dict[str, list[int]]:
@@ -70,9 +72,9 @@ def parameters(module: nn.Module) -> int:
 
 
 @pytest.mark.parametrize("family", MANIFESTS)
-def test_a_full_size_unet_has_the_published_keys_and_shapes_and_parameters(family):
-    built, wanted = unet(family), {}
-    for name in MANIFESTS[family][1]:
+def test_a_full_size_network_has_the_published_keys_and_shapes_and_parameters(family):
+    built, wanted = network(family), {}
+    for name in MANIFESTS[family][1].values():
         part = published(name)
         assert part and not part.keys() & wanted.keys()
         wanted |= part

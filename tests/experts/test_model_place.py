@@ -202,7 +202,9 @@ def test_pickled_weights_in_a_folder_say_how_they_are_taken(model, shared):
 
 
 def test_every_part_is_known_by_its_file_and_hash(model, shared, tmp_path):
-    found = weights_of("spatial", spec(model / "unet", shared))
+    named = spec(model / "unet", shared)
+    assert "vae" not in weights_of("spatial", named)
+    found = weights_of("spatial", replace(named, vae=True))
     assert list(found) == ["unet", "text_encoder", "tokenizer", "vae"]
     assert all(file.startswith(str(model)) for file in found["unet"])
     others = [file for part in ("text_encoder", "tokenizer", "vae") for file in found[part]]

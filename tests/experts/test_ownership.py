@@ -24,6 +24,7 @@ from confiner_cli.experts.inspection import inspect
 from confiner_cli.experts.loading import load_decoder
 from confiner_cli.experts.loading_messages import collected
 from confiner_cli.experts.offload import POLICIES, NetworkCache
+from confiner_cli.experts.spec import sharing_vaes
 from confiner_cli.method.options import GuidanceOptions
 
 
@@ -78,16 +79,16 @@ def test_closed_networks_are_freed_and_loaded_anew_when_they_are_called(
     family, tiny_networks, cache
 ):
     expert = load(family, spec_of(family, tiny_networks), cache=cache)
-    decoder = decoder_of(tiny_networks, cache)
+    decoder, x_t = decoder_of(tiny_networks, cache), sample(family=family)
     expert.load()
     decoder.load()
-    before = expert.condition("a heart")(sample(), T).clean
+    before = expert.condition("a heart")(x_t, T).clean
     modules = [weakref.ref(module) for module in cache.modules.values()]
     assert len(modules) == 3
     cache.close()
     gc.collect()
     assert [reference() for reference in modules] == [None] * 3
-    assert torch.equal(expert.condition("a heart")(sample(), T).clean, before)
+    assert torch.equal(expert.condition("a heart")(x_t, T).clean, before)
 
 
 @pytest.mark.parametrize("role", ["control", "spatial", "temporal"])
@@ -104,7 +105,7 @@ def test_a_check_lets_each_network_go_before_it_loads_the_next(role, monkeypatch
         return made
 
     monkeypatch.setattr(NetworkCache, "_collecting", watched)
-    spec = settings_with([]).experts.role(role)
+    spec = sharing_vaes(settings_with([]).experts.by_role())[role]
     assert list(inspect(role, spec, CPU, torch.float32))
     assert len(loaded) == (4 if role == "spatial" else 2)  # which brings VAE and preview decoder
 
@@ -136,16 +137,22 @@ def test_two_owners_share_no_network(tiny_networks):
     assert not set(map(id, one.modules.values())) & set(map(id, other.modules.values()))
 
 
+def text_network(expert):
+    """The handle of a text encoder's network: CLIP's encoder is one, UMT5's has one."""
+    encoder = expert.text.encoder
+    return getattr(encoder, "network", encoder)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_an_expert_handed_to_another_process_loads_its_own_networks(family, tiny_networks, cache):
     expert = load(family, spec_of(family, tiny_networks), cache=cache)
     expert.load()
     copy = pickle.loads(pickle.dumps(expert))
     theirs = copy.network.unet.cache
-    assert theirs is copy.text.encoder.cache
+    assert theirs is text_network(copy).cache
     assert theirs is not cache and not theirs.modules
-    guided = GuidanceOptions(2.0)
-    answers = [one.condition("a heart", "a star", guided)(sample(), T) for one in (expert, copy)]
+    guided, x_t = GuidanceOptions(2.0), sample(family=family)
+    answers = [one.condition("a heart", "a star", guided)(x_t, T) for one in (expert, copy)]
     assert torch.equal(answers[0].clean, answers[1].clean)
     assert len(theirs.modules) == 2
 

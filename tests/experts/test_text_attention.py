@@ -5,11 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 from diffusers.models.attention_processor import Attention, SlicedAttnProcessor
-from support.family_experts import CPU, T, load, sample, spec_of
+from support.family_experts import CPU, OF_UNETS, T, load, sample, spec_of
 from support.lavie_reference import TOLERANCE, distance, inputs, small_unet
 from support.tiny_networks import WIDTH, unet_2d
 
-from confiner_cli.experts.families import FAMILIES
 from confiner_cli.experts.networks.text_attention import text_memory, with_text_memory
 from confiner_cli.experts.offload import NetworkCache
 from confiner_cli.method.options import GuidanceOptions
@@ -17,7 +16,7 @@ from confiner_cli.method.options import GuidanceOptions
 GUIDED = GuidanceOptions(3.0)
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(params=OF_UNETS)
 def family(request):
     return request.param
 

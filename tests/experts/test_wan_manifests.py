@@ -16,14 +16,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
+from support.manifests import published
 from support.wan_original_names import original_text, original_transformer, original_vae
 from torch import nn
 from transformers.models.umt5.configuration_umt5 import UMT5Config
@@ -31,7 +30,6 @@ from transformers.models.umt5.modeling_umt5 import UMT5EncoderModel
 
 from confiner_cli.experts.components import architecture
 
-DATA = Path(__file__).parents[1] / "data" / "manifests"
 PARAMETERS = {
     "wan21_1_3b_transformer": 1_418_996_800,
     "wan21_14b_transformer": 14_288_491_584,
@@ -79,22 +77,6 @@ BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "wan21_vae": vae,
     "umt5_xxl_encoder": text_encoder,
 }
-
-
-def published(name: str) -> dict[str, list[int]]:
-    lines = (DATA / f"{name}.txt").read_text(encoding="utf-8").splitlines()
-    return {
-        key: [int(side) for side in shape]
-        for keys, *shape in map(str.split, lines)
-        for key in expanded(keys)
-    }
-
-
-def expanded(keys: str) -> list[str]:
-    counted = re.search(r"\{(\d+)\}", keys)
-    if counted is None:
-        return [keys]
-    return [keys.replace(counted[0], str(number)) for number in range(int(counted[1]))]
 
 
 def digest(shapes: dict[str, list[int]]) -> str:

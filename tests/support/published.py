@@ -2,8 +2,8 @@
 
 Stable Diffusion 1.5 and ModelScope as their repositories are: configs of old versions with few
 keys, fp16 variants beside plain weights and pickles, the old names of the VAE's attention, CLIP's
-`text_model.` and `position_ids`, a tokenizer in two files. What nobody should fetch holds
-`UNWANTED` instead of tensors.
+`text_model.` and `position_ids`, a tokenizer in two files. Wan's three repositories in shards, as
+`scripts/wan` writes them. What nobody should fetch holds `UNWANTED` instead of tensors.
 """
 
 from __future__ import annotations
@@ -22,12 +22,17 @@ from safetensors.torch import save_file
 from support import tiny_networks as tiny
 from torch import Tensor, nn
 
+from wan.folder import INDEX, SCHEDULER, WanFolder
+
 SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 BASE = "emilianJR/epiCRealism"
 LIGHTNING = "ByteDance/AnimateDiff-Lightning"
 LAVIE = "YaohuiW/LaVie"
 MODELSCOPE = "ali-vilab/text-to-video-ms-1.7b"
 TAESD = "madebyollin/taesd"
+FASTWAN = "FastVideo/FastWan2.1-T2V-1.3B-Diffusers"
+WAN = "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
+WAN_5B = "Wan-AI/Wan2.2-TI2V-5B-Diffusers"
 PINNED = {
     SD15: "451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
     BASE: "6522cf856b8c8e14638a0aaa7bd89b1b098aed17",
@@ -37,6 +42,8 @@ PINNED = {
 """The commits that our configs name."""
 UNWANTED = b"nobody should fetch this"
 MERGES = (("h", "e"), ("a", "r"), ("ar", "t</w>"))
+WAN_SHARD = 40_000
+"""Bytes of a file of Wan's: its networks are several."""
 MODELSCOPE_WIDTH = 24
 """Of ModelScope's text encoder: another than Stable Diffusion's, as it is in the real ones."""
 
@@ -247,6 +254,51 @@ def taesd(folder: Path) -> None:
     _write_unwanted(folder, "README.md", "diffusion_pytorch_model.bin", "taesd_decoder.safetensors")
 
 
+def fastwan(folder: Path) -> None:
+    """FastWan: a transformer with gates of sparse attention, and the rest of Wan in 32 bits."""
+    made = WanFolder(folder, tiny=True, gates=True, shard=WAN_SHARD, random=_random(7))
+    made.transformer()
+    made.tokenizer()
+    _write_json(folder / "model_index.json", {**INDEX, "_class_name": "WanDMDPipeline"})
+    _write_json(folder / "scheduler" / "scheduler_config.json", {**SCHEDULER, "flow_shift": 8.0})
+    _write_unwanted_weights(folder, "text_encoder", "vae")
+
+
+def wan(folder: Path) -> None:
+    """Wan 2.1: its text encoder is in 32 bits."""
+    made = WanFolder(folder, tiny=True, shard=WAN_SHARD, random=_random(8))
+    made.transformer()
+    made.vae()
+    made.tokenizer()
+    made.scheduler()
+    _write_json(folder / "model_index.json", INDEX)
+    _write_unwanted_weights(folder, "text_encoder")
+
+
+def wan_5b(folder: Path) -> None:
+    """Wan 2.2's smaller model, which is in another latent space: its text encoder is in 16 bits."""
+    made = WanFolder(folder, tiny=True, shard=WAN_SHARD, random=_random(9))
+    made.text_encoder()
+    made.tokenizer()
+    made.scheduler()
+    pair = {"boundary_ratio": None, "expand_timesteps": True, "transformer_2": [None, None]}
+    _write_json(folder / "model_index.json", {**INDEX, **pair})
+    _write_unwanted_weights(folder, "transformer", "vae")
+
+
+def _random(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _write_unwanted_weights(folder: Path, *components: str) -> None:
+    """Components of Wan's, and what is beside its tokenizer, that nobody should fetch."""
+    for component in components:
+        stem = "model" if component == "text_encoder" else "diffusion_pytorch_model"
+        names = ("config.json", f"{stem}.safetensors")
+        _write_unwanted(folder, *(f"{component}/{name}" for name in names))
+    _write_unwanted(folder, ".gitattributes", "README.md", "tokenizer/spiece.model")
+
+
 def _built(kind: Any, config: Mapping[str, Any]) -> nn.Module:
     built: nn.Module = kind.from_config(dict(config))
     return built
@@ -387,3 +439,6 @@ def write(root: Path) -> None:
     lavie(root / LAVIE)
     modelscope(root / MODELSCOPE)
     taesd(root / TAESD)
+    fastwan(root / FASTWAN)
+    wan(root / WAN)
+    wan_5b(root / WAN_5B)

@@ -331,6 +331,11 @@ def environment(hub: StandInHub, home: Path) -> dict[str, str]:
     return {**kept, **ours, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
 
 
+def forbid_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on a socket that is opened fails the test."""
+    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("a socket was opened"))
+
+
 @contextmanager
 def in_process(hub: StandInHub, home: Path) -> Iterator[list[float]]:
     """Turn this process's huggingface_hub to `hub` and `home`.

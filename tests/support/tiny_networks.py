@@ -15,6 +15,7 @@ from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.models.unets.unet_3d_condition import UNet3DConditionModel
 from diffusers.models.unets.unet_motion_model import MotionAdapter
+from support import umt5_files
 from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
@@ -32,7 +33,7 @@ TOKENS = 24
 
 
 def write(folder: Path) -> None:
-    """Write `folder/control`, `folder/spatial`, `folder/temporal` and what they share."""
+    """Write `control`, `spatial`, `temporal`, `lavie` and `wan`, and what they share."""
     torch.manual_seed(0)
     for role in ("control", "spatial"):
         unet_2d().save_pretrained(folder / role / "unet")
@@ -43,6 +44,9 @@ def write(folder: Path) -> None:
     tokenizer = spelling_tokenizer()
     tokenizer.save_pretrained(folder / "shared" / "tokenizer")
     text_encoder(tokenizer).save_pretrained(folder / "shared" / "text_encoder")
+    wan_transformer().save_pretrained(folder / "wan" / "transformer")
+    video_vae().save_pretrained(folder / "wan_shared" / "vae")
+    umt5_files.write(folder / "wan_shared")
 
 
 def unet_2d() -> UNet2DConditionModel:

@@ -18,7 +18,14 @@ from safetensors.torch import load_file, save_file
 from support import published
 from support.command_line import confiner, ended, started
 from support.published import BASE, LAVIE, LIGHTNING, MODELSCOPE, PINNED, SD15, TAESD
-from support.stand_in_hub import PAGE, Fault, StandInHub, environment, in_process
+from support.stand_in_hub import (
+    PAGE,
+    Fault,
+    StandInHub,
+    environment,
+    forbid_sockets,
+    in_process,
+)
 
 from confiner_cli.errors import ConfinerError
 from confiner_cli.weights import hub as ours
@@ -33,17 +40,6 @@ ZEROSCOPE = "cerspense/zeroscope_v2_576w"
 SMALL = ("height=16", "width=24", "num_frames=2")
 UNET = "unet/diffusion_pytorch_model.fp16.safetensors"
 COMPONENTS = ("unet", "text_encoder", "tokenizer", "vae", "scheduler")
-
-
-@pytest.fixture
-def hub(repositories, tmp_path, monkeypatch):
-    """The stand-in, to which this process's hub client is turned, its cache in `tmp_path`."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("confiner_cli.weights.hub_errors.PAUSES", (0.0, 0.0))
-    monkeypatch.setattr("sys.argv", ["confiner"])
-    with StandInHub(repositories) as running, in_process(running, tmp_path / "home"):
-        running.commits.update(PINNED)
-        yield running
 
 
 def requirement(model: str = SD15, components=COMPONENTS) -> Requirement:
@@ -71,10 +67,6 @@ def test_a_mistyped_path_is_told_as_one(kind, hub, tmp_path, monkeypatch):
 def test_the_name_of_a_file_is_no_repository(name):
     assert model_ref(name).path == Path(name)
     assert model_ref(f"owner/repository:{name}").file == name
-
-
-def forbid_sockets(monkeypatch) -> None:
-    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("a socket was opened"))
 
 
 @pytest.mark.filterwarnings(

@@ -15,7 +15,8 @@ in most of them, and so called):
 
 `FRAMEWISE` says whether each frame is predicted without the others; `FOLDER_HAS_SCHEDULE` whether
 the `scheduler_config.json` of a pipeline folder is about the schedule that this network was trained
-on; `STATES_INPUTS` whether its network has a diffusers config, which says what it takes.
+on; `CLASS` which of diffusers' classes its network is, as its config says; it is empty where it is
+none of them.
 """
 
 from __future__ import annotations

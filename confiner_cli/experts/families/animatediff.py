@@ -18,7 +18,7 @@ from confiner_cli.experts.empty import without_parameters
 from confiner_cli.experts.networks.motion_adapter_checkpoint import empty_adapter, load_adapter
 
 FRAMEWISE = False
-STATES_INPUTS = True
+CLASS = "UNet2DConditionModel"
 FOLDER_HAS_SCHEDULE = False  # a pipeline folder's is its base model's
 
 

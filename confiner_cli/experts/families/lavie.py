@@ -10,7 +10,7 @@ from confiner_cli.experts.networks.lavie import LaVieUNet
 from confiner_cli.experts.networks.lavie_checkpoint import config_beside, empty_unet, load_unet
 
 FRAMEWISE = False
-STATES_INPUTS = False
+CLASS = ""
 FOLDER_HAS_SCHEDULE = False  # there is none to state it
 CHECKPOINT = "lavie_base"
 WIDTH = 768

@@ -9,7 +9,7 @@ from confiner_cli.experts.components import Components, Configs, Files, without_
 from confiner_cli.experts.conditioning import Conditioning
 
 FRAMEWISE = True
-STATES_INPUTS = True
+CLASS = "UNet2DConditionModel"
 FOLDER_HAS_SCHEDULE = True
 
 

@@ -13,7 +13,7 @@ from confiner_cli.experts.components import Components, Configs, Files, without_
 from confiner_cli.experts.conditioning import Conditioning
 
 FRAMEWISE = False
-STATES_INPUTS = True
+CLASS = "WanTransformer3DModel"
 FOLDER_HAS_SCHEDULE = True
 UNUSED = (r"blocks\.\d+\.to_gate_compress\.(weight|bias)",)
 """FastWan's gates of sparse attention, which attention to all tokens has no use for."""
