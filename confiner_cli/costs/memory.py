@@ -172,5 +172,5 @@ def _activation_bytes(
         guided = job.guidance[role].scale != 1 and batched
         samples = batch * (2 if guided else 1)
         yield cost.activation_bytes(frames * samples, *job.size)
-    for vae in vaes:
+    for vae in vaes:  # whatever is encoded is decoded later, which takes more
         yield vae.activation_bytes(min(window, policy.decode_batch), *job.size)

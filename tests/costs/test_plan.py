@@ -17,7 +17,7 @@ from confiner_cli.config.overrides import parse_overrides
 from confiner_cli.config.resolve import resolve
 from confiner_cli.config.schema import ROLES, ExpertSetSettings, Settings
 from confiner_cli.costs.compiling import compiling
-from confiner_cli.costs.estimate import rows, visits
+from confiner_cli.costs.estimate import rows
 from confiner_cli.method.guidance import Guided
 from confiner_cli.method.pipeline import Pipeline
 from confiner_cli.method.refinement import PATTERNS
@@ -200,7 +200,7 @@ def test_a_plan_says_at_which_timestep_and_which_share_of_noise_each_expert_is_a
 def test_a_strength_is_the_te_with_so_much_noise_on_the_spatial_schedule():
     asked, paper = job_of("strength=0.256"), job_of("scheduler.refinement.te=100")
     assert asked.refinement.te == pytest.approx(100, abs=0.5)
-    assert visits(asked)["refinement"] == visits(paper)["refinement"]
+    assert asked.refinement_visits == paper.refinement_visits
     strong = job_of("strength=0.5").refinement.te
     schedule = asked.experts["spatial"].schedule
     assert schedule.level(strong).sigma == pytest.approx(0.5)
