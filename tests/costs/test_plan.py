@@ -17,7 +17,7 @@ from confiner_cli.config.overrides import parse_overrides
 from confiner_cli.config.resolve import resolve
 from confiner_cli.config.schema import ROLES, ExpertSetSettings, Settings
 from confiner_cli.costs.compiling import compiling
-from confiner_cli.costs.estimate import rows, visits
+from confiner_cli.costs.estimate import rows
 from confiner_cli.method.guidance import Guided
 from confiner_cli.method.pipeline import Pipeline
 from confiner_cli.method.refinement import PATTERNS
@@ -25,9 +25,9 @@ from confiner_cli.runs.executor import execute
 from confiner_cli.runs.joining import InLatents
 from confiner_cli.runs.memory_store import MemoryStore
 from confiner_cli.runs.meter import Meter
-from confiner_cli.runs.perform import Performer
+from confiner_cli.runs.perform import Performer, graph_of
 from confiner_cli.runs.provenance import settings_of, settings_of_words
-from confiner_cli.runs.tasks import LATENTS, TaskGraph
+from confiner_cli.runs.tasks import LATENTS
 
 SMALL = ("prompt=a red heart", "seed=1")
 RANDOM_JOBS = 200
@@ -61,7 +61,7 @@ def counted(job) -> Meter:
     pipeline, meter = toy_pipeline(job), Meter()
     joining = InLatents(pipeline.timeline, lambda latents: [])
     perform = Performer(pipeline, lambda task: meter.watch, joining, lambda latents: [])
-    graph = TaskGraph(pipeline.timeline, pipeline.follows)
+    graph = graph_of(pipeline, joining)
     for _ in execute(graph.goals(), graph, MemoryStore(keep=LATENTS), perform):
         pass
     return meter
@@ -200,7 +200,7 @@ def test_a_plan_says_at_which_timestep_and_which_share_of_noise_each_expert_is_a
 def test_a_strength_is_the_te_with_so_much_noise_on_the_spatial_schedule():
     asked, paper = job_of("strength=0.256"), job_of("scheduler.refinement.te=100")
     assert asked.refinement.te == pytest.approx(100, abs=0.5)
-    assert visits(asked)["refinement"] == visits(paper)["refinement"]
+    assert asked.refinement_visits == paper.refinement_visits
     strong = job_of("strength=0.5").refinement.te
     schedule = asked.experts["spatial"].schedule
     assert schedule.level(strong).sigma == pytest.approx(0.5)
