@@ -25,9 +25,9 @@ from confiner_cli.runs.executor import execute
 from confiner_cli.runs.joining import InLatents
 from confiner_cli.runs.memory_store import MemoryStore
 from confiner_cli.runs.meter import Meter
-from confiner_cli.runs.perform import Performer
+from confiner_cli.runs.perform import Performer, graph_of
 from confiner_cli.runs.provenance import settings_of, settings_of_words
-from confiner_cli.runs.tasks import LATENTS, TaskGraph
+from confiner_cli.runs.tasks import LATENTS
 
 SMALL = ("prompt=a red heart", "seed=1")
 RANDOM_JOBS = 200
@@ -61,7 +61,7 @@ def counted(job) -> Meter:
     pipeline, meter = toy_pipeline(job), Meter()
     joining = InLatents(pipeline.timeline, lambda latents: [])
     perform = Performer(pipeline, lambda task: meter.watch, joining, lambda latents: [])
-    graph = TaskGraph(pipeline.timeline, pipeline.follows)
+    graph = graph_of(pipeline, joining)
     for _ in execute(graph.goals(), graph, MemoryStore(keep=LATENTS), perform):
         pass
     return meter
