@@ -6,16 +6,21 @@ Expert sets of published sizes with random weights make videos by the product's 
 stage, operations a second beside what the device can do, and the seconds that they alone would
 take; the first run with each choice that there is (`--choices`); what the CPU waits for; peak
 memory with every memory setting beside the product's estimate; and what a user would run instead,
-on the same weights: the temporal expert alone, and diffusers' AnimateDiffPipeline. Prints Markdown
-tables; with --out, DIR/results.md and DIR/results.json have what is measured so far at any time.
+on the same weights: the temporal expert alone, and diffusers' AnimateDiffPipeline where the control
+expert is one of AnimateDiff. A set makes those runs that it can. Prints Markdown tables; with
+--out, DIR/results.md and DIR/results.json have what is measured so far at any time.
 
     python scripts/gpu_check.py --sets modelscope_sd --sizes 512x512 --temporal-steps 100 \
         --runs confiner_9_unguided confiner_9 temporal --memories --out DIR
 
 is what `docs/benchmarks.md` has limits and targets for, in a few minutes.
 
+    python scripts/gpu_check.py --sets wan --sizes 480x832 --temporal-steps 50 --out DIR
+
+is Wan 2.1's smaller network at what it was published for, 81 frames.
+
 `--small` is the same with a tenth of the channels: a minute on a CPU, to see that the script works.
-The host needs memory for all networks of a set (9 GB in 16 bits), as with memory=low.
+The host needs memory for all networks of a set (9 GB in 16 bits, of `wan` 18), as with memory=low.
 """
 
 from __future__ import annotations
@@ -39,6 +44,7 @@ from confiner_cli.experts.device import device_of, dtype_of
 from confiner_cli.experts.offload import POLICIES
 from confiner_cli.runs.provenance import versions
 from gpu.measure import (
+    ALONE,
     CHOICES,
     RUNS,
     Case,
@@ -48,6 +54,7 @@ from gpu.measure import (
     is_known,
     make_networks,
     measured,
+    runs_of,
     temporal_alone,
     with_waits,
 )
@@ -87,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    runs = (*RUNS, "temporal")
+    runs = (*RUNS, *ALONE, "temporal")
     made = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -101,7 +108,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="HxW",
         help="for all sets (default: each set's own)",
     )
-    made.add_argument("--frames", type=int, help="default: 16, or 4 of small networks")
+    made.add_argument("--frames", type=int, help="default: each set's own, or 4 of small networks")
     made.add_argument(
         "--runs", nargs="+", choices=runs, default=runs, metavar="RUN", help=f"of {', '.join(runs)}"
     )
@@ -137,6 +144,10 @@ def measure(options: argparse.Namespace, setup: Setup) -> Iterator[tuple[Case, R
     """The rows, one after another. A set's networks are made once."""
     for experts in options.sets:
         todo = [list(cases_of(options, experts, size)) for size in sizes(options, experts)]
+        if not todo[0]:
+            raise ConfinerError(
+                f"--runs has none of the set {experts}", f"--runs {' '.join(runs_of(experts))}"
+            )
         make_networks(todo[0][0], setup)
         for group in todo:
             rows = []
@@ -180,18 +191,23 @@ def size_of(text: str) -> tuple[int, int]:
 
 def cases_of(options: argparse.Namespace, experts: str, size: tuple[int, int]) -> Iterator[Case]:
     """Each run with the main memory setting."""
-    frames = options.frames or (4 if options.small else 16)
-    for name, overrides in wanted(options.runs, options.temporal_steps).items():
+    native = settings_with([f"experts={experts}"]).experts.num_frames
+    frames = options.frames or (4 if options.small else native)
+    for name, overrides in wanted(options.runs, options.temporal_steps, experts).items():
         yield Case(experts, *size, frames, name, overrides, options.memory)
 
 
-def wanted(names: Sequence[str], temporal_steps: Sequence[int]) -> dict[str, tuple[str, ...]]:
-    """The overrides of the runs, in their order."""
-    found: dict[str, tuple[str, ...]] = {}
+def wanted(
+    names: Sequence[str], temporal_steps: Sequence[int], experts: str
+) -> dict[str, tuple[str, ...]]:
+    """The overrides of the runs that a set can make, in their order."""
+    known, found = runs_of(experts), dict[str, tuple[str, ...]]()
     for name in names:
-        alone = [temporal_alone(steps) for steps in temporal_steps]
-        for one in alone if name == "temporal" else [{name: RUNS[name]}]:
-            found |= one
+        if name == "temporal":
+            for steps in temporal_steps:
+                found |= temporal_alone(steps)
+        elif name in known:
+            found[name] = known[name]
     return found
 
 

@@ -10,8 +10,7 @@ from confiner_cli.config.bounds import one_of
 from confiner_cli.config.schema import Settings
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.spec import FLOW, ExpertSpec
-from confiner_cli.method.bridge import BRIDGES
-from confiner_cli.method.options import RefinementOptions
+from confiner_cli.method.options import BRIDGES, RefinementOptions
 from confiner_cli.method.planned import PlannedExpert
 from confiner_cli.method.refinement import PATTERNS, refinement_visits
 from confiner_cli.method.walk import Visit

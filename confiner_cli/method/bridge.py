@@ -17,9 +17,6 @@ from confiner_cli.method.solvers import Solver
 from confiner_cli.method.tensor import Tensor
 from confiner_cli.method.walk import Denoiser, Evaluation, Visit
 
-BRIDGES = ("residual", "replace")
-"""How a crossing comes back to a space that the sample has been in: by the change, or anew."""
-
 
 class Coding(Protocol):
     """A latent space's way to frames and back."""

@@ -19,6 +19,9 @@ ALIGNMENTS = ("noise", "frame")
 NOISE_KEYS = ("frame", "window")
 """What the refinement's noise is keyed by: the video's frame, or frame and window."""
 
+BRIDGES = ("residual", "replace")
+"""How a crossing comes back to a space that the sample has been in: by the change, or anew."""
+
 
 @dataclass(frozen=True)
 class StructureOptions:
@@ -55,7 +58,7 @@ class RefinementOptions:
         frame_noise: one of `FRAME_NOISES`.
         solver: a key of `solvers.SOLVERS`.
         repeats: how many times `self_refine` asks at each timestep, 1 or more.
-        bridge: one of `bridge.BRIDGES`, where the experts are in different latent spaces.
+        bridge: one of `BRIDGES`, where the experts are in different latent spaces.
     """
 
     patterns: tuple[str, ...] = ("coordinated",) * 5

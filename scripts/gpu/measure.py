@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from confiner_cli.config.hydra import settings_with
 from confiner_cli.config.job import Job
 from confiner_cli.config.resolve import resolve
 from confiner_cli.costs.memory import peak_bytes, policy_of
-from confiner_cli.costs.table import costs
+from confiner_cli.costs.table import companions, costs
 from confiner_cli.errors import ConfinerError, FailedError
 from confiner_cli.experts.device import device_of, dtype_of, free_memory
 from confiner_cli.experts.offload import POLICIES, NetworkCache
@@ -42,6 +43,7 @@ CHOICES = ("compile=regional", "compile=true", "output.structure=preview", "outp
 """Settings that a run is measured with and without."""
 LONG = 10
 """Seconds of a run whose waits are not counted: torch's profiler keeps every kernel of it."""
+COLOURS = 3
 BESIDE = ("total", "compile")
 """What run.json has beside the seconds of stages: their sum, and what they had of compiling."""
 RUNS: Mapping[str, tuple[str, ...]] = {
@@ -52,6 +54,18 @@ RUNS: Mapping[str, tuple[str, ...]] = {
     "control_4": ("scheduler=confiner_9", "scheduler.refinement.num_inference_steps=0"),
     DIFFUSERS: ("scheduler=confiner_9", "scheduler.refinement.num_inference_steps=0"),
 }
+"""Of sets whose refinement asks a spatial and a temporal expert."""
+ALONE: Mapping[str, tuple[str, ...]] = {
+    "draft_refine": ("scheduler=draft_refine",),
+    "draft_refine_unguided": ("scheduler=draft_refine", UNGUIDED),
+    "draft_3": ("scheduler=draft_refine", "scheduler.refinement.num_inference_steps=0"),
+}
+"""Of sets whose temporal expert refines alone."""
+
+
+def runs_of(experts: str) -> Mapping[str, tuple[str, ...]]:
+    """The runs that a set can make."""
+    return RUNS if settings_with([f"experts={experts}"]).experts.spatial else ALONE
 
 
 def temporal_alone(steps: int) -> dict[str, tuple[str, ...]]:
@@ -180,16 +194,23 @@ def measured(case: Case, setup: Setup) -> Row:
     try:
         made = [make() for _ in range(1 + setup.repeats)]
         memory_of_these, decoded = _memory(device), Counter(DECODED)
-        if set(decoded) != {dtype}:
-            raise FailedError(
-                f"frames were decoded in {', '.join(map(str, decoded))}", f"dtype is {dtype}"
-            )
+        frames = _frames(decoded, job, dtype) // len(made)
     except (torch.OutOfMemoryError, ConfinerError) as error:
         return replace(row, failure="out of memory" if _out_of_memory(error) else str(error))
-    frames = decoded[dtype] // len(made)
     known = {} if setup.models.small else costs_of(job, memory, dtype, made[0].passes, frames)
     measures = {**_times(made), **memory_of_these, **known}
     return replace(row, decoded_frames=frames, **measures)
+
+
+def _frames(decoded: Mapping[torch.dtype, int], job: Job, dtype: torch.dtype) -> int:
+    """How many frames were decoded, in the precision that the VAE should compute in."""
+    in_32_bits = job.experts[job.draft_role].space.time_factor > 1  # Wan's, whatever dtype is
+    wanted = torch.float32 if in_32_bits else dtype
+    if set(decoded) != {wanted}:
+        raise FailedError(
+            f"frames were decoded in {', '.join(map(str, decoded))}", f"expected {wanted}"
+        )
+    return decoded[wanted] // (COLOURS * prod(job.size))
 
 
 def maker(case: Case, setup: Setup) -> tuple[str, Callable[[], Made]]:
@@ -245,12 +266,9 @@ def rest(cache: NetworkCache) -> None:
 def make_networks(case: Case, setup: Setup) -> None:
     """Make all networks of a set by a run of one small frame, in the least memory."""
     setup.cache.close()
-    steps = tuple(
-        f"scheduler.{stage}.num_inference_steps=1" for stage in ("structure", "refinement")
-    )
-    smallest = replace(
-        case, height=64, width=64, num_frames=1, overrides=("scheduler=confiner_9", *steps)
-    )
+    scheduler, *_ = runs_of(case.experts).values()
+    overrides = (*scheduler, "scheduler.refinement.num_inference_steps=1")
+    smallest = replace(case, height=64, width=64, num_frames=1, overrides=overrides)
     with_confiner(smallest.job(setup), "low", setup.cache)
 
 
@@ -329,9 +347,10 @@ def costs_of(
     table, count = costs(), int(job.num_frames)
     asked = [role for role in passes if passes[role]]
     unets = {role: table[job.experts[role].architecture or ""] for role in asked}
+    _, vae = companions(job.experts[job.draft_role].architecture or "")
     return {
         "unet_flops": sum(passes[role] * unets[role].flops(count, *job.size) for role in asked),
-        "vae_flops": decoded * table["sd15_vae"].flops(1, *job.size),
+        "vae_flops": table[vae].flops(decoded, *job.size),
         "needed_bytes": peak_bytes(job, memory, dtype.itemsize) if memory in POLICIES else None,
     }
 

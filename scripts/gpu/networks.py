@@ -2,11 +2,10 @@
 
 `Models` writes a folder for each model of an expert set: the configs that come with the package, a
 tokenizer, and files of weights with nothing in them. The product finds and checks them as ever;
-only where it would read a network's weights, `random_weights` draws them instead: on the device, in
-the precision that they are used in, once. Matrices and kernels are normal with variance 1 / fan-in,
-norms 1, biases 0: so every network's output keeps to a few units, whatever it is given, as its last
-norm sees to it. The VAE's last convolution is a tenth of that, for frames of little contrast, which
-take the encoder no longer than a video does.
+only where it would read a network's weights, `random_weights` draws them instead, as `numbers.fill`
+does: on the device, in the precision that they are used in, once. So every network's output keeps
+to a few units, whatever it is given, as its last norm sees to it. The VAE's last convolution is a
+tenth of that, for frames of little contrast, which take the encoder no longer than a video does.
 """
 
 from __future__ import annotations
@@ -24,16 +23,23 @@ from unittest.mock import patch
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel
 
-from confiner_cli.config.schema import ROLES, ExpertSetSettings
+from confiner_cli.config.schema import ExpertSetSettings
 from confiner_cli.experts.components import COMMON, Components, architecture
+from confiner_cli.experts.empty import without_parameters
 from confiner_cli.experts.families import lavie
-from confiner_cli.experts.spec import ExpertSpec
+from confiner_cli.experts.precision import precision_of
+from confiner_cli.experts.spec import ExpertSpec, sharing_vaes
+from confiner_cli.experts.stated_text import UMT5, kind_of
+from gpu.numbers import fill
 from training.tokenizer import byte_level
+from wan.folder import TINY
+from wan.tokenizer import write_tokenizer
 
 SMALL: dict[str, dict[str, Any]] = {
     "unet": {"block_out_channels": (32, 64), "layers_per_block": 1, "cross_attention_dim": 32},
@@ -51,8 +57,13 @@ Norms of 32 groups and heads of 32 channels still fit.
 TAESD = {"_class_name": "AutoencoderTiny"}
 """The preview decoder of Stable Diffusion 1.5's latents: the class's own defaults."""
 WEIGHTS = "diffusion_pytorch_model.safetensors"
+WAN = ("WanTransformer3DModel", "AutoencoderKLWan", "UMT5EncoderModel")
+"""What the configs of Wan's networks call their classes."""
+PAIR = {"transformer_2": "transformer"}
+"""Networks that are other ones again."""
 DECODED: Counter[torch.dtype] = Counter()
-"""Frames that VAEs have decoded in this process, by the precision that they were decoded in."""
+"""Numbers of the frames that VAEs have decoded in this process, three a pixel, by the precision
+that they were decoded in. Where tiles overlap they are decoded several times."""
 
 
 @dataclass(frozen=True)
@@ -69,43 +80,64 @@ class Models:
 
     def of(self, experts: ExpertSetSettings) -> ExpertSetSettings:
         """The expert set with these models in place of its own; models that were one are one."""
-        own: dict[str, Any] = {role: self._expert(role, experts.role(role)) for role in ROLES}
+        own: dict[str, Any] = {
+            role: self._expert(expert) for role, expert in sharing_vaes(experts.by_role()).items()
+        }
         return replace(experts, **own)
 
-    def _expert(self, role: str, expert: ExpertSpec) -> ExpertSpec:
+    def _expert(self, expert: ExpertSpec) -> ExpertSpec:
         published, model = expert.architecture or COMMON, self._folder(expert.model)
+        shared = self._folder(expert.shared) if expert.shared else model
+        text = self._folder(expert.text_encoder) if expert.text_encoder else shared
         if expert.family == "lavie":
             self._part(model, published, "unet", f"{lavie.CHECKPOINT}.safetensors")
         else:
-            self._part(model / "unet", published, "unet")
-        text = self._folder(expert.shared) if expert.shared else model
-        self._part(text / "text_encoder", published, "text_encoder", "model.safetensors")
-        if not (text / "tokenizer").is_dir():
-            byte_level(77).save_pretrained(text / "tokenizer")
+            self._part(model / expert.network, published, expert.network)
+        self._text(text, published)
+        if expert.vae:
+            self._part(shared / "vae", published, "vae")
         places: dict[str, Any] = {
-            "model": str(model),
-            "shared": str(text) if expert.shared else None,
+            "model": model,
+            "shared": expert.shared and shared,
+            "text_encoder": expert.text_encoder and text,
+            "motion_adapter": expert.motion_adapter and self._motion_adapter(expert, published),
+            "preview": expert.preview and self._preview(),
         }
-        if role == "spatial":
-            self._part(text / "vae", published, "vae")
-            preview = self._folder("preview")
-            _part_of(preview, TAESD, WEIGHTS)
-            places["preview"] = str(preview)
-        if expert.motion_adapter:
-            adapter = self._folder(expert.motion_adapter)
-            self._part(adapter, published, "motion_adapter")
-            places["motion_adapter"] = str(adapter)
+        places = {name: place and str(place) for name, place in places.items()}
         return replace(expert, **places)
+
+    def _text(self, folder: Path, published: str) -> None:
+        """A text encoder, and a tokenizer that knows letters."""
+        config = self._part(folder / "text_encoder", published, "text_encoder", "model.safetensors")
+        if (folder / "tokenizer").is_dir():
+            return
+        if kind_of(config) == UMT5:
+            write_tokenizer(folder / "tokenizer")
+        else:
+            byte_level(77).save_pretrained(folder / "tokenizer")
+
+    def _motion_adapter(self, expert: ExpertSpec, published: str) -> Path:
+        folder = self._folder(expert.motion_adapter or "")
+        self._part(folder, published, "motion_adapter")
+        return folder
+
+    def _preview(self) -> Path:
+        folder = self._folder("preview")
+        _part_of(folder, TAESD, WEIGHTS)
+        return folder
 
     def _folder(self, model: str) -> Path:
         return self.root / re.sub(r"\W+", "-", model)
 
-    def _part(self, folder: Path, published: str, name: str, weights: str = WEIGHTS) -> None:
-        """A published part, once, small where all are."""
-        path = architecture(published, name) / "config.json"
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    def _part(
+        self, folder: Path, published: str, name: str, weights: str = WEIGHTS
+    ) -> dict[str, Any]:
+        """Write a published part, once, small where all are; its config."""
+        place = architecture(published, PAIR.get(name, name))
+        config: dict[str, Any] = json.loads((place / "config.json").read_text(encoding="utf-8"))
         config |= _smaller(name, config) if self.small else {}
         _part_of(folder, config, weights)
+        return config
 
 
 def _part_of(folder: Path, config: Mapping[str, Any], weights: str) -> None:
@@ -117,7 +149,9 @@ def _part_of(folder: Path, config: Mapping[str, Any], weights: str) -> None:
     save_file({"nothing": torch.zeros(1)}, folder / weights, metadata={"of": str(folder)})
 
 
-def _smaller(name: str, published: dict[str, Any]) -> dict[str, Any]:
+def _smaller(name: str, published: dict[str, Any]) -> Mapping[str, Any]:
+    if published.get("_class_name", *published.get("architectures", ())) in WAN:
+        return TINY[PAIR.get(name, name)]
     if name != "unet":
         return SMALL[name]
     ends = {
@@ -143,7 +177,7 @@ def _model(
             lambda: CLIPTextModel(CLIPTextConfig(**config)), components.device, components.dtype
         )
     module = filled(lambda: kind.from_config(config), components.device, components.dtype)
-    if isinstance(module, AutoencoderKL):
+    if isinstance(module, (AutoencoderKL, AutoencoderKLWan)):
         module.decoder.conv_out.weight.mul_(0.1)
         module.decoder.register_forward_hook(_count)
     return module
@@ -156,32 +190,26 @@ def _lavie(components: Components) -> nn.Module:
 
 
 def _count(decoder: nn.Module, given: Any, pixels: Tensor) -> None:
-    DECODED[pixels.dtype] += len(pixels)
+    DECODED[pixels.dtype] += pixels.numel()
 
 
 def filled(build: Callable[[], Any], device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """What `build` makes, with random numbers on the device for all that it holds."""
-    with torch.device("meta"):  # shapes without memory
+    """What `build` makes, on the device: random parameters, in the precisions that it has them in.
+
+    What it computes of its config is what it is.
+    """
+    with without_parameters():
         module: nn.Module = build()
-    random = torch.Generator(device).manual_seed(0)
-    for owner in module.modules():
+    precision, random = precision_of(module, device, dtype), torch.Generator(device).manual_seed(0)
+    saved = module.state_dict().keys()
+    for prefix, owner in module.named_modules():
+        begin = f"{prefix}." if prefix else ""
         for name, parameter in list(owner.named_parameters(recurse=False)):
-            values = torch.empty(parameter.shape, device=device, dtype=dtype)
+            kept = torch.float32 if precision.is_kept(begin + name) else dtype
+            values = torch.empty(parameter.shape, device=device, dtype=kept)
             setattr(owner, name, nn.Parameter(fill(name, values, random), requires_grad=False))
         for name, table in list(owner.named_buffers(recurse=False)):
-            setattr(owner, name, _table(torch.empty_like(table, device=device), random))
-    return module.to(dtype).eval()
-
-
-def fill(name: str, values: Tensor, random: torch.Generator) -> Tensor:
-    """A layer's `weight`, `bias` or table, filled in place."""
-    if values.ndim < 2:
-        return values.fill_(1 if name == "weight" else 0)
-    return values.normal_(std=values[0].numel() ** -0.5, generator=random)
-
-
-def _table(values: Tensor, random: torch.Generator) -> Tensor:
-    """Frame positions are numbers like others; a text's are indices."""
-    if values.is_floating_point():
-        return values.normal_(generator=random)
-    return torch.arange(values.shape[-1], device=values.device).expand(values.shape).contiguous()
+            full = begin + name
+            moved = precision.turned(full, table) if full in saved else table.to(device)
+            setattr(owner, name, moved)
+    return module.eval()

@@ -17,14 +17,17 @@ videos decoded and encoded, the contact sheet and the record. *First*: the netwo
 host's memory and the size is new; *then*: the median of the runs after it, on which frames a second
 and stages are based. *Evaluations* and *passes*: control + spatial + temporal; a guided evaluation
 is two passes. Of the runs, *unguided* ones have no guidance in the refinement
-(`scheduler.guidance_interval=[0.35,1.0]`); `control_4` is the control expert alone, `temporal_N`
-the temporal one in N guided DDIM steps, `animatediff_4` diffusers' AnimateDiffPipeline on the
-control expert's networks. *Text*: reading the prompts; *files*: the rest of a run, such as waiting
-for the encoder and checking what it wrote. *TFLOP/s* of UNets are over structure and refinement.
-*Operations alone*: the seconds that they would take at the speed of a product of matrices. *Waits*
-are counted by torch's profiler when all is measured, in one more run, unless it takes over 10 s. Of
-the copies to the CPU, those that do not wait are of frames; the thread that encodes waits for
-these. Weights are random: times are those of real ones, pictures are not."""
+(`scheduler.guidance_interval=[0.35,1.0]`); `control_4` and `draft_3` are the control expert alone,
+`temporal_N` the temporal one in N guided steps, `animatediff_4` diffusers' AnimateDiffPipeline on
+the control expert's networks. *Text*: reading the prompts; *files*: the rest of a run, such as
+waiting for the encoder and checking what it wrote. *TFLOP/s* of UNets, or of transformers, are over
+structure and refinement. *Operations alone*: the seconds that they would take at the speed of a
+product of matrices. *Waits* are counted by torch's profiler when all is measured, in one more run,
+unless it takes over 10 s. Of the copies to the CPU, those that do not wait are of frames; the
+thread that encodes waits for these. Weights are random: times are those of real ones, pictures are
+not."""
+REFINED = ("confiner_", "draft_refine")
+"""What the names of runs begin with in which drafts are refined."""
 TARGETS = {("modelscope_sd", "16x512x512", "confiner_9_unguided"): 1.2}
 """Seconds that a whole run should take on an H100, once it is warm."""
 
@@ -127,7 +130,7 @@ def memories(rows: Iterable[Row]) -> Iterator[str]:
 
 
 def ratios(rows: Iterable[Row]) -> Iterator[str]:
-    """Confiner's runs beside the longest of the temporal expert alone: measured, and counted."""
+    """Refined runs beside the longest of the temporal expert alone: measured, and counted."""
     yield from _head(
         "set",
         "size",
@@ -139,7 +142,7 @@ def ratios(rows: Iterable[Row]) -> Iterator[str]:
         "by operations",
     )
     done = [row for row in rows if not row.failure]
-    for row in _distinct(row for row in done if row.run.startswith("confiner_")):
+    for row in _distinct(row for row in done if row.run.startswith(REFINED)):
         alone = [
             other
             for other in done

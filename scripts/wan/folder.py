@@ -23,7 +23,7 @@ from transformers.models.umt5.configuration_umt5 import UMT5Config
 from transformers.models.umt5.modeling_umt5 import UMT5EncoderModel
 
 from confiner_cli.experts.empty import without_parameters
-from gpu.networks import fill
+from gpu.numbers import fill
 from wan.shards import Shapes, write_weights
 from wan.tokenizer import write_tokenizer
 
@@ -192,9 +192,7 @@ def _gates(layers: int, width: int) -> dict[str, tuple[int, ...]]:
 
 
 def _drawn(random: torch.Generator, name: str, values: Tensor) -> Tensor:
-    """As networks without files get their numbers; the VAE's norms are tables, and no matrices."""
-    last = name.rpartition(".")[2]
-    return values.fill_(1) if last == "gamma" else fill(last, values, random)
+    return fill(name.rpartition(".")[2], values, random)
 
 
 def _write_json(path: Path, content: Config) -> None:
