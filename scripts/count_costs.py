@@ -39,14 +39,15 @@ from counting.networks import NAMES, subject
 from counting.subject import SHOWN, Size, Subject
 
 CONVENTION = (
-    "One forward pass of one sample (guidance takes two), a VAE's of its decoder, a text "
-    "encoder's of one prompt. With F frames of P tiles of 64 x 64 pixels a cost is the sum of "
-    "factors times 1, F, F P, F P^2, F^2 P, F^2 P^2, P; those left out at the end are zero. "
-    "With a time_factor of k the first frame of a video is one of the F, and so is each k after "
-    "it. flops: 2 per multiply-add, of matrix products, convolutions and attention. "
-    "activation_bytes: the largest sum of live tensors beside the weights, in 16 bits (of "
-    "wan21_vae, which computes in 32, in these), with fused attention. residual: the largest "
-    "relative error at sizes that were not fitted. Written by scripts/count_costs.py."
+    "One forward pass of one sample (guidance takes two), a VAE's of its decoder or, where its "
+    "name ends so, of its encoder, a text encoder's of one prompt. parameters: of the whole VAE in "
+    "both. With F frames of P tiles of 64 x 64 pixels a cost is the sum of factors times 1, F, "
+    "F P, F P^2, F^2 P, F^2 P^2, P; those left out at the end are zero. With a time_factor of k "
+    "the first frame of a video is one of the F, and so is each k after it. flops: 2 per "
+    "multiply-add, of matrix products, convolutions and attention. activation_bytes: the largest "
+    "sum of live tensors beside the weights, in 16 bits (of Wan's VAE, which computes in 32, in "
+    "these), with fused attention. residual: the largest relative error at sizes that were not "
+    "fitted. Written by scripts/count_costs.py."
 )
 
 

@@ -140,11 +140,30 @@ def _check_flow(key: str, expert: ExpertSpec) -> None:
             )
     if expert.flow_shift is not None:
         in_range(f"{key}.flow_shift", expert.flow_shift, 0.01, 100)
+    _check_dynamic_shift(key, expert)
+
+
+def _check_dynamic_shift(key: str, expert: ExpertSpec) -> None:
+    if (expert.base_shift is None) != (expert.max_shift is None):
+        raise ConfinerError(
+            f"{key} has one of base_shift= and max_shift= alone",
+            f"{key}.base_shift=0.5 {key}.max_shift=1.15, or {key}.flow_shift=",
+        )
+    if expert.base_shift is not None and expert.flow_shift is not None:
+        raise ConfinerError(
+            f"{key}.flow_shift= and base_shift= are two shifts", f"{key}.flow_shift=null"
+        )
+    if expert.max_image_seq_len <= expert.base_image_seq_len:
+        raise ConfinerError(
+            f"{key}.max_image_seq_len={expert.max_image_seq_len} is not above "
+            f"base_image_seq_len={expert.base_image_seq_len}",
+            f"{key}.max_image_seq_len={expert.base_image_seq_len + 1} or more",
+        )
 
 
 def _check_betas(key: str, expert: ExpertSpec) -> None:
     one_of(f"{key}.beta_schedule", expert.beta_schedule, BETA_SCHEDULES)
-    for name in ("flow_shift", "whole_timesteps"):
+    for name in ("flow_shift", "base_shift", "max_shift", "whole_timesteps"):
         if getattr(expert, name):
             raise ConfinerError(
                 f"{key}.{name}= is of flow models, and {key}.prediction_type is "

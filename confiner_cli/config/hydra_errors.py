@@ -38,6 +38,15 @@ def readable_errors() -> Iterator[None]:
         raise _no_yaml(error) from error
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise _translated(error) from error
+    except (AssertionError, AttributeError) as error:
+        if "NoneType" not in str(error):
+            raise
+        # All that OmegaConf says where a key is set below a node that is null: a role that is
+        # absent, since nothing else may be.
+        raise ConfinerError(
+            "a setting of an expert is set, and the set has no expert in its role",
+            "experts/control=, experts/spatial= or experts/temporal= names one",
+        ) from error
 
 
 def _translated(error: Exception) -> ConfinerError:

@@ -71,6 +71,8 @@ def resolve(settings: Settings) -> Job:
     # After all else: how much fits into a segment depends on who is asked.
     settings, timeline = with_segments(settings, video.num_frames)
     settings, sound, losses = with_sound(settings, source_videos, video.num_frames, video.fps)
+    sampled = (timeline.length, video.height, video.width)
+    experts = {role: expert.for_frames(*sampled) for role, expert in experts.items()}
     return Job(
         settings=settings,
         prompts={0: settings.prompt, **settings.prompts},

@@ -97,9 +97,10 @@ def long_video_options(long_video: LongVideoSettings) -> LongVideoOptions:
 
 def _segment_frames(settings: Settings, space: LatentSpace, num_frames: float) -> int:
     long_video, at_once = settings.long_video, _most_frames(settings, space, overlap=0)
-    if num_frames > at_once and long_video.name == "none":
+    drafted = settings.structure.video is None  # else there is nothing that a long video adds
+    if num_frames > at_once and long_video.name == "none" and drafted:
         raise ConfinerError(
-            f"{_length(settings, num_frames)} more than {settings.experts.name} takes at once: "
+            f"num_frames={num_frames} is more than {settings.experts.name} takes at once: "
             f"{at_once:.0f}",
             f"add long_video=confiner_long, or num_frames={at_once:.0f} or less",
         )
@@ -117,13 +118,6 @@ def _segment_frames(settings: Settings, space: LatentSpace, num_frames: float) -
 def _quarter(length: int, space: LatentSpace) -> int:
     """A quarter of a segment in whole latents."""
     return length // 4 // space.time_factor * space.time_factor
-
-
-def _length(settings: Settings, num_frames: float) -> str:
-    """A length as the one who decided it knows it: a given video has its own."""
-    if settings.structure.video is None:
-        return f"num_frames={num_frames} is"
-    return f"{settings.structure.video} has {num_frames} frames to refine,"
 
 
 def _overlap(settings: Settings, space: LatentSpace, length: int, is_one: bool) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from confiner_cli.config.job import Job
 from confiner_cli.costs.table import Cost, companions, costs, preview_of
-from confiner_cli.experts.offload import POLICIES, STAGE, OffloadPolicy
+from confiner_cli.experts.offload import POLICIES, QUICK, STAGE, OffloadPolicy
 
 SPARE = 1.15
 """What the allocator and the kernels' workspaces take on top of what was counted."""
@@ -54,7 +54,7 @@ def peak_bytes(job: Job, name: str, bytes_a_number: int = 2, batch: int = 1) -> 
     known = _networks(job)
     if known is None:
         return None
-    resident = _resident_parameters(known.sizes, known.others, name)
+    resident = _resident_parameters(known.sizes, known.on_device(name), name)
     return SPARE * bytes_a_number * (resident + known.working(job, name, batch) / 2)
 
 
@@ -82,8 +82,9 @@ def ram_need(
     if on_cpu:
         working = SPARE * bytes_a_number / 2 * known.working(job, name, batch)
         return RamNeed(bytes_a_number * everything, working)
-    here = _resident_parameters(known.sizes, known.others, name)
-    away = everything - (here if name != "low" else min(*known.sizes.values(), *known.others))
+    others = known.on_device(name)
+    here = _resident_parameters(known.sizes, others, name)
+    away = everything - (here if name != "low" else min(*known.sizes.values(), *others))
     return RamNeed(bytes_a_number * away, 0)
 
 
@@ -112,6 +113,12 @@ class _Networks:
     unets: Mapping[str, Cost]
     others: Sequence[int]
     vaes: Sequence[Cost]
+
+    def on_device(self, name: str) -> Sequence[int]:
+        """Those of the others that are ever on the device with a memory setting."""
+        if not POLICIES[name].text_in_ram:
+            return self.others
+        return [size for size in self.others if 2 * size < QUICK]
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -165,5 +172,5 @@ def _activation_bytes(
         guided = job.guidance[role].scale != 1 and batched
         samples = batch * (2 if guided else 1)
         yield cost.activation_bytes(frames * samples, *job.size)
-    for vae in vaes:
+    for vae in vaes:  # whatever is encoded is decoded later, which takes more
         yield vae.activation_bytes(min(window, policy.decode_batch), *job.size)

@@ -47,7 +47,7 @@ class Cost:
         """The most memory that a pass holds beside the weights, in 16 bits; sizes in pixels.
 
         Wan's VAE always computes in 32 bits, and is counted so: for three latent frames or more,
-        as less is kept of what came before two.
+        as less is kept of what came before two. To its encoder a video is given in full.
         """
         return _sum(self.bytes_of_terms, self.own_frames(num_frames), height, width)
 
@@ -83,6 +83,11 @@ def companions(architecture: str) -> tuple[str, str]:
     if architecture.startswith("wan"):
         return "wan_text", "wan21_vae"
     return ("modelscope_text" if architecture == "modelscope" else "sd15_text"), "sd15_vae"
+
+
+def encoder_of(vae: str) -> str:
+    """The row of the encoder of the VAE whose decoder has the row `vae`."""
+    return f"{vae}_encoder"
 
 
 def preview_of(architecture: str) -> str:

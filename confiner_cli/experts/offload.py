@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 STAGE = {"control": "structure", "spatial": "refinement", "temporal": "refinement"}
+QUICK = 2**30
+"""Bytes of a text encoder below which it is a small one, loaded in a second or two."""
 MAX_CACHED = 8
 """Networks that are kept, on the device or off it: two sets of experts are loaded once."""
 Small = TypeVar("Small")
@@ -39,6 +41,8 @@ class OffloadPolicy:
         guidance_batched: guidance is one pass of two samples, not two passes of one.
         frame_batch: frames that an expert of single frames sees at once; None is all.
         decode_batch: frames that the VAE decodes at once.
+        text_in_ram: whether a large text encoder computes on the CPU. It is asked once a prompt,
+            and larger than all else.
     """
 
     name: str
@@ -46,6 +50,7 @@ class OffloadPolicy:
     guidance_batched: bool
     frame_batch: int | None
     decode_batch: int
+    text_in_ram: bool = False
 
 
 def _never(here: str, called: str) -> bool:
@@ -62,9 +67,9 @@ def _other_stage(here: str, called: str) -> bool:
 
 HIGH = OffloadPolicy("high", _never, guidance_batched=True, frame_batch=None, decode_batch=8)
 BALANCED = OffloadPolicy(
-    "balanced", _other_stage, guidance_batched=True, frame_batch=None, decode_batch=8
+    "balanced", _other_stage, True, frame_batch=None, decode_batch=8, text_in_ram=True
 )
-LOW = OffloadPolicy("low", _always, guidance_batched=False, frame_batch=4, decode_batch=2)
+LOW = OffloadPolicy("low", _always, False, frame_batch=4, decode_batch=2, text_in_ram=True)
 POLICIES = MappingProxyType({policy.name: policy for policy in (HIGH, BALANCED, LOW)})
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from confiner_cli.experts.latent_spaces import LATENT_SPACES
-from confiner_cli.method.flow import Flow
+from confiner_cli.method.flow import Flow, dynamic_shift
 from confiner_cli.method.latent_space import LatentSpace
 from confiner_cli.method.schedule import BETA_SCHEDULES, Schedule, with_zero_snr
 from confiner_cli.weights.model_ref import Requirement, model_ref
@@ -65,6 +65,8 @@ class ExpertSpec:
         beta_schedule, beta_start, beta_end, num_train_timesteps, prediction_type,
             rescale_betas_zero_snr: as in diffusers' schedulers. A flow model has no betas.
         flow_shift: as in diffusers' schedulers; of a flow model alone.
+        base_shift, max_shift, base_image_seq_len, max_image_seq_len: as in diffusers' schedulers,
+            where the shift is that of the number of tokens instead.
         whole_timesteps: as `Flow.whole`.
         guidance_scale: 1 is no guidance.
         max_frames: how many frames it takes at once.
@@ -97,6 +99,10 @@ class ExpertSpec:
     prediction_type: str = "epsilon"
     rescale_betas_zero_snr: bool = False
     flow_shift: float | None = None
+    base_shift: float | None = None
+    max_shift: float | None = None
+    base_image_seq_len: int = 256
+    max_image_seq_len: int = 4096
     whole_timesteps: bool = False
     guidance_scale: float = 1.0
     max_frames: int = 16
@@ -139,6 +145,17 @@ class ExpertSpec:
             return self
         named = self.motion_adapter.replace("{steps}", str(num_inference_steps))
         return replace(self, motion_adapter=named)
+
+    def for_frames(self, num_frames: int, height: int, width: int) -> ExpertSpec:
+        """The same expert, its shift being that of samples of so many frames and pixels."""
+        if self.base_shift is None or self.max_shift is None:
+            return self
+        space = self.space
+        tokens = space.length(num_frames) * (height // space.multiple) * (width // space.multiple)
+        lengths = self.base_image_seq_len, self.max_image_seq_len
+        return replace(
+            self, flow_shift=dynamic_shift(tokens, self.base_shift, self.max_shift, *lengths)
+        )
 
 
 def sharing_vaes(experts: Mapping[str, ExpertSpec]) -> dict[str, ExpertSpec]:

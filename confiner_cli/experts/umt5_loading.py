@@ -15,7 +15,7 @@ import torch
 
 from confiner_cli.errors import ConfinerError, is_ram_full, no_ram_for
 from confiner_cli.experts.components import Components
-from confiner_cli.experts.offload import Handle, NetworkCache, OffloadPolicy
+from confiner_cli.experts.offload import QUICK, Handle, NetworkCache, OffloadPolicy
 from confiner_cli.experts.prompt_states import PromptStates
 from confiner_cli.experts.t5_tokenizer import T5Tokenizer, read_t5_tokenizer
 from confiner_cli.experts.text_reader import TokenEncoder
@@ -25,8 +25,6 @@ from confiner_cli.weights.identity import content_hash
 
 PROMPTS = "prompts"
 """What the folder of known prompts is called."""
-QUICK = 2**30
-"""Bytes of an encoder that is loaded in a second or two: what it says of prompts is not kept."""
 COMPUTED_BY = ("torch", "transformers")
 """Packages of which another version may round in another way."""
 
@@ -39,13 +37,24 @@ def umt5_text(components: Components, policy: OffloadPolicy, cache: NetworkCache
     Raises:
         ConfinerError: there is none, or the tokenizer is damaged.
     """
+    large = sum(file.stat().st_size for file in components.files("text_encoder")) >= QUICK
     plain = replace(components, loras=())
-    identity = plain.identity(components.sources("text_encoder"))
+    if large and policy.text_in_ram:
+        plain = _on_cpu(plain)
+    identity = plain.identity(plain.sources("text_encoder"))
     key: Hashable = ("text", identity)
-    load = partial(_load, plain)
-    network = Handle(key, "text", components.device, policy, cache, load)
-    encoder = _keeping(UMT5Encoder(network), components, network)
-    return UMT5Text(_remembered_tokenizer(components, cache), encoder)
+    network = Handle(key, "text", plain.device, policy, cache, partial(_load, plain))
+    encoder: TokenEncoder = UMT5Encoder(network)
+    if large:
+        encoder = _keeping(encoder, network)
+    return UMT5Text(_remembered_tokenizer(components, cache), encoder, components.device)
+
+
+def _on_cpu(components: Components) -> Components:
+    """The same on the CPU, which computes 16 bits in bfloat16."""
+    half = components.dtype.itemsize < torch.float32.itemsize
+    dtype = torch.bfloat16 if half else components.dtype
+    return replace(components, device=torch.device("cpu"), dtype=dtype)
 
 
 def _load(components: Components) -> torch.nn.Module:
@@ -54,11 +63,8 @@ def _load(components: Components) -> torch.nn.Module:
     return components.model("text_encoder", UMT5TextModel)
 
 
-def _keeping(encoder: TokenEncoder, components: Components, network: Handle) -> TokenEncoder:
-    """The encoder, which keeps its answers on disk if they take long and there is a place."""
-    files = components.files("text_encoder")
-    if sum(file.stat().st_size for file in files) < QUICK:
-        return encoder
+def _keeping(encoder: TokenEncoder, network: Handle) -> TokenEncoder:
+    """The encoder, which keeps its answers on disk if there is a place."""
     try:
         folder = own_cache(PROMPTS)
     except RuntimeError:  # no home

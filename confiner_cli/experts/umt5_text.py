@@ -17,6 +17,7 @@ from confiner_cli.experts.t5_tokenizer import T5Tokenizer
 from confiner_cli.experts.text_reader import TokenEncoder
 from confiner_cli.method.transfer import onto
 
+CPU = torch.device("cpu")
 UMT5_LENGTH = 512
 """Tokens that Wan's transformers were trained to read, with the end and the padding."""
 _BLANKS = re.compile(r"[^\S\x1c-\x1f]+")
@@ -59,11 +60,13 @@ class UMT5Text:
     Attributes:
         tokenizer: makes tokens of texts.
         encoder: makes states of tokens.
+        device: where the network is that reads them.
         length: how many tokens a network is told, diffusers' `max_sequence_length`.
     """
 
     tokenizer: T5Tokenizer
     encoder: TokenEncoder
+    device: torch.device = CPU
     length: int = UMT5_LENGTH
 
     @property
@@ -80,7 +83,8 @@ class UMT5Text:
         """A prompt's states, `(1, length, width)`, as `WanPipeline.encode_prompt` makes them."""
         ids = self._ids(text)[: self.length - 1]
         states = self.encoder((*ids, self.tokenizer.eos_token_id))
-        return Conditioning(pad(states, (0, 0, 0, self.length - states.shape[1])))
+        whole = pad(states, (0, 0, 0, self.length - states.shape[1]))
+        return Conditioning(onto(whole, self.device))
 
     def negative(self, text: str) -> Conditioning:
         """A negative prompt's states, which are those of any text."""

@@ -2,7 +2,7 @@
 
 ConFiner's experts meet at the predicted clean video. Where they share a latent space it is handed
 on as latents; where they do not, as frames. Nothing noisy has to cross, since a sample that arrives
-with fresh noise alone needs no more than its clean latents.
+with fresh noise alone needs no more than its clean latents. No torch: a config names bridges.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Protocol
-
-import torch
 
 from confiner_cli.method.estimate import Estimate
 from confiner_cli.method.solvers import Solver
@@ -62,7 +60,7 @@ class Crossing:
         if left is not None and left.left is not None:
             given = self.there.encode(self.here.decode(left.left))
             clean = left.estimate.clean + clean - given
-        return replace(refined, clean=clean, noise=torch.zeros_like(clean))
+        return replace(refined, clean=clean, noise=clean.new_zeros(clean.shape))
 
     def _left_there(self, history: Sequence[Evaluation]) -> Evaluation | None:
         """The last evaluation over there."""

@@ -11,6 +11,12 @@ from dataclasses import dataclass
 
 from confiner_cli.method.schedule import Level, flow_level
 
+NOISIEST = 1 - 17 / 2**24
+"""The sigma that even steps begin at: what float32 makes of 1 - 1e-6, as in diffusers' UniPC.
+
+At pure noise the log-SNR is infinite, and a solver with memory would make nothing of the estimate.
+"""
+
 
 @dataclass(frozen=True)
 class Flow:
@@ -56,7 +62,7 @@ class Flow:
         return min(math.floor(t), self.num_train_timesteps - 1) if self.whole else t
 
     def steps(self, num_inference_steps: int) -> tuple[float, ...]:
-        """Timesteps of even steps from noise to clean, shifted once.
+        """Timesteps of even steps from almost pure noise to clean, shifted once.
 
         As diffusers' UniPC has them with `use_flow_sigmas` and `flow_shift`. Its
         `FlowMatchEulerDiscreteScheduler` shifts its ends before it divides the way, and then all of
@@ -64,9 +70,25 @@ class Flow:
         """
         # In NumPy's order, so that whole timesteps are cut off where diffusers cuts them off.
         step = (1 / self.num_train_timesteps - 1) / num_inference_steps
-        even = [number * step + 1 for number in range(num_inference_steps)]
-        return tuple(self.num_train_timesteps * self.shifted(sigma) for sigma in even)
+        first, *others = (self.shifted(number * step + 1) for number in range(num_inference_steps))
+        return tuple(self.num_train_timesteps * sigma for sigma in (min(first, NOISIEST), *others))
 
     def shifted(self, sigma: float) -> float:
         """Where a step at `sigma`, in [0, 1], goes to."""
         return self.shift * sigma / (1 + (self.shift - 1) * sigma)
+
+
+def dynamic_shift(
+    tokens: int,
+    base_shift: float,
+    max_shift: float,
+    base_image_seq_len: int = 256,
+    max_image_seq_len: int = 4096,
+) -> float:
+    """`Flow.shift` for so many tokens of a sample: diffusers' `calculate_shift`, and its names.
+
+    The logarithm is on a line from `base_shift` at `base_image_seq_len` tokens to `max_shift` at
+    `max_image_seq_len`, and goes on beyond them.
+    """
+    way = (tokens - base_image_seq_len) / (max_image_seq_len - base_image_seq_len)
+    return math.exp(base_shift + way * (max_shift - base_shift))

@@ -63,7 +63,8 @@ def step_schedule(options: StructureOptions, schedule: Schedule) -> StepSchedule
     if options.timesteps:
         return listed(schedule, options.timesteps)
     if isinstance(schedule, Flow):
-        return listed(schedule, schedule.steps(options.num_inference_steps))
+        steps = schedule.steps(options.num_inference_steps)
+        return StepSchedule(steps, init_noise_sigma=1.0, end=CLEAN)
     return SPACINGS[options.timestep_spacing](schedule, options.num_inference_steps)
 
 

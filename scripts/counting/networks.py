@@ -16,6 +16,7 @@ from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel
 
 import confiner_cli
+from confiner_cli.costs.table import encoder_of
 from confiner_cli.experts import families
 from confiner_cli.experts.conditioning import Conditioning
 from confiner_cli.experts.networks.latent_preview import LatentPreview
@@ -40,6 +41,7 @@ VAES = {
     "sd15_vae": ARCHITECTURES / "sd15", "wan21_vae": WANS["wan21_1_3b"],
     "tiny_vae": EMBEDDED / "shared",
 }  # fmt: skip
+ENCODERS = {encoder_of(name): folder for name, folder in VAES.items()}
 PREVIEWS: Mapping[str, Callable[[], Any]] = {
     "taesd": AutoencoderTiny,
     "tiny_preview": LatentPreview,
@@ -49,7 +51,7 @@ TEXTS = {
     "sd15_text": ARCHITECTURES / "sd15", "modelscope_text": ARCHITECTURES / "modelscope",
     "wan_text": WANS["wan21_1_3b"], "tiny_text": EMBEDDED / "shared",
 }  # fmt: skip
-NAMES = (*UNETS, *WANS, *VAES, *PREVIEWS, *TEXTS)
+NAMES = (*UNETS, *WANS, *VAES, *ENCODERS, *PREVIEWS, *TEXTS)
 LATENT_CHANNELS = 4
 """Numbers of a latent of Stable Diffusion 1.5's."""
 
@@ -64,7 +66,10 @@ def subject(name: str) -> Subject:
         return _decoder(built(PREVIEWS[name]), LATENT_CHANNELS)
     if name in VAES:
         config = read(VAES[name] / "vae" / "config.json")
-        return _VAE_KINDS[config["_class_name"]](config)
+        return _DECODER_KINDS[config["_class_name"]](config)
+    if name in ENCODERS:
+        config = read(ENCODERS[name] / "vae" / "config.json")
+        return _ENCODER_KINDS[config["_class_name"]](config)
     config = read(TEXTS[name] / "text_encoder" / "config.json")
     return _TEXT_KINDS[config["model_type"]](config)
 
@@ -102,6 +107,15 @@ def _decoder(module: Any, channels: int) -> Subject:
     )
 
 
+def _vae_encoder(config: Mapping[str, Any]) -> Subject:
+    module = built(lambda: AutoencoderKL.from_config(config))
+    return Subject(
+        module,
+        lambda size: (empty(size[0], module.config.in_channels, *size[1:]),),
+        lambda pixels: module.encode(pixels).latent_dist.mode(),
+    )
+
+
 def _text(config: Mapping[str, Any]) -> Subject:
     module = built(lambda: CLIPTextModel(CLIPTextConfig(**config)))
     ids = empty(1, config["max_position_embeddings"], dtype=torch.long)
@@ -110,5 +124,6 @@ def _text(config: Mapping[str, Any]) -> Subject:
     )
 
 
-_VAE_KINDS = {"AutoencoderKL": _vae, "AutoencoderKLWan": wan.vae}
+_DECODER_KINDS = {"AutoencoderKL": _vae, "AutoencoderKLWan": wan.vae}
+_ENCODER_KINDS = {"AutoencoderKL": _vae_encoder, "AutoencoderKLWan": wan.vae_encoder}
 _TEXT_KINDS = {"clip_text_model": _text, "umt5": wan.text_encoder}

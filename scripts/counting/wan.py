@@ -69,6 +69,31 @@ def decode_in_turn(module: Any, latents: Tensor) -> None:
         module.decoder(hidden, feat_cache=kept, feat_idx=[0], first_chunk=number == 0)
 
 
+def vae_encoder(config: Mapping[str, Any]) -> Subject:
+    """The encoder, in 32 bits, of a video that is there in full: so a bridge hands it over."""
+    module = built(lambda: AutoencoderKLWan.from_config(config), torch.float32)
+    return Subject(
+        module,
+        lambda size: (_pixels(module.config.in_channels, size),),
+        lambda pixels: encode_in_turn(module, pixels),
+        WHOLE_VIDEO,
+    )
+
+
+def encode_in_turn(module: Any, pixels: Tensor) -> Tensor:
+    """Encode the first frame, then those of one latent frame after another.
+
+    The latents are kept, and of the frames before what the convolutions need.
+    """
+    kept: list[Any] = [None] * module._cached_conv_counts["encoder"]
+    lengths = [1] + [WHOLE_VIDEO.time_factor] * (pixels.shape[2] // WHOLE_VIDEO.time_factor)
+    moments = [
+        module.quant_conv(module.encoder(chunk, feat_cache=kept, feat_idx=[0]))
+        for chunk in torch.split(pixels, lengths, dim=2)
+    ]
+    return torch.cat([each.chunk(2, dim=1)[0] for each in moments], dim=2)
+
+
 def text_encoder(config: Mapping[str, Any]) -> Subject:
     """UMT5 over one padded prompt, in bfloat16."""
     module = built(lambda: UMT5EncoderModel(UMT5Config(**config)), torch.bfloat16)
@@ -76,6 +101,12 @@ def text_encoder(config: Mapping[str, Any]) -> Subject:
     return Subject(
         module, lambda size: (ids,), lambda ids: module(ids).last_hidden_state, ONE_PROMPT
     )
+
+
+def _pixels(channels: int, size: Size) -> Tensor:
+    latents, height, width = WHOLE_VIDEO.own(size)
+    frames = (latents - 1) * WHOLE_VIDEO.time_factor + 1
+    return empty(1, channels, frames, height, width, dtype=torch.float32)
 
 
 def _latents(channels: int, size: Size, dtype: torch.dtype) -> Tensor:

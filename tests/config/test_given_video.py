@@ -62,8 +62,6 @@ def test_without_sound_or_a_given_video_nothing_is_lost(tmp_path):
         ((), "in.mp4 has 0.5 frames a second; a result has 1 to 240", "fps=8"),
         (("fps=0.5",), "fps=0.5 is out of range", "fps= takes 1 to 240"),
         (("fps=8", "num_frames=2", "at=3:x"), "begins after the video's end, frame 2", "before 2"),
-        (("fps=8",), "in.mp4 has 40 frames to refine, more than tiny takes at once",
-         "long_video=confiner_long"),
     ],
 )  # fmt: skip
 def test_what_nobody_has_set_is_not_held_against_them(tmp_path, words, said, cure):
@@ -71,6 +69,13 @@ def test_what_nobody_has_set_is_not_held_against_them(tmp_path, words, said, cur
     with pytest.raises(ConfinerError) as caught:
         decided(f"structure.video={path}", *words)
     assert said in str(caught.value) and cure in caught.value.hint
+
+
+def test_a_video_of_any_length_is_refined_in_windows(tmp_path):
+    path = filmed(tmp_path / "in.mp4", fps="8", seconds=12)
+    timeline = decided(f"structure.video={path}").timeline
+    long = decided(f"structure.video={path}", "long_video=confiner_long")
+    assert (timeline.num_frames, timeline.window_count) == (96, 7) and timeline == long.timeline
 
 
 @pytest.mark.parametrize(

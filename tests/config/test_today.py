@@ -4,7 +4,7 @@ import pytest
 
 from confiner_cli.config.resolve import resolve
 from confiner_cli.errors import ConfinerError
-from confiner_cli.method.flow import Flow
+from confiner_cli.method.flow import Flow, dynamic_shift
 from confiner_cli.method.options import StructureOptions
 from confiner_cli.runs.advice import advice
 from confiner_cli.runs.provenance import settings_of_words
@@ -86,7 +86,18 @@ def test_segments_of_a_long_video_are_whole_latents_and_windows_fit_the_experts(
             ("long_video=confiner_long", "num_frames=200", "long_video.turn=true"),
             ("cannot be played backwards", "long_video.turn=false"),
         ),
+        (("experts.spatial.model=x",), ("no expert in its role", "experts/spatial=")),
+        (("experts.spatial={family:wan}",), ("no expert in its role", "experts/spatial=")),
         (("experts.temporal.beta_schedule=linear",), ("a flow model has no betas", "=null")),
+        (
+            ("experts.temporal.base_shift=0.5", "experts.temporal.max_shift=1.15"),
+            ("flow_shift= and base_shift= are two shifts", "flow_shift=null"),
+        ),
+        (("experts.temporal.base_shift=0.5",), ("has one of base_shift= and max_shift= alone",)),
+        (
+            ("experts.temporal.max_image_seq_len=10",),
+            ("not above base_image_seq_len=256", "max_image_seq_len=257"),
+        ),
         (("experts.temporal.flow_shift=0",), ("flow_shift=0.0 is out of range",)),
         (("experts.temporal.latent_space=wan2.1",), ("did you mean wan21",)),
         (("experts.control.step_noise=some",), ("fresh, predicted",)),
@@ -131,6 +142,14 @@ def test_no_noise_crosses_to_another_latent_space(words, expected):
     text = refused(*MIXED, *words)
     for part in expected:
         assert part in text
+
+
+def test_a_dynamic_shift_is_that_of_the_number_of_tokens():
+    dynamic = ("experts.temporal.base_shift=0.5", "experts.temporal.max_shift=1.15")
+    words = (*WAN, "scheduler=temporal_alone", "experts.temporal.flow_shift=null", *dynamic)
+    shifts = [job_of(*words, f"num_frames={n}").experts["temporal"].flow_shift for n in (1, 17, 81)]
+    assert shifts == sorted(shifts) and len(set(shifts)) == 3
+    assert shifts[0] == pytest.approx(dynamic_shift(30 * 52, 0.5, 1.15))
 
 
 def test_frames_in_batches_are_told_to_be_of_no_use_where_all_are_seen_together():

@@ -9,8 +9,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import count_costs
-from confiner_cli.costs.table import TABLE, costs
-from counting.networks import NAMES, subject
+from confiner_cli.costs.table import TABLE, costs, encoder_of
+from counting.networks import NAMES, VAES, subject
 
 PUBLISHED = {
     ("sd15", 1, 512, 512): 803.3, ("sd15", 16, 256, 256): 2881.7,
@@ -50,6 +50,25 @@ def test_fused_attention_costs_the_operations_that_torch_counts_without_it():
     assert costs()["tiny_control"].flops(*HELD_OUT) == pytest.approx(
         counter.get_total_flops(), rel=1e-5
     )
+
+
+def test_an_encoder_costs_what_torch_counts_in_the_published_one():
+    watched = subject("sd15_vae_encoder")
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        watched.forward(*watched.inputs(HELD_OUT))
+    assert costs()["sd15_vae_encoder"].flops(*HELD_OUT) == pytest.approx(
+        counter.get_total_flops(), rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("vae", VAES)
+def test_an_encoder_takes_less_than_the_decoder_which_every_run_asks_too(vae):
+    """So `costs.memory` asks the decoder alone."""
+    decoder, encoder = costs()[vae], costs()[encoder_of(vae)]
+    assert encoder.parameters == decoder.parameters
+    for size in ((1, 64, 64), (16, 512, 512), (121, 720, 1280)):
+        assert encoder.activation_bytes(*size) < decoder.activation_bytes(*size)
+        assert encoder.flops(*size) < decoder.flops(*size)
 
 
 def test_memory_is_that_of_the_tensors_that_are_alive_together():

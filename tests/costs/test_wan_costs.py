@@ -58,10 +58,11 @@ def test_a_transformer_costs_what_torch_counts_in_it(name, size):
         pytest.param(LARGEST, marks=pytest.mark.thorough),
     ],
 )  # fmt: skip
-def test_a_vae_costs_what_torch_counts_in_diffusers_own_decoding(size):
-    watched = network("wan21_vae")
-    flops = counted(Decoding(watched.module), *watched.inputs(size))
-    assert costs()["wan21_vae"].flops(*size) == pytest.approx(flops, rel=TOLERANCE)
+@pytest.mark.parametrize("name", ["wan21_vae", "wan21_vae_encoder"])
+def test_a_vae_costs_what_torch_counts_in_diffusers_own_coding(name, size):
+    watched = network(name)
+    flops = counted(CODING[name](watched.module), *watched.inputs(size))
+    assert costs()[name].flops(*size) == pytest.approx(flops, rel=TOLERANCE)
 
 
 class Decoding(nn.Module):
@@ -73,6 +74,14 @@ class Decoding(nn.Module):
         return self.vae.decode(latents).sample
 
 
+class Encoding(Decoding):
+    def forward(self, pixels):
+        return self.vae.encode(pixels).latent_dist.mode()
+
+
+CODING = {"wan21_vae": Decoding, "wan21_vae_encoder": Encoding}
+
+
 def test_a_text_encoder_costs_what_torch_counts_in_it():
     watched = network("wan_text")
     flops = counted(watched.module, *watched.inputs(LARGEST))
@@ -80,7 +89,12 @@ def test_a_text_encoder_costs_what_torch_counts_in_it():
 
 
 @pytest.mark.parametrize(
-    ("name", "size"), [("wan21_1_3b", (5, 384, 448)), ("wan21_vae", (9, 192, 192))]
+    ("name", "size"),
+    [
+        ("wan21_1_3b", (5, 384, 448)),
+        ("wan21_vae", (9, 192, 192)),
+        ("wan21_vae_encoder", (9, 192, 192)),
+    ],
 )
 def test_the_table_says_of_a_wan_network_what_it_holds(name, size):
     _, live = count(network(name), size)

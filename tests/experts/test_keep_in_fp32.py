@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
@@ -40,10 +42,30 @@ class TextEncoder(UMT5EncoderModel):
         return cls(UMT5Config(**config))
 
 
+class StrictTextEncoder(TextEncoder):
+    """Keeps a layer in float32 beside bfloat16, too, by a pattern."""
+
+    _keep_in_fp32_modules_strict = ("block.0*wi_0",)
+
+
+class Norms(ModelMixin, ConfigMixin):
+    """Of two layers only one has a name that is kept; the other's begins like it."""
+
+    _keep_in_fp32_modules = ["norm"]  # noqa: RUF012
+
+    @register_to_config
+    def __init__(self, width=64):
+        super().__init__()
+        self.norm = torch.nn.Linear(width, width)
+        self.norm_out = torch.nn.Linear(2 * width, width)
+
+
 KINDS = {
     "transformer": (tiny.wan_transformer, WanTransformer3DModel),
     "unet": (tiny.unet_2d, UNet2DConditionModel),
     "text_encoder": (tiny.umt5, TextEncoder),
+    "strict_text_encoder": (tiny.umt5, StrictTextEncoder),
+    "norms": (Norms, Norms),
 }
 
 
@@ -54,7 +76,7 @@ def saved(tmp_path_factory):
     folder = tmp_path_factory.mktemp("saved")
     for name, (make, _) in KINDS.items():
         make().save_pretrained(folder / name, max_shard_size=SHARD)
-    assert len(list(folder.glob("*/*-00002-of-*.safetensors"))) == 3
+    assert len(list(folder.glob("*/*-00002-of-*.safetensors"))) == len(KINDS)
     return folder
 
 
@@ -107,8 +129,13 @@ def test_every_tensor_is_what_its_own_library_makes_of_it(name, dtype, saved):
 
 @pytest.mark.parametrize(
     ("name", "mixed"),
-    [("transformer", HALVES), ("unet", []), ("text_encoder", [torch.float16])],
-    ids=KINDS,
+    [
+        ("transformer", HALVES),
+        ("unet", []),
+        ("text_encoder", [torch.float16]),
+        ("strict_text_encoder", HALVES),
+        ("norms", HALVES),
+    ],
 )
 def test_a_network_is_in_two_precisions_only_where_its_class_says_so(name, mixed, saved):
     for dtype in HALVES:

@@ -27,13 +27,18 @@ def shell(text: str) -> list[str]:
     ]
 
 
-SHELL = [block for block in shell(README) if "_sd" not in block]
-FROM_THE_HUB = [block for block in [*shell(README), *shell(EXPERTS)] if "_sd" in block]
+PUBLISHED = re.compile(r"\bexperts=(\w+_sd|wan)\b|\bdownload \w+_sd\b")
+SHELL = [block for block in shell(README) if not PUBLISHED.search(block)]
+FROM_THE_HUB = [block for block in [*shell(README), *shell(EXPERTS)] if PUBLISHED.search(block)]
 (WITH_OWN_CONFIGS,) = [block for block in shell(EXPERTS) if "--config-dir" in block]
 OWN_CONFIGS = re.findall(r"```yaml\n(.*?)```", EXPERTS, re.DOTALL)
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 TARGETS = re.findall(r"```sh\nmake (\S+)\n```", README)
-FEWER = "num_frames=2 scheduler.refinement.num_inference_steps=1"
+FEWER = {
+    "experts=wan": "height=32 width=48 scheduler.refinement.num_inference_steps=1",
+    "experts=": "num_frames=2 scheduler.refinement.num_inference_steps=1",
+}
+"""What makes a set's videos small, by what a block says; the first that it says counts."""
 
 
 def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
@@ -81,7 +86,7 @@ def test_every_shell_command_of_the_readme_runs_in_its_order(folder):
     (folder / "prompts.txt").write_text("\n".join(PROMPTS) + "\n", encoding="utf-8")
     for block in SHELL:
         assert_runs(block, folder)
-    assert len(SHELL) == 7 and sum(map(needs_a_shell, SHELL)) == 1
+    assert len(SHELL) == 8 and sum(map(needs_a_shell, SHELL)) == 1
     batch = (folder / "videos.txt").read_text(encoding="utf-8").splitlines()
     assert len(batch) == len(PROMPTS)
     assert all(Path(path).is_file() for path in batch)
@@ -97,14 +102,16 @@ def test_every_command_with_experts_from_the_hub_runs_if_with_few_frames_and_ste
     repositories, folder, monkeypatch
 ):
     """Against a stand-in for the hub that serves small models under the published names."""
-    assert len(FROM_THE_HUB) == 2
+    assert len(FROM_THE_HUB) == 4
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
     with StandInHub(repositories) as hub, in_process(hub, folder / "home"):
         hub.commits.update(PINNED)
         for block in FROM_THE_HUB:
-            few = block.replace("experts=", f"{FEWER} experts=")
+            said = next(words for words in FEWER if words in block)
+            few = block.replace(said, f"{FEWER[said]} {said}")
             assert_runs(few if "generate" in block else block, folder)
-    assert len(list(folder.rglob("video.mp4"))) == 3
+            shutil.copy(next(folder.rglob("video.mp4")), folder / "phone.mp4")
+    assert len(list(folder.rglob("video.mp4"))) == 7
 
 
 @pytest.mark.thorough

@@ -16,8 +16,15 @@ from confiner_cli.runs.record import FORMAT, RunRecord, read_run, record_of
 RECORDS = sorted((Path(__file__).parents[1] / "data" / "records").glob("0.1.0-*.json"))
 OF_AN_EXPERT = (
     *("clip_skip", "embeddings", "preview", "rescale_betas_zero_snr"),
-    *("distilled_timesteps", "flow_shift", "network", "step_noise", "text_encoder", "vae"),
-    "whole_timesteps",
+    *(
+        "distilled_timesteps",
+        "flow_shift",
+        "network",
+        "step_noise",
+        "text_encoder",
+        "vae",
+    ),
+    *("whole_timesteps", "base_shift", "max_shift", "base_image_seq_len", "max_image_seq_len"),
 )
 OF_EXPERTS = {f"experts.{role}.{key}" for role in ROLES for key in OF_AN_EXPERT}
 NEW = OF_EXPERTS | {
