@@ -20,9 +20,9 @@ HELP = (
 usage: confiner plan [key=value ...] [-m]
 
 takes what `confiner generate` takes (the prompt may be left out) and prints, without loading
-anything: the stages, the networks' evaluations, passes and operations, the memory for each memory=
-setting and the RAM, and which files are missing; of a sweep (-m), how many jobs there are of each
-cost
+anything: the stages, the networks' evaluations (a VAE's are frames), passes and operations, the
+memory for each memory= setting and the RAM, and which files are missing; of a sweep (-m), how many
+jobs there are of each cost
 
 """
     + CONFIG_HELP
@@ -116,14 +116,15 @@ def _lines(job: Job) -> Iterator[str]:
 def _costs(job: Job) -> Iterator[str]:
     from confiner_cli.costs.estimate import rows
 
-    yield f"{'stage':<12}{'expert':<10}{'evaluations':>12}{'passes':>8}{'TFLOP':>10}"
     found = list(rows(job))
+    wide = max(10, *(len(row.role) + 1 for row in found))
+    yield f"{'stage':<12}{'expert':<{wide}}{'evaluations':>12}{'passes':>8}{'TFLOP':>10}"
     for row in found:
         work = _operations(row.flops)
-        yield f"{row.stage:<12}{row.role:<10}{row.evaluations:>12}{row.passes:>8}{work:>10}"
+        yield f"{row.stage:<12}{row.role:<{wide}}{row.evaluations:>12}{row.passes:>8}{work:>10}"
     known = [row.flops for row in found if row.flops is not None]
     total = sum(known) if len(known) == len(found) else None
-    yield f"{'in all':<42}{_operations(total):>10}"
+    yield f"{'in all':<{32 + wide}}{_operations(total):>10}"
     yield from _compiling(job)
 
 

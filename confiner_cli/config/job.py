@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from confiner_cli.config.schema import ROLES, Settings
 from confiner_cli.errors import ConfinerError
@@ -22,6 +23,9 @@ from confiner_cli.method.planned import PlannedExpert
 from confiner_cli.method.refinement import refinement_visits
 from confiner_cli.method.structure import structure_visits
 from confiner_cli.method.walk import Visit
+
+Joint: TypeAlias = Literal["latents", "whole", "frames"]
+"""As what structures become the drafts of windows, and windows the video."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,21 @@ class Job:
     def crosses(self) -> bool:
         """Whether the experts that are asked work in several latent spaces."""
         return len({self.experts[role].latent_space for role in self.asked}) > 1
+
+    @property
+    def joins_in(self) -> Joint:
+        """What is between the walks of a video.
+
+        Structures are cut and windows cross-faded as `latents`, where these are frames of one
+        space; the latents of one structure, `whole`, are the draft of one window; or structures and
+        windows are joined as `frames`.
+        """
+        first, last = (self.experts[role].latent_space for role in self.window_roles)
+        is_drafted_there = self.experts[self.draft_role].latent_space == first
+        if is_drafted_there and first == last and self.timeline.space.time_factor == 1:
+            return "latents"
+        is_one = is_drafted_there and self.timeline.structure_count == 1
+        return "whole" if is_one else "frames"
 
     def vae_role(self, role: str) -> str:
         """Who brings the VAE of the latent space that an expert works in."""

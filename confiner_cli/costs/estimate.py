@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from confiner_cli.config.job import Job
-from confiner_cli.costs.table import companions, costs, preview_of
+from confiner_cli.costs.coding import codings
+from confiner_cli.costs.table import costs
 from confiner_cli.method.long.timeline import Span
 from confiner_cli.method.planned import PlannedExpert
 from confiner_cli.method.walk import Visit
@@ -18,7 +19,10 @@ from confiner_cli.method.walk import Visit
 
 @dataclass(frozen=True)
 class Row:
-    """What one role does in one stage. `flops` is None where its network is not a known one."""
+    """What one role, or a VAE, does in one stage. `flops` is None where nobody knows its network.
+
+    A VAE's evaluations are frames.
+    """
 
     stage: str
     role: str
@@ -36,7 +40,7 @@ class PlannedWalk:
 
 
 def rows(job: Job) -> Iterator[Row]:
-    """What each role does in each stage, and the decoding.
+    """What each role does in each stage, and VAEs: on the bridge, encoding and decoding.
 
     A visit that guidance applies to is two passes; a window is passed once more for each prompt
     that begins inside it.
@@ -51,7 +55,7 @@ def rows(job: Job) -> Iterator[Row]:
     drafted = [PlannedWalk(timeline.length)] * len(timeline.structures)
     yield from _stage(job, "structure", job.structure_visits, drafted)
     yield from _stage(job, "refinement", job.refinement_visits, refined)
-    yield from _decoding(job)
+    yield from _coding(job)
 
 
 def _prompts_in(span: Span, job: Job) -> int:
@@ -81,21 +85,13 @@ def _flops(job: Job, role: str, passes: int, walks: Sequence[PlannedWalk]) -> fl
     return sum(passes * walk.prompts * cost.flops(walk.num_frames, *job.size) for walk in walks)
 
 
-def _decoding(job: Job) -> Iterator[Row]:
-    """The result is decoded by the VAE, and so are the drafts, if nothing cheaper is to do it."""
-    frames = int(job.num_frames)
-    drafts = frames if job.settings.output.structure else 0
-    drafting, finishing = (
-        job.experts[job.vae_role(role)] for role in (job.draft_role, job.window_roles[1])
-    )
-    by_vae = {finishing.architecture: frames}
-    if not drafting.preview:
-        by_vae[drafting.architecture] = by_vae.get(drafting.architecture, 0) + drafts
-    for architecture, count in by_vae.items():
-        cost = costs().get(companions(architecture or "")[1])
-        yield Row(
-            "decode", "vae", count, count, None if cost is None else cost.flops(count, *job.size)
-        )
-    if drafting.preview:
-        flops = costs()[preview_of(drafting.architecture or "")].flops(drafts, *job.size)
-        yield Row("decode", "preview", drafts, drafts, flops)
+def _coding(job: Job) -> Iterator[Row]:
+    """The frames that go through VAEs: as many evaluations."""
+    found: dict[tuple[str, str, str], list[int]] = {}
+    for coding in codings(job):
+        key = (coding.stage, coding.name(job), coding.network(job))
+        found.setdefault(key, []).extend(coding.lengths)
+    for (stage, name, network), lengths in found.items():
+        cost, count = costs().get(network), sum(lengths)
+        flops = None if cost is None else sum(cost.flops(each, *job.size) for each in lengths)
+        yield Row(stage, name, count, count, flops)

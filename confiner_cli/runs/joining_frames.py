@@ -22,8 +22,9 @@ from confiner_cli.runs.tasks import Kind, Task
 
 Encode: TypeAlias = Callable[[Tensor], Tensor]
 """Frames `(frame, height, width, 3)`, uint8, to latents `(1, channel, frame, height, width)`."""
-KEPT = 3
-"""How many structures and windows stay decoded: two structures of a window, the window before."""
+KEPT = 4
+"""How many structures and windows stay decoded: three structures of a window, as many as one that
+is cut at seams has frames of, and the window before."""
 
 
 @dataclass(frozen=True)

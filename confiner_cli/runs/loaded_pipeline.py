@@ -70,13 +70,16 @@ class LoadedPipeline:
 
     def joining(self, decode: Decode) -> Joining:
         """How windows take their drafts, and the video its frames, `decode` being the decoder's."""
-        timeline, draft = self.pipeline.timeline, self.spaces[self.job.draft_role]
-        first, last = (self.spaces[role] for role in self.job.window_roles)
-        if draft is first is last and timeline.space.time_factor == 1:
-            return InLatents(timeline, decode)
-        if draft is first and timeline.structure_count == 1:
-            return Whole(timeline, decode)
-        return InFrames(timeline, draft.decoder.parts, first.encoder, decode, self.source)
+        timeline = self.pipeline.timeline
+        match self.job.joins_in:
+            case "latents":
+                return InLatents(timeline, decode)
+            case "whole":
+                return Whole(timeline, decode)
+            case "frames":
+                draft = self.spaces[self.job.draft_role].decoder.parts
+                encode = self.spaces[self.job.window_roles[0]].encoder
+                return InFrames(timeline, draft, encode, decode, self.source)
 
     def load(self) -> None:
         """Load every network now, and not when it is first called.

@@ -109,8 +109,9 @@ def test_a_video_that_is_given_is_encoded_straight_window_by_window():
     assert asked == [timeline.refines(1)] * 2
 
 
-def test_what_neighbours_share_is_decoded_once():
-    timeline = Timeline(100, 17, 4, space=WAN)
+@pytest.mark.parametrize("staggered", [True, False])
+def test_what_neighbours_share_is_decoded_once(staggered):
+    timeline = Timeline(100, 17, 4, staggered, space=WAN)
     counts = []
 
     def counted(latents):
