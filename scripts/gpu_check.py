@@ -20,7 +20,8 @@ is what `docs/benchmarks.md` has limits and targets for, in a few minutes.
 is Wan 2.1's smaller network at what it was published for, 81 frames.
 
 `--small` is the same with a tenth of the channels: a minute on a CPU, to see that the script works.
-The host needs memory for all networks of a set (9 GB in 16 bits, of `wan` 18), as with memory=low.
+The host needs memory for all networks of a set (9 GB in 16 bits), as with memory=low; for `wan` it
+needs 30 GB, since with some settings the text encoder computes there.
 """
 
 from __future__ import annotations

@@ -109,6 +109,12 @@ class Case:
     overrides: tuple[str, ...]
     memory: str = "auto"
 
+    @property
+    def prompt(self) -> str:
+        """One of its own: what large text encoders say of one is kept."""
+        size = f"{self.num_frames}x{self.height}x{self.width}"
+        return f"{PROMPT}, {size}, {self.run}, {self.memory}"
+
     def job(self, setup: Setup) -> Job:
         """As the command line would have it, decided; but for the models."""
         chosen = {
@@ -122,7 +128,7 @@ class Case:
         words = [f"{key}={value}" for key, value in chosen.items()]
         settings = settings_with([f"experts={self.experts}", *self.overrides, *words])
         experts = setup.models.of(settings.experts)
-        return resolve(replace(settings, prompt=PROMPT, seed=1, experts=experts))
+        return resolve(replace(settings, prompt=self.prompt, seed=1, experts=experts))
 
 
 @dataclass(frozen=True)

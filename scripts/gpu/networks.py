@@ -6,12 +6,15 @@ only where it would read a network's weights, `random_weights` draws them instea
 does: on the device, in the precision that they are used in, once. So every network's output keeps
 to a few units, whatever it is given, as its last norm sees to it. The VAE's last convolution is a
 tenth of that, for frames of little contrast, which take the encoder no longer than a video does.
+What large text encoders say of prompts is kept for as long as the script runs, and no longer.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,7 +27,6 @@ from unittest.mock import patch
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel
@@ -33,6 +35,7 @@ from confiner_cli.config.schema import ExpertSetSettings
 from confiner_cli.experts.components import COMMON, Components, architecture
 from confiner_cli.experts.empty import without_parameters
 from confiner_cli.experts.families import lavie
+from confiner_cli.experts.offload import QUICK
 from confiner_cli.experts.precision import precision_of
 from confiner_cli.experts.spec import ExpertSpec, sharing_vaes
 from confiner_cli.experts.stated_text import UMT5, kind_of
@@ -136,17 +139,26 @@ class Models:
         place = architecture(published, PAIR.get(name, name))
         config: dict[str, Any] = json.loads((place / "config.json").read_text(encoding="utf-8"))
         config |= _smaller(name, config) if self.small else {}
-        _part_of(folder, config, weights)
+        large = name == "text_encoder" and kind_of(config) == UMT5 and not self.small
+        _part_of(folder, config, weights, QUICK if large else 1)
         return config
 
 
-def _part_of(folder: Path, config: Mapping[str, Any], weights: str) -> None:
-    """A part's config, and a file of weights that is no other's."""
-    if (folder / weights).is_file():
+def _part_of(folder: Path, config: Mapping[str, Any], weights: str, size: int = 1) -> None:
+    """A part's config, and a file of weights that is no other's: so many bytes of nothing."""
+    path = folder / weights
+    if path.is_file():
         return
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    save_file({"nothing": torch.zeros(1)}, folder / weights, metadata={"of": str(folder)})
+    header = {
+        "__metadata__": {"of": str(folder)},
+        "nothing": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]},
+    }
+    text = json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(file.tell() + size)  # which takes no room on the disk
 
 
 def _smaller(name: str, published: dict[str, Any]) -> Mapping[str, Any]:
@@ -164,7 +176,12 @@ def _smaller(name: str, published: dict[str, Any]) -> Mapping[str, Any]:
 @contextmanager
 def random_weights() -> Iterator[None]:
     """Inside, the product draws what it would read from files."""
-    with patch.object(Components, "model", _model), patch.object(lavie, "load", _lavie):
+    with (
+        tempfile.TemporaryDirectory() as cache,
+        patch.dict(os.environ, XDG_CACHE_HOME=cache),
+        patch.object(Components, "model", _model),
+        patch.object(lavie, "load", _lavie),
+    ):
         yield
 
 

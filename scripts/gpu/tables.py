@@ -19,13 +19,13 @@ and stages are based. *Evaluations* and *passes*: control + spatial + temporal; 
 is two passes. Of the runs, *unguided* ones have no guidance in the refinement
 (`scheduler.guidance_interval=[0.35,1.0]`); `control_4` and `draft_3` are the control expert alone,
 `temporal_N` the temporal one in N guided steps, `animatediff_4` diffusers' AnimateDiffPipeline on
-the control expert's networks. *Text*: reading the prompts; *files*: the rest of a run, such as
-waiting for the encoder and checking what it wrote. *TFLOP/s* of UNets, or of transformers, are over
-structure and refinement. *Operations alone*: the seconds that they would take at the speed of a
-product of matrices. *Waits* are counted by torch's profiler when all is measured, in one more run,
-unless it takes over 10 s. Of the copies to the CPU, those that do not wait are of frames; the
-thread that encodes waits for these. Weights are random: times are those of real ones, pictures are
-not."""
+the control expert's networks. *Text*: reading the prompts, which a large text encoder does in the
+first run alone; *files*: the rest of a run, such as waiting for the encoder and checking what it
+wrote. *TFLOP/s* of UNets, or of transformers, are over structure and refinement. *Operations
+alone*: the seconds that they would take at the speed of a product of matrices. *Waits* are counted
+by torch's profiler when all is measured, in one more run, unless it takes over 10 s. Of the copies
+to the CPU, those that do not wait are of frames; the thread that encodes waits for these. Weights
+are random: times are those of real ones, pictures are not."""
 REFINED = ("confiner_", "draft_refine")
 """What the names of runs begin with in which drafts are refined."""
 TARGETS = {("modelscope_sd", "16x512x512", "confiner_9_unguided"): 1.2}

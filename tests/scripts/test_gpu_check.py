@@ -15,7 +15,11 @@ import gpu_check
 from confiner_cli.config.schema import ROLES
 from confiner_cli.costs.table import costs
 from confiner_cli.errors import named_error
+from confiner_cli.experts.loading import components_of
 from confiner_cli.experts.networks.umt5 import UMT5TextModel
+from confiner_cli.experts.offload import POLICIES, QUICK, NetworkCache
+from confiner_cli.experts.prompt_states import PromptStates
+from confiner_cli.experts.umt5_loading import umt5_text
 from confiner_cli.runs.loaded_pipeline import load_pipeline
 from gpu import measure
 from gpu.measure import (
@@ -36,6 +40,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:unclosed file <_io.Buffered:ResourceWarning"
 )  # imageio-ffmpeg's pipes
 
+CPU = torch.device("cpu")
 SMALL = ["--small", "--frames", "2", "--repeats", "1", "--device", "cpu"]
 COUNTS = {
     "confiner_9": ((4, 10, 5), (4, 20, 10)), "confiner_9_unguided": ((4, 10, 5), (4, 10, 5)),
@@ -190,7 +195,7 @@ def test_random_networks_are_the_same_each_time(setup):
 
 def test_random_numbers_are_in_the_precisions_of_a_network_and_each_is_there_once():
     def tensors(build):
-        made = filled(build, torch.device("cpu"), torch.bfloat16)
+        made = filled(build, CPU, torch.bfloat16)
         return {name: tensor.dtype for name, tensor in made.state_dict().items()}, made
 
     kinds, made = tensors(tiny.wan_transformer)
@@ -199,6 +204,17 @@ def test_random_numbers_are_in_the_precisions_of_a_network_and_each_is_there_onc
     assert torch.equal(made.rope.freqs_cos, tiny.wan_transformer().rope.freqs_cos)
     _, made = tensors(partial(UMT5TextModel.from_config, TEXT_ENCODER | TINY["text_encoder"]))
     assert made.shared.weight is made.encoder.embed_tokens.weight
+
+
+def test_a_text_encoder_of_published_size_lies_in_a_file_that_is_treated_as_a_large_one(tmp_path):
+    with random_weights():
+        job = case("wan", "draft_refine").job(Setup(Models(tmp_path), "cpu"))
+        components = components_of("temporal", job.experts["temporal"], CPU, torch.float32)
+        (file,) = components.files("text_encoder")
+        assert file.stat().st_size >= QUICK > file.stat().st_blocks * 512
+        large = umt5_text(components, POLICIES["low"], NetworkCache())
+    assert isinstance(large.encoder, PromptStates)
+    assert not large.encoder.folder.exists(), "what is kept goes with the script"
 
 
 def test_a_set_that_can_make_none_of_the_runs_is_told_with_those_that_it_can(capsys):
