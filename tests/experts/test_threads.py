@@ -89,6 +89,7 @@ def test_threads_that_make_room_in_one_cache_all_get_their_networks():
     together(*(lambda each=each: ask(*each) for each in calls))
 
 
+@pytest.mark.thorough
 def test_videos_of_threads_are_those_of_one_after_another_with_one_set_or_two():
     words = (*QUICK, "height=16", "width=16")
     with api.load("tiny", *words, memory="balanced") as one, api.load("tiny", *words) as other:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import confiner_cli
 
 PACKAGE = Path(confiner_cli.__file__).parent
@@ -65,6 +67,7 @@ def foreign_modules() -> set[str]:
     return {name for name in found if name.partition(".")[0] != "confiner_cli"}
 
 
+@pytest.mark.thorough
 def test_importing_changes_neither_the_process_nor_a_library():
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, " ".join(sorted(foreign_modules()))],

@@ -62,6 +62,7 @@ def lora(tmp_path):
     )
 
 
+@pytest.mark.thorough
 def test_a_run_of_all_experts_imports_neither_compiler_nor_transformers_nor_peft(folder):
     said = process(COMMAND, "generate", PROMPT, *ALL_EXPERTS)
     assert said.splitlines()[-1].split() == ["imported:"]

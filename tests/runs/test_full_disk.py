@@ -77,6 +77,7 @@ def assert_failed_and_clean(run):
     assert not (run / "video.mp4").exists()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", quick("a window's latents"))
 def test_without_room_for_a_file_a_run_fails_in_order_and_goes_on(tmp_path, whole, name):
     full = replace(MOMENTS[name], when="full")

@@ -276,6 +276,7 @@ def test_to_go_on_with_what_is_no_run_is_two_lines(tmp_path, there):
     assert there == folder.exists()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("number", "code"),
     [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.thorough)],

@@ -69,6 +69,7 @@ def test_the_name_of_a_file_is_no_repository(name):
     assert model_ref(f"owner/repository:{name}").file == name
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings(
     "ignore:unclosed file <_io.Buffered:ResourceWarning"
 )  # imageio-ffmpeg's pipes

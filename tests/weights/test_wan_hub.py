@@ -57,6 +57,7 @@ def test_it_makes_a_video_of_what_it_needs_and_the_next_one_without_a_socket(
     assert one.stat().st_size == two.stat().st_size > 500
 
 
+@pytest.mark.thorough
 def test_it_is_listed_planned_fetched_and_checked(hub):
     listed, planned = of_wan(confiner("experts").out), confiner("plan", "experts=wan")
     assert planned.code == 0, planned.err
