@@ -81,7 +81,6 @@ def test_output_dir_is_the_folder_itself_and_is_not_touched_twice(folder):
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
-@pytest.mark.thorough
 def test_nasty_prompts_reach_run_json_and_comment_unchanged():
     # One of each kind: what Hydra, YAML, OmegaConf or JSON would read as something else.
     prompts = ["null", "a=b", '"it\'s"', "a\\,b", "${oc.env:HOME}", "# a", "💛"]

@@ -24,7 +24,6 @@ def picture(tmp_path_factory):
     return ending.folder
 
 
-@pytest.mark.thorough
 def test_a_picture_without_loss_has_the_frames_that_python_has(picture):
     with load("tiny", threads=1) as experts:
         video = experts.generate(PROMPT.partition("=")[2], *QUICK, seed=3)
@@ -48,7 +47,6 @@ def test_a_finished_run_is_known_by_its_own_file(picture):
     assert other.code == 2 and "output.format differ" in other.err
 
 
-@pytest.mark.thorough
 def test_a_gif_that_was_stopped_goes_on_to_the_same_file(folder, monkeypatch):
     from confiner_cli.runs import open_run
 
@@ -97,7 +95,6 @@ def test_the_sound_of_a_given_video_is_in_the_result_or_its_loss_is_noticed(fold
     assert [line for line in facts["notices"] if "sound" in line]
 
 
-@pytest.mark.thorough
 def test_python_saves_what_the_suffix_says_with_the_sound_that_fits(folder, capsys):
     given = filmed(folder / "in.mp4")
     with load("tiny") as experts:

@@ -11,7 +11,6 @@ FOLDER = ("--config-dir", str(OWN))
 QUICKEST = ("num_frames=1", "height=16", "width=16", "experts=mytiny")
 
 
-@pytest.mark.thorough
 def test_a_run_with_configs_of_ones_own_is_gone_on_with_without_them(folder):
     own = shutil.copytree(OWN, folder / "own")
     words = ("+experiment=heart", "-cd", "own", *QUICKEST, "scheduler=fast", "output.dir=run")
@@ -66,7 +65,6 @@ def test_a_plan_takes_them_and_counts_the_jobs_of_a_sweep():
         assert f"4 with scheduler={name}, each:\ntiny, {name}: 2 frames" in swept.out
 
 
-@pytest.mark.thorough
 def test_sets_of_ones_own_are_listed_checked_fetched_and_exported(folder):
     listed = confiner("experts", *FOLDER).out
     assert "\nmytiny " in listed and "\ntiny " in listed

@@ -42,7 +42,6 @@ def test_a_stdout_that_takes_no_path_costs_the_exit_code_and_not_the_video(folde
     assert facts_of(folder / "run")["status"] == "done"
 
 
-@pytest.mark.thorough
 def test_a_sweep_that_nobody_listens_to_makes_all_of_its_videos(folder):
     words = ("generate", "-m", PROMPT, *SMALLEST, "seed=1,2", "output.dir=all")
     assert untold("gone", "out", "err", arguments=words).code == 2
@@ -51,7 +50,6 @@ def test_a_sweep_that_nobody_listens_to_makes_all_of_its_videos(folder):
     assert {facts_of(path.parent)["status"] for path in made} == {"done"}
 
 
-@pytest.mark.thorough
 def test_a_failure_that_cannot_be_written_down_fails_the_sweep_and_no_other_job(monkeypatch):
     def refuse(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -80,7 +80,6 @@ def test_a_failing_job_is_told_and_recorded_and_the_sweep_goes_on():
     assert sorted(facts_of(job)["status"] for job in jobs) == ["done", "done", "failed"]
 
 
-@pytest.mark.thorough
 def test_a_job_that_fails_while_it_runs_keeps_its_folder(monkeypatch):
     def fail(path, *arguments):
         if path.parent.name.startswith("0-"):
@@ -162,7 +161,6 @@ def test_seeds_of_a_batch_are_sampled_together_each_into_its_own_run(folder):
     assert facts_of(again)["seed"] == 2
 
 
-@pytest.mark.thorough
 def test_a_video_without_an_end_is_refused_in_a_sweep_wherever_it_comes_from(folder):
     made = generate(PROMPT, *SMALLEST, "long_video=confiner_long", "output.dir=endless").folder
     facts = facts_of(made)

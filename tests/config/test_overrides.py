@@ -63,7 +63,6 @@ def read(words, config):
     return config
 
 
-@pytest.mark.thorough
 def test_any_text_reaches_the_settings_unchanged(composed):
     for first, second in zip(TEXTS[0::2], TEXTS[1::2], strict=True):
         config = read(

@@ -55,7 +55,6 @@ def test_chunks_are_decoded_once_when_they_are_joined(tmp_path, counts):
     assert counts("decoded") == [2 * len(flat())]
 
 
-@pytest.mark.thorough
 def test_a_run_decodes_no_frame_twice(tmp_path, counts):
     folder = generate(PROMPT, *SHORT[1:], f"output.dir={tmp_path / 'run'}").folder
     lengths = [count(folder / name, "-c", "copy")[0] for name in ("structure.mp4", "video.mp4")]

@@ -170,7 +170,6 @@ except ConfinerError as error:
 """
 
 
-@pytest.mark.thorough
 def test_a_kill_while_writing_leaves_no_file_under_the_name(tmp_path):
     writer = subprocess.Popen([sys.executable, "-c", WRITER, str(10**9)], cwd=tmp_path)
     deadline = time.monotonic() + 120

@@ -71,7 +71,6 @@ def test_the_sampling_thread_waits_for_what_failed_and_has_waited_for_what_goes_
     assert waits_of(made[1]) == {"to cpu": 2, "event": 2}
 
 
-@pytest.mark.thorough
 def test_latents_are_written_when_the_gpu_has_something_else_to_do(monkeypatch, tmp_path):
     told, put, coded = [], PartialRun.put, PictureDecoder._coded
 
@@ -91,7 +90,6 @@ def test_latents_are_written_when_the_gpu_has_something_else_to_do(monkeypatch, 
     assert told == [*of_structure, *of_window]
 
 
-@pytest.mark.thorough
 def test_what_a_gpu_has_made_is_written_when_the_run_is_stopped(monkeypatch, tmp_path):
     monkeypatch.setattr(PictureDecoder, "parts", mock.Mock(side_effect=KeyboardInterrupt))
     with fake_gpu_with_networks():

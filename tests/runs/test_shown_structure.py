@@ -59,7 +59,6 @@ def psnr(one, other):
     return 10 * math.log10(255**2 / error)
 
 
-@pytest.mark.thorough
 def test_without_a_structure_nothing_of_it_is_decoded_and_the_video_is_the_same(run, full, decoded):
     folder = run("output.structure=false")
     assert decoded == {"AutoencoderKL": 4}
