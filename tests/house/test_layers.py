@@ -29,7 +29,8 @@ BELOW = {
     "costs": {"config", "experts", "method"},
     "runs": {"costs", "config", "experts", "media", "weights", "method"},
     "gallery": {"runs", "config", "media"},
-    "commands": {"gallery", "runs", "costs", "config", "experts", "weights"},
+    "sweeps": {"runs", "config", "experts"},
+    "commands": {"gallery", "sweeps", "runs", "costs", "config", "experts", "weights"},
 }
 """What a room may import, beside itself and the ground."""
 OWNERS = {
@@ -45,7 +46,7 @@ OWNERS = {
     "omegaconf": {"config"},
     "jinja2": {"gallery"},
     "rich": {"progress", "commands"},
-    "filelock": {"runs"},
+    "filelock": {"runs", "sweeps"},
 }
 """Which rooms know a foreign package."""
 
