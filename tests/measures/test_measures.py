@@ -21,7 +21,10 @@ from support.moving_texture import PERIOD, SIZE, moving, steady
 from torch import Tensor
 
 from confiner_cli.measures import table
-from confiner_cli.measures.optical_flow import LARGEST
+from confiner_cli.measures.flicker import Flicker
+from confiner_cli.measures.loop_seam import LoopSeam
+from confiner_cli.measures.optical_flow import LARGEST, Moment, moments
+from confiner_cli.measures.pictures import luma
 from confiner_cli.measures.table import MEASURES, explained
 from confiner_cli.measures.video import measure_frames
 
@@ -164,7 +167,7 @@ def test_a_large_frame_is_measured_as_a_small_one_is_but_for_its_sharpness():
     small = steady(4, 1.0, (60, 96))
     large = small.repeat_interleave(5, dim=2).repeat_interleave(5, dim=3)
     here, there = measured(small), measured(large)
-    assert max(large.shape) > LARGEST
+    assert next(moments(pictures(large))).frame.shape == (160, LARGEST, 3)
     assert there["motion_amplitude"] == pytest.approx(here["motion_amplitude"], rel=0.05)
     assert there["sharpness"] < here["sharpness"] / 2
 
@@ -183,9 +186,43 @@ def test_a_picture_that_stands_still_is_perfect_in_any_size(size):
     }  # fmt: skip
 
 
-def test_what_nobody_can_follow_counts_whole():
-    noise = torch.rand(5, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    assert measured(noise)["flicker"] > 30
+def over(background: Tensor, speed: int) -> Tensor:
+    """A square of another pattern that moves over a background, and hides a part of it."""
+    clip, square = background.clone(), 1 - steady(1, 0, (12, 12))[0].flip(0)
+    for frame, picture in enumerate(clip):
+        left = 4 + speed * frame
+        picture[:, 12:24, left : left + 12] = square
+    return clip
+
+
+def test_what_is_hidden_and_comes_out_again_neither_flickers_nor_jerks():
+    line = measured(over(steady(8, 0), 4))
+    assert line["flicker"] < 1
+    assert line["motion_smoothness"] > 0.87
+
+
+def test_noise_over_what_stands_still_does_not_jerk():
+    still = noisy(over(steady(8, 0), 2), 4)
+    assert measured(still)["motion_smoothness"] > 0.83
+
+
+def test_where_nothing_can_be_followed_all_of_a_frame_flickers():
+    grey, none = np.full((4, 4, 3), 100, np.float32), np.zeros((4, 4, 2), np.float32)
+    flicker = Flicker()
+    flicker.add(Moment(grey, grey + 8, grey, none, none, np.zeros((4, 4), np.bool_)))
+    assert flicker.value() == 8
+
+
+def test_a_cut_in_the_middle_hides_no_jump_at_the_end():
+    seam = LoopSeam()
+    for level in (0, 10, 20, 120, 130, 140, 150):
+        seam.add(np.full((2, 2, 3), level, np.uint8))
+    assert seam.value() == 150 / 10
+
+
+def test_brightness_is_that_of_bt709():
+    colours = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]]], np.uint8)
+    assert luma(colours).tolist() == [[54, 182, 19, 255]]
 
 
 @pytest.mark.parametrize(
