@@ -27,10 +27,20 @@ BELOW = {
     "experts": {"weights", "method"},
     "config": {"experts", "weights", "method", "media"},
     "costs": {"config", "experts", "method"},
-    "runs": {"costs", "config", "experts", "media", "weights", "method"},
+    "measures": {"media"},
+    "runs": {"costs", "measures", "config", "experts", "media", "weights", "method"},
     "gallery": {"runs", "config", "media"},
     "sweeps": {"runs", "config", "experts"},
-    "commands": {"gallery", "sweeps", "runs", "costs", "config", "experts", "weights"},
+    "commands": {
+        "gallery",
+        "sweeps",
+        "runs",
+        "costs",
+        "measures",
+        "config",
+        "experts",
+        "weights",
+    },
 }
 """What a room may import, beside itself and the ground."""
 OWNERS = {
@@ -42,6 +52,8 @@ OWNERS = {
     "huggingface_hub": {"weights"},
     "imageio_ffmpeg": {"media"},
     "PIL": {"media"},
+    "cv2": {"measures"},
+    "numpy": {"measures"},
     "hydra": {"config"},
     "omegaconf": {"config"},
     "jinja2": {"gallery"},
