@@ -26,6 +26,7 @@ from confiner_cli.config.resolve import require_prompt, resolve
 from confiner_cli.config.schema import Settings
 from confiner_cli.errors import ConfinerError, named_error
 from confiner_cli.experts.offload import NetworkCache
+from confiner_cli.launchers.registered import register_launchers
 from confiner_cli.runs.folder import RECORD, RunFolder
 from confiner_cli.runs.lock import in_use
 from confiner_cli.runs.logbook import Logbook
@@ -71,6 +72,7 @@ def sweep(
             progress.say(f"{count} {'job' if count == 1 else 'jobs'} in {root}")
             place.append(CHECKED)
         try:
+            register_launchers()
             job = partial(sweep_job, networks, weights, failures)
             launch([*flags, *words, *place], job, recorded, overrides.source)
         finally:
