@@ -18,14 +18,14 @@ from hydra.core.utils import JobReturn
 
 from confiner_cli.errors import Terminated
 from confiner_cli.launchers.packs import read_shared
-from confiner_cli.launchers.swept import Swept, SweptJob
+from confiner_cli.launchers.sent import SentJob, SentSweep
 from confiner_cli.runs.signals import stoppable
 from confiner_cli.runs.wait_policy import wait_asleep
 
 IDLE = 600
 """Seconds after which a process without a job ends."""
 BETWEEN_LOOKS = 0.2
-TO_END = 5.0
+TO_END = 15.0
 """Seconds that processes have to write down that they were interrupted."""
 
 
@@ -43,9 +43,7 @@ class LocalWorkers:
         self.number = number
         self.environment = dict(environment)
 
-    def carry_out(
-        self, jobs: Sequence[SweptJob], found: dict[SweptJob, JobReturn]
-    ) -> list[SweptJob]:
+    def carry_out(self, jobs: Sequence[SentJob], found: dict[SentJob, JobReturn]) -> list[SentJob]:
         """Carry jobs out until all are done or a process has died.
 
         Args:
@@ -59,7 +57,7 @@ class LocalWorkers:
 
         pool = get_reusable_executor(self.number, timeout=IDLE, env=self.environment)
         waiting = deque(jobs)
-        asked: dict[Future[JobReturn], SweptJob] = {}
+        asked: dict[Future[JobReturn], SentJob] = {}
         try:
             while waiting or asked:
                 while waiting and len(asked) < 2 * self.number:
@@ -81,14 +79,14 @@ class LocalWorkers:
         return []
 
     def _keep(
-        self, asked: Mapping[Future[JobReturn], SweptJob], found: dict[SweptJob, JobReturn]
+        self, asked: Mapping[Future[JobReturn], SentJob], found: dict[SentJob, JobReturn]
     ) -> None:
         """What was returned in the same moment is not lost."""
         for future, job in asked.items():
             if future.done() and future.exception() is None:
                 found[job] = future.result()
 
-    def _process(self, job: SweptJob) -> int | None:
+    def _process(self, job: SentJob) -> int | None:
         with suppress(OSError, ValueError):
             return int(_begun(self.folder, job).read_text())
         return None
@@ -105,7 +103,7 @@ class LocalWorkers:
                 time.sleep(BETWEEN_LOOKS)
 
 
-def run(folder: Path, job: SweptJob) -> JobReturn:
+def run(folder: Path, job: SentJob) -> JobReturn:
     """Carry a job out, in one of the processes. SIGTERM ends it, with its state written down."""
     wait_asleep()  # torch comes with the sweep
     begun = _begun(folder, job)
@@ -120,11 +118,11 @@ def run(folder: Path, job: SweptJob) -> JobReturn:
 
 
 @functools.lru_cache(maxsize=1)
-def _swept(folder: Path) -> Swept:
+def _swept(folder: Path) -> SentSweep:
     return read_shared(folder)
 
 
-def _begun(folder: Path, job: SweptJob) -> Path:
+def _begun(folder: Path, job: SentJob) -> Path:
     return folder / f"{job.number}.begun"
 
 

@@ -19,8 +19,8 @@ from confiner_cli.costs.cpus import usable_cpus
 from confiner_cli.errors import ConfinerError, FailedError
 from confiner_cli.launchers.local_workers import LocalWorkers
 from confiner_cli.launchers.packs import share
+from confiner_cli.launchers.sent import RESUME, SentJob, SentSweep, lost, numbered
 from confiner_cli.launchers.stated import needed, stated_settings
-from confiner_cli.launchers.swept import RESUME, Swept, SweptJob, lost, numbered
 
 THREADS = "OMP_NUM_THREADS"
 
@@ -60,7 +60,7 @@ class JoblibLauncher(Launcher):
         self.stated: Mapping[str, Any] = settings
         self.settings = JoblibSettings()
         self.processes = 1
-        self.swept: Swept | None = None
+        self.swept: SentSweep | None = None
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -69,7 +69,7 @@ class JoblibLauncher(Launcher):
         self.settings = stated_settings(JoblibSettings, self.stated)
         self.processes = self.settings.processes()
         needed("joblib", "joblib")
-        self.swept = Swept.of(hydra_context, config, task_function)
+        self.swept = SentSweep.of(hydra_context, config, task_function)
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
@@ -90,14 +90,14 @@ class JoblibLauncher(Launcher):
         return [found[job] for job in jobs]
 
     def _carry_out(
-        self, workers: LocalWorkers, jobs: Sequence[SweptJob]
-    ) -> dict[SweptJob, JobReturn]:
+        self, workers: LocalWorkers, jobs: Sequence[SentJob]
+    ) -> dict[SentJob, JobReturn]:
         """As `launch`, by job. Which of the jobs at work a worker died of, nobody knows.
 
         So all of them are tried again, and the last time each alone.
         """
-        found: dict[SweptJob, JobReturn] = {}
-        died: Counter[SweptJob] = Counter()
+        found: dict[SentJob, JobReturn] = {}
+        died: Counter[SentJob] = Counter()
         most = self.settings.max_retries
         while left := [job for job in jobs if job not in found]:
             together = [job for job in left if died[job] < max(1, most)]

@@ -15,8 +15,8 @@ from omegaconf import DictConfig
 from confiner_cli.errors import ConfinerError
 from confiner_cli.launchers.ray_cluster import Cluster
 from confiner_cli.launchers.ray_workers import Workers
+from confiner_cli.launchers.sent import SentSweep, numbered
 from confiner_cli.launchers.stated import needed, stated_settings
-from confiner_cli.launchers.swept import Swept, numbered
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class RayLauncher(Launcher):
     def __init__(self, **settings: Any) -> None:
         self.stated: Mapping[str, Any] = settings
         self.settings = RaySettings()
-        self.swept: Swept | None = None
+        self.swept: SentSweep | None = None
         self.workers: Workers | None = None
 
     def setup(
@@ -70,7 +70,7 @@ class RayLauncher(Launcher):
         """Raises ConfinerError where Ray is not installed or a setting is wrong."""
         self.settings = stated_settings(RaySettings, self.stated).checked()
         needed("ray", "ray")
-        self.swept = Swept.of(hydra_context, config, task_function)
+        self.swept = SentSweep.of(hydra_context, config, task_function)
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int

@@ -16,7 +16,7 @@ from hydra.core.utils import JobReturn
 
 from confiner_cli.errors import Terminated
 from confiner_cli.files import atomic_write
-from confiner_cli.launchers.swept import Swept, SweptJob
+from confiner_cli.launchers.sent import SentJob, SentSweep
 from confiner_cli.runs.signals import stoppable
 from confiner_cli.runs.wait_policy import wait_asleep
 
@@ -34,7 +34,7 @@ class Pack:
     """
 
     folder: Path
-    jobs: tuple[SweptJob, ...]
+    jobs: tuple[SentJob, ...]
 
     def __call__(self) -> None:
         """Carry the jobs out, but for those that are done.
@@ -58,13 +58,13 @@ class Pack:
         return DelayedSubmission(self)
 
 
-def packed(folder: Path, jobs: Sequence[SweptJob], size: int) -> list[Pack]:
+def packed(folder: Path, jobs: Sequence[SentJob], size: int) -> list[Pack]:
     """The jobs in packs of so many."""
     starts = range(0, len(jobs), size)
     return [Pack(folder, tuple(jobs[start : start + size])) for start in starts]
 
 
-def share(folder: Path, swept: Swept) -> None:
+def share(folder: Path, swept: SentSweep) -> None:
     """Write down what all packs share: Hydra's resolvers are no plain pickle."""
     import cloudpickle
 
@@ -72,18 +72,18 @@ def share(folder: Path, swept: Swept) -> None:
         path.write_bytes(cloudpickle.dumps(swept))
 
 
-def read_shared(folder: Path) -> Swept:
+def read_shared(folder: Path) -> SentSweep:
     """What all packs share."""
-    swept: Swept = pickle.loads((folder / SHARED).read_bytes())  # noqa: S301
+    swept: SentSweep = pickle.loads((folder / SHARED).read_bytes())  # noqa: S301
     return swept
 
 
-def returned_file(folder: Path, job: SweptJob) -> Path:
+def returned_file(folder: Path, job: SentJob) -> Path:
     """Where that lies what a job returned."""
     return folder / f"{job.number}.returned"
 
 
-def read_returned(folder: Path, job: SweptJob) -> JobReturn:
+def read_returned(folder: Path, job: SentJob) -> JobReturn:
     """What a job returned."""
     returned: JobReturn = pickle.loads(returned_file(folder, job).read_bytes())  # noqa: S301
     return returned

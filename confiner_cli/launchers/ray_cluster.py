@@ -1,10 +1,11 @@
-"""A Ray that is joined, or started on this machine and ended again; quiet, and without a dashboard."""
+"""A Ray that is joined, or started on this machine and ended again; quiet, without a dashboard."""
 
 from __future__ import annotations
 
 import math
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,9 @@ from confiner_cli.errors import ConfinerError, first_line
 ADDRESS = "RAY_ADDRESS"
 OBJECT_STORE = 80 * 2**20
 """Bytes for what goes between processes: configs alone. Less Ray does not take."""
+
+ANSWER = 10
+"""Seconds in which a cluster has to answer."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +66,10 @@ class Cluster:
             "object_store_memory": OBJECT_STORE,
         }  # fmt: skip
         try:
+            _check_there(address)
             with _quiet(), _handlers_kept():
                 context = ray.init(address, log_to_driver=False, logging_level="ERROR", **own)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise ConfinerError(
                 f"there is no Ray at hydra.launcher.address={address}: {first_line(error)}",
                 "start one (ray start --head), name another, or null for one on this machine",
@@ -106,6 +111,13 @@ class Cluster:
         """Say what there is."""
         each = f"{room.num_cpus:g} CPUs, {room.num_gpus:g} GPUs each"
         progress.say(f"{room.workers} Ray workers ({each}); logs in {self.logs}")
+
+
+def _check_there(address: str) -> None:
+    """Raises OSError where nobody listens: Ray would try again for minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon and "://" not in address and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER).close()
 
 
 @contextmanager

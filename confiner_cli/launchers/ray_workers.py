@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import signal
 import socket
 import time
@@ -14,14 +15,15 @@ from typing import Any
 
 from hydra.core.utils import JobReturn
 
-from confiner_cli.errors import FailedError, Terminated, first_line
+from confiner_cli.errors import FailedError, Terminated
 from confiner_cli.launchers.ray_cluster import Cluster, Room
-from confiner_cli.launchers.swept import RESUME, Swept, SweptJob, lost
+from confiner_cli.launchers.sent import RESUME, SentJob, SentSweep, lost
 from confiner_cli.runs.signals import stoppable
 from confiner_cli.runs.wait_policy import wait_asleep
 
+_COLOR = re.compile(r"\x1b\[[0-9;]*m")
 BETWEEN_LOOKS = 0.05
-TO_END = 5.0
+TO_END = 15.0
 """Seconds that workers have to write down that they were interrupted."""
 
 
@@ -34,13 +36,13 @@ class Worker:
 
     def __init__(self, swept: bytes) -> None:
         wait_asleep()
-        self.swept: Swept = pickle.loads(swept)  # noqa: S301
+        self.swept: SentSweep = pickle.loads(swept)  # noqa: S301
 
     def place(self) -> tuple[str, int]:
         """The machine, and the process on it; the answer says that the worker is there."""
         return socket.gethostname(), os.getpid()
 
-    def run(self, job: SweptJob) -> JobReturn:
+    def run(self, job: SentJob) -> JobReturn:
         """Carry a job out. SIGTERM ends it, and the process, with its state written down."""
         try:
             with stoppable():
@@ -59,7 +61,7 @@ class Workers:
         max_retries: how often a job is tried again whose worker died.
     """
 
-    def __init__(self, cluster: Cluster, swept: Swept, room: Room, max_retries: int) -> None:
+    def __init__(self, cluster: Cluster, swept: SentSweep, room: Room, max_retries: int) -> None:
         import cloudpickle
         import ray
 
@@ -71,18 +73,18 @@ class Workers:
         self._kind = ray.remote(num_cpus=room.num_cpus, num_gpus=room.num_gpus)(Worker)
         self._workers: dict[Any, tuple[str, int] | None] = {}
         """Whether a worker is there, and where."""
-        self._asked: dict[Any, tuple[Any, SweptJob | None]] = {}
+        self._asked: dict[Any, tuple[Any, SentJob | None]] = {}
         """By what is waited for: of whom, and with which job."""
         self._is_closed = False
         cluster.say(room)
 
-    def carry_out(self, jobs: Sequence[SweptJob]) -> dict[SweptJob, JobReturn]:
+    def carry_out(self, jobs: Sequence[SentJob]) -> dict[SentJob, JobReturn]:
         """What jobs have returned, once all have or are lost, which is told."""
         import ray
 
-        found: dict[SweptJob, JobReturn] = {}
+        found: dict[SentJob, JobReturn] = {}
         waiting = deque(jobs)
-        died: Counter[SweptJob] = Counter()
+        died: Counter[SentJob] = Counter()
         while len(found) < len(jobs):
             self._fill_up(min(self.room.workers, len(jobs) - len(found)))
             self._hand_out(waiting)
@@ -113,7 +115,7 @@ class Workers:
             self._workers[worker] = None
             self._asked[worker.place.remote()] = worker, None
 
-    def _hand_out(self, waiting: deque[SweptJob]) -> None:
+    def _hand_out(self, waiting: deque[SentJob]) -> None:
         busy = {worker for worker, _ in self._asked.values()}
         for worker in [each for each in self._workers if each not in busy]:
             if waiting:
@@ -123,9 +125,9 @@ class Workers:
     def _receive(
         self,
         answer: Any,
-        waiting: deque[SweptJob],
-        died: Counter[SweptJob],
-        found: dict[SweptJob, JobReturn],
+        waiting: deque[SentJob],
+        died: Counter[SentJob],
+        found: dict[SentJob, JobReturn],
     ) -> None:
         """Take what a worker answers: where it is, what a job returned, or that it has died."""
         import ray
@@ -155,14 +157,13 @@ class Workers:
         """A worker has died before it had a job; where none ever starts, nothing comes of it."""
         if not any(self._workers.values()):
             raise FailedError(
-                f"no Ray worker starts: {first_line(error)}", f"its log is in {self.cluster.logs}"
+                f"no Ray worker starts: {_why(error)}", f"its log is in {self.cluster.logs}"
             ) from error
 
     def _error(self, error: Exception, times: int) -> FailedError:
-        why = " ".join(str(error).split())
         often = f" {times} times" if times > 1 else ""
         return FailedError(
-            f"its Ray worker ended{often} before it was done: {why}",
+            f"its Ray worker ended{often} before it was done: {_why(error)}",
             f"logs are in {self.cluster.logs}; then {RESUME} {self.folder}",
         )
 
@@ -179,3 +180,9 @@ class Workers:
                     os.kill(place[1], signal.SIGTERM)
         with suppress(Exception):
             ray.wait(asked, num_returns=len(asked), timeout=TO_END)
+
+
+def _why(error: Exception) -> str:
+    """What Ray says last: a traceback ends with the error."""
+    lines = [line.strip() for line in _COLOR.sub("", str(error)).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

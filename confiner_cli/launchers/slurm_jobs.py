@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra.core.utils import JobReturn
 
@@ -18,11 +19,9 @@ from confiner_cli.errors import ConfinerError, FailedError
 from confiner_cli.files import atomic_write
 from confiner_cli.launchers import slurm_queue
 from confiner_cli.launchers.packs import Pack, packed, read_returned, returned_file, share
+from confiner_cli.launchers.sent import RESUME, SentJob, SentSweep, lost
 from confiner_cli.launchers.slurm_queue import State
-from confiner_cli.launchers.swept import RESUME, Swept, SweptJob, lost
-
-if TYPE_CHECKING:
-    from confiner_cli.launchers.on_slurm import SlurmSettings
+from confiner_cli.launchers.slurm_settings import SlurmSettings
 
 NUMBERS = "jobs"
 """The file in `<sweep>/.slurm` with the numbers of the jobs that have been started."""
@@ -73,7 +72,7 @@ class Launch:
 
     @classmethod
     @contextmanager
-    def in_folder(cls, root: Path, swept: Swept) -> Iterator[Launch]:
+    def in_folder(cls, root: Path, swept: SentSweep) -> Iterator[Launch]:
         """A launch with a folder below `root`; its jobs are cancelled if the body is broken off."""
         folder = next(path for path in map(root.joinpath, _names()) if not path.exists())
         folder.mkdir(parents=True)
@@ -89,7 +88,7 @@ class Launch:
         finally:
             launch.clean()
 
-    def submit(self, jobs: Sequence[SweptJob], settings: SlurmSettings) -> None:
+    def submit(self, jobs: Sequence[SentJob], settings: SlurmSettings) -> None:
         """Hand jobs to SLURM, in arrays that are not longer than it takes.
 
         Raises:
@@ -118,7 +117,8 @@ class Launch:
         try:
             executor = SlurmExecutor(self.folder, max_num_timeout=timeouts)
             executor.update_parameters(**parameters)
-            with slurm_queue.outside_of_a_job():
+            # What sbatch says against the jobs is in the error, too.
+            with slurm_queue.outside_of_a_job(), redirect_stderr(io.StringIO()):
                 submitted = executor.submit_array(packs)
         except (FailedJobError, FailedSubmissionError) as error:
             raise _refused(error) from error
@@ -127,9 +127,9 @@ class Launch:
         with atomic_write(self.folder.parent / NUMBERS) as path:
             path.write_text("\n".join(self.numbers), encoding="utf-8")
 
-    def wait(self) -> dict[SweptJob, JobReturn]:
+    def wait(self) -> dict[SentJob, JobReturn]:
         """What the jobs have returned, once all have or are lost, which is told."""
-        found: dict[SweptJob, JobReturn] = {}
+        found: dict[SentJob, JobReturn] = {}
         watch = _Watch(self.numbers)
         left = dict(self.packs)
         while left:
@@ -137,13 +137,13 @@ class Launch:
             for number, state in watch.ended(left).items():
                 self._collect(left, found)
                 if number in left:
-                    for job in left.pop(number).jobs:
-                        found.setdefault(job, lost(job, self._lost(number, state)))
+                    jobs = [job for job in left.pop(number).jobs if job not in found]
+                    found.update({job: lost(job, self._lost(number, state)) for job in jobs})
             if left:
                 time.sleep(BETWEEN_LOOKS)
         return found
 
-    def _collect(self, left: dict[str, Pack], found: dict[SweptJob, JobReturn]) -> None:
+    def _collect(self, left: dict[str, Pack], found: dict[SentJob, JobReturn]) -> None:
         """Read what has been returned; packs that are done are left no more."""
         names = {path.name for path in self.folder.iterdir()}
         for number, pack in list(left.items()):
@@ -196,7 +196,9 @@ class _Watch:
             if (state := states.get(number, FORGOTTEN)) is FORGOTTEN or state.is_ended
         }
         self.since = {number: self.since.get(number, now) for number in ended}
-        return {number: state for number, state in ended.items() if now - self.since[number] > GRACE}
+        return {
+            number: state for number, state in ended.items() if now - self.since[number] > GRACE
+        }
 
 
 def _names() -> Iterator[str]:
@@ -208,7 +210,7 @@ def _names() -> Iterator[str]:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """In the body Ctrl-C and SIGTERM wait until it is left, here and in processes that it starts."""
+    """In the body Ctrl-C and SIGTERM wait until it is left, also in processes that it starts."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
@@ -218,9 +220,9 @@ def _undisturbed() -> Iterator[None]:
 
 def _refused(error: Exception) -> ConfinerError:
     said = [line for line in str(error).splitlines() if "error:" in line] or [str(error)]
-    why = said[-1].partition("error:")[2] or said[-1]
+    why = [" ".join((line.partition("error:")[2] or line).split()) for line in said]
     return ConfinerError(
-        f"SLURM does not take the jobs: {' '.join(why.split())}",
+        f"SLURM does not take the jobs: {'; '.join(dict.fromkeys(why))}",
         "set hydra.launcher.partition=, account=, gpus_per_node= (null for none), cpus_per_task=, "
         "mem= or timeout_min= as your cluster has them: sinfo shows its partitions",
     )

@@ -29,7 +29,8 @@ BELOW = {
     "costs": {"config", "experts", "method"},
     "runs": {"costs", "config", "experts", "media", "weights", "method"},
     "gallery": {"runs", "config", "media"},
-    "commands": {"gallery", "runs", "costs", "config", "experts", "weights"},
+    "launchers": {"runs", "costs", "config", "experts"},
+    "commands": {"gallery", "launchers", "runs", "costs", "config", "experts", "weights"},
 }
 """What a room may import, beside itself and the ground."""
 OWNERS = {
@@ -41,11 +42,15 @@ OWNERS = {
     "huggingface_hub": {"weights"},
     "imageio_ffmpeg": {"media"},
     "PIL": {"media"},
-    "hydra": {"config"},
-    "omegaconf": {"config"},
+    "hydra": {"config", "launchers"},
+    "omegaconf": {"config", "launchers"},
     "jinja2": {"gallery"},
     "rich": {"progress", "commands"},
     "filelock": {"runs"},
+    "cloudpickle": {"launchers"},
+    "joblib": {"launchers"},
+    "ray": {"launchers"},
+    "submitit": {"launchers"},
 }
 """Which rooms know a foreign package."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,16 +19,26 @@ from confiner_cli.experts.lean_imports import OWN_PROCESS
 RESUME = "confiner resume"
 
 
+_STATED = re.compile(r"job=(\d+)")
+"""A word of a sweep that goes on: its jobs have other numbers than the launcher counts."""
+
+
 @dataclass(frozen=True)
-class SweptJob:
-    """A job: its number in the sweep and its words, as Hydra reads them."""
+class SentJob:
+    """A job: its number as the launcher counts, and its words, as Hydra reads them."""
 
     number: int
     overrides: tuple[str, ...]
 
+    @property
+    def name(self) -> str:
+        """What a person knows it by: its number in the sweep."""
+        stated = _STATED.fullmatch(self.overrides[0]) if self.overrides else None
+        return stated[1] if stated else str(self.number)
+
 
 @dataclass(frozen=True)
-class Swept:
+class SentSweep:
     """What all jobs of a sweep share. It pickles.
 
     Attributes:
@@ -43,7 +54,7 @@ class Swept:
     singletons: Mapping[Any, Any]
 
     @classmethod
-    def of(cls, context: HydraContext, config: DictConfig, task: TaskFunction) -> Swept:
+    def of(cls, context: HydraContext, config: DictConfig, task: TaskFunction) -> SentSweep:
         """The sweep that Hydra has set a launcher up with."""
         return cls(context, config, task, Singleton.get_state())
 
@@ -52,7 +63,7 @@ class Swept:
         """The sweep's."""
         return str(self.config.hydra.sweep.dir)
 
-    def run(self, job: SweptJob) -> JobReturn:
+    def run(self, job: SentJob) -> JobReturn:
         """Carry a job out, in a worker: a process of confiner's own.
 
         What is returned holds no configs: the parent of many jobs would keep them all.
@@ -74,17 +85,17 @@ class Swept:
         return _slim(returned)
 
 
-def numbered(job_overrides: Sequence[Sequence[str]], first: int) -> list[SweptJob]:
+def numbered(job_overrides: Sequence[Sequence[str]], first: int) -> list[SentJob]:
     """The jobs of a batch, as Hydra gives them to a launcher."""
-    return [SweptJob(first + index, tuple(words)) for index, words in enumerate(job_overrides)]
+    return [SentJob(first + index, tuple(words)) for index, words in enumerate(job_overrides)]
 
 
-def lost(job: SweptJob, error: ConfinerError) -> JobReturn:
+def lost(job: SentJob, error: ConfinerError) -> JobReturn:
     """Say that a job has come to nothing through no fault of its own, and go on with the others.
 
     Hydra raises the error when all are done.
     """
-    progress.say(f"job {job.number}: {error.lines()}")
+    progress.say(f"job {job.name}: {error.lines()}")
     overrides = filter_overrides(job.overrides)
     return JobReturn(overrides=overrides, status=JobStatus.FAILED, _return_value=error)
 
