@@ -6,7 +6,7 @@ import io
 import shutil
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +32,10 @@ GRACE = 5.0
 """Seconds that a file of an ended job may take to be seen on a disk that machines share."""
 GONE = 45.0
 """Seconds in which cancelled jobs should be gone: SLURM's own KillWait is 30."""
+USUAL = frozenset({
+    "", "None", "Priority", "Resources", "BeginTime", "Dependency", "JobArrayTaskLimit", "Cleaning",
+})  # fmt: skip
+"""Reasons for which jobs wait that pass by themselves."""
 FORGOTTEN = State("forgotten", "SLURM knows it no more")
 
 
@@ -180,6 +184,7 @@ class _Watch:
         self.numbers = numbers
         self.asked = time.monotonic()
         self.since: dict[str, float] = {}
+        self.said: set[str] = set()
 
     def ended(self, left: dict[str, Pack]) -> dict[str, State]:
         """Jobs of those that are left which have ended a while ago, and how."""
@@ -190,15 +195,22 @@ class _Watch:
         states = slurm_queue.states(self.numbers)
         if states is None:  # it is away, and its jobs go on
             return {}
+        self._say_why(states[number] for number in left if number in states)
         ended = {
             number: state
             for number in left
             if (state := states.get(number, FORGOTTEN)) is FORGOTTEN or state.is_ended
         }
         self.since = {number: self.since.get(number, now) for number in ended}
-        return {
-            number: state for number, state in ended.items() if now - self.since[number] > GRACE
-        }
+        late = {number for number, since in self.since.items() if now - since > GRACE}
+        return {number: ended[number] for number in late}
+
+    def _say_why(self, states: Iterable[State]) -> None:
+        """Say once of each reason for which jobs wait that it does not pass by itself."""
+        reasons = {state.reason for state in states if state.name == "PENDING"}
+        for reason in sorted(reasons - USUAL - self.said):
+            progress.say(f"SLURM lets jobs wait: {reason} (squeue --me)")
+        self.said |= reasons
 
 
 def _names() -> Iterator[str]:

@@ -122,6 +122,19 @@ def test_one_gpu_is_asked_for_where_there_are_any():
     assert SlurmSettings().gpus() is None and SlurmSettings(gpus_per_node=2).gpus() == 2
 
 
+def test_that_slurm_holds_a_job_is_said_and_the_sweep_waits(tmp_path, impatient, capsys):
+    root = tmp_path / "sweep"
+    held = {"additional_parameters": {"hold": True}}
+
+    def release():
+        wait_until(lambda: "JobHeld" in capsys.readouterr().err)
+        (number,) = queued()
+        subprocess.run(["scontrol", "release", number], check=True)
+
+    with beside(release):
+        assert values(launched(SlurmLauncher(**held), ["ok"], root)) == [0.0]
+
+
 def test_jobs_of_an_earlier_launch_are_cancelled_before_others_start(tmp_path, capsys):
     root = tmp_path / "sweep"
     parent = killed_parent(root)
