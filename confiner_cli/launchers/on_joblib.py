@@ -15,6 +15,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from confiner_cli import progress
 from confiner_cli.costs.cpus import usable_cpus
 from confiner_cli.errors import ConfinerError, FailedError
 from confiner_cli.launchers.local_workers import LocalWorkers
@@ -105,6 +106,8 @@ class JoblibLauncher(Launcher):
                 died[job] += 1
                 if died[job] > most:
                     found[job] = lost(job, self._error(died[job]))
+                else:
+                    progress.say(f"job {job.name} is tried again: a process was killed")
         return found
 
     def _error(self, times: int) -> FailedError:

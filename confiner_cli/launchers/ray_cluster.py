@@ -74,6 +74,7 @@ class Cluster:
                 f"there is no Ray at hydra.launcher.address={address}: {first_line(error)}",
                 "start one (ray start --head), name another, or null for one on this machine",
             ) from error
+        _keep_stdout()
         return cls(f"{context.address_info['session_dir']}/logs")
 
     def room(self, num_cpus: float, num_gpus: float | None, workers: int | None) -> Room:
@@ -118,6 +119,16 @@ def _check_there(address: str) -> None:
     host, colon, port = address.rpartition(":")
     if colon and "://" not in address and port.isdecimal():
         socket.create_connection((host.strip("[]"), int(port)), ANSWER).close()
+
+
+def _keep_stdout() -> None:
+    """Let Ray not print on stdout, which is for the paths of videos, that a worker has died.
+
+    It has no setting for that, also not where what workers print stays with them.
+    """
+    from ray._private import worker
+
+    worker.print_to_stdstream = lambda data, ignore_prefix: None
 
 
 @contextmanager

@@ -11,10 +11,12 @@ import time
 from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn
 
+from confiner_cli import progress
 from confiner_cli.errors import FailedError, Terminated
 from confiner_cli.launchers.ray_cluster import Cluster, Room
 from confiner_cli.launchers.sent import RESUME, SentJob, SentSweep, lost
@@ -32,10 +34,13 @@ class Worker:
 
     Args:
         swept: the sweep, pickled: nothing heavy is imported before the process is made ready.
+        folder: where the command works: what jobs name may be relative to it.
     """
 
-    def __init__(self, swept: bytes) -> None:
+    def __init__(self, swept: bytes, folder: str) -> None:
         wait_asleep()
+        with suppress(OSError):  # another machine may not have it
+            os.chdir(folder)
         self.swept: SentSweep = pickle.loads(swept)  # noqa: S301
 
     def place(self) -> tuple[str, int]:
@@ -111,7 +116,7 @@ class Workers:
 
     def _fill_up(self, number: int) -> None:
         while len(self._workers) < number:
-            worker = self._kind.remote(self._shared)
+            worker = self._kind.remote(self._shared, str(Path.cwd()))
             self._workers[worker] = None
             self._asked[worker.place.remote()] = worker, None
 
@@ -146,6 +151,7 @@ class Workers:
             if isinstance(error, RayTaskError) or died[job] > self.max_retries:
                 found[job] = lost(job, self._error(error, died[job]))
             else:
+                progress.say(f"job {job.name} is tried again: its Ray worker ended: {_why(error)}")
                 waiting.appendleft(job)
             return
         if job is None:

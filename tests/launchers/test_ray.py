@@ -11,7 +11,9 @@ from support.command_line import PROMPT, SMALLEST, ended, facts_of, started
 from support.toy_jobs import GO, begun, beside, launched, wait_until
 
 from confiner_cli.errors import ConfinerError, Terminated
+from confiner_cli.launchers import ray_cluster, ray_workers
 from confiner_cli.launchers.on_ray import RayLauncher
+from confiner_cli.launchers.ray_cluster import Cluster
 
 pytestmark = pytest.mark.usefixtures("ray")
 
@@ -19,30 +21,33 @@ pytestmark = pytest.mark.usefixtures("ray")
 @pytest.fixture(scope="module")
 def cluster():
     """A Ray that launches of this module share, as a cluster that runs is shared."""
-    ray = pytest.importorskip("ray")
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    context = ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield context
-    ray.shutdown()
+    pytest.importorskip("ray")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ray_cluster, "usable_cpus", lambda: 2)
+        patch.delenv("RAY_ADDRESS", raising=False)
+        cluster = Cluster.joined(None)
+    yield cluster
+    cluster.leave()
 
 
 def values(returned):
     return [each.return_value for each in returned]
 
 
-def test_jobs_go_to_workers_that_stay_and_return_no_configs(cluster, tmp_path, capfd):
-    root = tmp_path / "sweep"
+def test_jobs_go_to_workers_that_stay_and_return_no_configs(cluster, folder, capfd):
+    root = folder / "sweep"
     returned = launched(RayLauncher(), ["ok"] * 5, root, first=3)
     assert values(returned) == [6.0, 8.0, 10.0, 12.0, 14.0]
     assert all((each.cfg, each.hydra_cfg) == (None, None) for each in returned)
     assert len({each.process for each in begun(root)}) == 2
     assert not any(each.had_torch for each in begun(root))
+    assert {each.folder for each in begun(root)} == {str(folder)}
     printed = capfd.readouterr()
     assert printed.out == ""
     assert printed.err == "2 Ray workers (1 CPUs, 0 GPUs each); logs in Ray's session folder\n"
 
 
-def test_a_worker_that_is_killed_costs_its_job_a_try(cluster, tmp_path):
+def test_a_worker_that_is_killed_costs_its_job_a_try(cluster, tmp_path, capfd):
     root = tmp_path / "sweep"
 
     def kill():
@@ -54,6 +59,8 @@ def test_a_worker_that_is_killed_costs_its_job_a_try(cluster, tmp_path):
         returned = launched(RayLauncher(), ["ok", "wait", "ok"], root)
     assert values(returned) == [0.0, 2.0, 4.0]
     assert sorted(each.number for each in begun(root)) == [0, 1, 1, 2]
+    printed = capfd.readouterr()
+    assert printed.out == "" and "job 1 is tried again: its Ray worker ended: " in printed.err
 
 
 def test_a_job_that_kills_its_workers_is_given_up_in_words_and_others_go_on(
@@ -74,7 +81,6 @@ def test_where_a_launch_is_broken_off_workers_write_it_down_and_none_is_left(
     cluster, tmp_path, monkeypatch
 ):
     root = tmp_path / "sweep"
-    from confiner_cli.launchers import ray_workers
 
     def interrupted(seconds):
         if len(begun(root)) == 2:

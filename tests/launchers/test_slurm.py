@@ -38,7 +38,7 @@ def test_more_jobs_than_an_array_takes_are_carried_out_and_return_no_configs(tmp
     returned = launched(SlurmLauncher(**ONE), ["ok"] * (MOST + 1), root, first=3)
     assert values(returned) == [2.0 * number for number in range(3, MOST + 4)]
     assert all((each.cfg, each.hydra_cfg) == (None, None) for each in returned)
-    assert {each.threads for each in begun(root)} == {"1"}
+    assert {each.cpus for each in begun(root)} == {"1"}
     assert not any(each.had_torch for each in begun(root))
     printed = capsys.readouterr()
     assert printed.out == "" and re.fullmatch(r"SLURM's jobs \d+ \d+; logs in .*\n", printed.err)

@@ -6,7 +6,7 @@ once`, `raise`. Nothing heavy is imported: workers import this.
 
 from __future__ import annotations
 
-import functools
+import json
 import os
 import signal
 import sys
@@ -14,49 +14,54 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hydra._internal.callbacks import Callbacks
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
-from confiner_cli.config.hydra import HydraJob, _hand_over, _register
+from confiner_cli.config.hydra import _register
 from confiner_cli.config.hydra_loader import initialized
 from confiner_cli.config.places import OURS
 from confiner_cli.errors import Terminated
 
 GO = "go"
-TIMEOUT = 60.0
+TIMEOUT = 120.0
 
 
 @dataclass(frozen=True)
 class Begun:
-    """What a job wrote down: its number, what it was to do, and of its process."""
+    """What a job wrote down: its number, and of its process."""
 
     number: int
-    prompt: str
     process: int
+    folder: str
     had_torch: bool
-    threads: str
-    wait_policy: str
+    cpus: str | None
+    wait_policy: str | None
 
 
-def toy_job(job: HydraJob) -> float:
+def toy_job(config: DictConfig) -> float:
     """Twice its number, as a job of a sweep returns one."""
-    root, number = job.place()
-    folder = Path(root)
+    hydra = HydraConfig.get()
+    folder, number = Path(hydra.sweep.dir), int(hydra.job.num)
     begins = len(begun(folder, number))
-    environment = [os.environ.get(name, "-") for name in ("SLURM_CPUS_PER_TASK", "OMP_WAIT_POLICY")]
-    line = "|".join(
-        [str(number), job.prompt, str(os.getpid()), str("torch" in sys.modules), *environment]
+    facts = Begun(
+        number,
+        os.getpid(),
+        str(Path.cwd()),
+        "torch" in sys.modules,
+        os.environ.get("SLURM_CPUS_PER_TASK"),
+        os.environ.get("OMP_WAIT_POLICY"),
     )
-    with (folder / "begun.txt").open("a") as file:
-        file.write(f"{line}\n")
     try:
-        _do(job.prompt, folder, begins)
+        with (folder / "begun.jsonl").open("a") as file:
+            file.write(f"{json.dumps(asdict(facts))}\n")
+        _do(config.prompt, folder, begins)
     except Terminated:
         (folder / f"{number}.terminated").touch()
         raise
@@ -72,7 +77,7 @@ def _do(what: str, folder: Path, begins: int) -> None:
         wait_until(lambda: (folder / GO).exists())
 
 
-def wait_until(condition, seconds: float = TIMEOUT) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = TIMEOUT) -> None:
     """Raises TimeoutError where a condition does not come true."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -83,16 +88,10 @@ def wait_until(condition, seconds: float = TIMEOUT) -> None:
 
 def begun(folder: Path, number: int | None = None) -> list[Begun]:
     """What jobs, or one, have written down, in the order in which they began."""
-    path = folder / "begun.txt"
-    if not path.exists():
-        return []
-    found = [_read(line) for line in path.read_text().splitlines()]
+    path = folder / "begun.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    found = [Begun(**json.loads(line)) for line in lines]
     return [each for each in found if number in (None, each.number)]
-
-
-def _read(line: str) -> Begun:
-    number, prompt, process, had_torch, threads, policy = line.split("|")
-    return Begun(int(number), prompt, int(process), had_torch == "True", threads, policy)
 
 
 @contextmanager
@@ -111,10 +110,10 @@ def launched(
     folder.mkdir(exist_ok=True)
     with initialized(OURS) as loader:
         words = [f"hydra.sweep.dir={folder}", *_register(None)]
-        config: DictConfig = loader.load_configuration("generate", words, RunMode.MULTIRUN)
+        config = loader.load_configuration("generate", words, RunMode.MULTIRUN)
         launcher.setup(
             hydra_context=HydraContext(config_loader=loader, callbacks=Callbacks()),
-            task_function=functools.partial(_hand_over, toy_job),
+            task_function=toy_job,
             config=config,
         )
         return launcher.launch([[f"prompt={prompt}"] for prompt in prompts], first)
