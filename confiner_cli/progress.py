@@ -10,6 +10,7 @@ import io
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from math import isfinite
 from time import monotonic
 from typing import IO, TYPE_CHECKING, TextIO, TypeVar, cast
@@ -19,6 +20,8 @@ if TYPE_CHECKING:  # rich takes a while to import, and `confiner --help` shows n
 
 SECONDS_BETWEEN_LINES = 30.0
 SECONDS_BETWEEN_AMOUNTS = 10.0
+QUIET: ContextVar[bool] = ContextVar("QUIET", default=False)
+"""Whether somebody else shows how far the work is."""
 UNITS = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 Item = TypeVar("Item")
 
@@ -29,9 +32,22 @@ def evaluations(total: float) -> Iterator[Callable[[str], None]]:
 
     What it yields is to be told the stage after each.
     """
+    if QUIET.get():
+        yield lambda stage: None
+        return
     show = _bar if is_terminal() else _lines
     with show(total) as tell:
         yield tell
+
+
+@contextmanager
+def quiet(is_quiet: bool) -> Iterator[None]:
+    """In the body nothing is shown of how far the work is, where it is so."""
+    before = QUIET.set(is_quiet)
+    try:
+        yield
+    finally:
+        QUIET.reset(before)
 
 
 def transfer(counts: Iterable[int], total: int) -> Iterator[int]:

@@ -29,7 +29,7 @@ IMPORTS = """
 import importlib
 from confiner_cli.experts.lean_imports import OWN_PROCESS, import_libraries
 OWN_PROCESS.set(True)
-for name in ("commands.generate", "commands.jobs", "runs.provenance", "config.resolve"):
+for name in ("commands.generate", "runs.jobs", "runs.provenance", "config.resolve"):
     importlib.import_module(f"confiner_cli.{name}")
 import_libraries()
 importlib.import_module("confiner_cli.runs.execute")

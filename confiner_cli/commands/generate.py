@@ -84,7 +84,7 @@ def main(arguments: list[str]) -> int:
     if options.multirun:
         from confiner_cli.commands.sweep import sweep
 
-        return sweep(_flags(options), overrides, recorded, weights)
+        return sweep(overrides, recorded, weights)
     _single(_flags(options), overrides, recorded, weights)
     return 0
 
@@ -113,10 +113,10 @@ def _single(
 
 
 def _video(asked: HydraJob, weights: Mapping[str, Any]) -> Path:
-    from confiner_cli.commands.jobs import carry_out
     from confiner_cli.config.resolve import require_prompt, resolve
     from confiner_cli.experts.offload import NetworkCache
     from confiner_cli.runs.folder import RunFolder
+    from confiner_cli.runs.jobs import carry_out
     from confiner_cli.runs.provenance import with_recorded_seed
 
     settings = require_prompt(asked.settings())

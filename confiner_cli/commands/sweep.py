@@ -1,55 +1,47 @@
-"""`confiner generate -m`: a job for each combination of values, kept going after a failure."""
+"""`confiner generate -m`: a job for each combination of values, kept going after a failure.
+
+A sweep goes on where it was stopped: `confiner resume SWEEP_DIR`, or the same command with
+`resume=true output.dir=SWEEP_DIR`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import replace
-from functools import partial
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from confiner_cli import progress
-from confiner_cli.commands.jobs import carry_out
-from confiner_cli.commands.results import hand_over
-from confiner_cli.config.hydra import (
-    HydraJob,
-    as_setting,
-    launch,
-    values_of,
-)
-from confiner_cli.config.job import Job
-from confiner_cli.config.jobs import CHECKED, count_checked
+from confiner_cli.commands.sweep_live import LiveTable
+from confiner_cli.commands.sweep_table import print_table
+from confiner_cli.commands.sweep_watch import Display, Lines, SweepWatch
+from confiner_cli.config.hydra import as_setting, values_of
+from confiner_cli.config.hydra_sweep import Swept, swept
+from confiner_cli.config.jobs import Jobs, check, jobs_of
 from confiner_cli.config.overrides import Overrides, Word
-from confiner_cli.config.prompts import quoted
-from confiner_cli.config.resolve import require_prompt, resolve
-from confiner_cli.config.schema import Settings
-from confiner_cli.errors import ConfinerError, named_error
-from confiner_cli.experts.offload import NetworkCache
+from confiner_cli.errors import ConfinerError, FailedError, Terminated, first_line
 from confiner_cli.launchers.registered import register_launchers
-from confiner_cli.runs.folder import RECORD, RunFolder
-from confiner_cli.runs.lock import in_use
-from confiner_cli.runs.logbook import Logbook
-from confiner_cli.runs.record import FORMAT, RunRecord, read_run
-
-CLAIM = ".sweep"
-NO_SWEEP = {
-    "resume": (True, "resume one job: confiner resume JOB_DIR"),
-    "num_frames": (float("inf"), "leave out -m"),
-}
-"""Values that go with a single run only, and what to do instead."""
+from confiner_cli.sweeps.job import SweepJob, numbered, this_process
+from confiner_cli.sweeps.networks import closing_networks
+from confiner_cli.sweeps.record import (
+    SweepRecord,
+    differences,
+    has_sweep,
+    key_of,
+    merged,
+    read_sweep,
+    record_for,
+)
+from confiner_cli.sweeps.root import finished, resume_sweep_command, sweep_root
 
 
 def sweep(
-    flags: list[str],
-    overrides: Overrides,
-    recorded: Mapping[str, Any] | None,
-    weights: Mapping[str, Any],
+    overrides: Overrides, recorded: Mapping[str, Any] | None, weights: Mapping[str, Any]
 ) -> int:
     """Run all jobs; however the sweep ends, there is a table of those that began.
 
     Args:
-        flags: Hydra's.
         overrides: the sweep's words.
         recorded: values of the record that `from=` names.
         weights: those that the record states.
@@ -62,34 +54,175 @@ def sweep(
             "prompt is empty",
             'say what the videos show: prompt="a red heart rising" prompt="..."',
         )
-    _refuse(overrides)
+    _refuse_endless(overrides)
     words = _batched(overrides).for_hydra()
-    count = None if overrides.source.is_own else count_checked(words, recorded)
-    failures: list[ConfinerError] = []
-    with sweep_root(_chosen_root(overrides)) as root, NetworkCache() as networks:
-        place = [f"hydra.sweep.dir={quoted(str(root))}"]
-        if count is not None:
-            progress.say(f"{count} {'job' if count == 1 else 'jobs'} in {root}")
-            place.append(CHECKED)
+    record = record_for(words, overrides.source, recorded, weights)
+    chosen = _chosen_root(overrides)
+    if not _resumes(overrides):
+        return _run(record, chosen)
+    if chosen is None:
+        raise ConfinerError(
+            "resume=true does not know which sweep to go on with", "name it: output.dir=SWEEP_DIR"
+        )
+    return resume_sweep(Path(chosen).expanduser().absolute(), record)
+
+
+def resume_sweep(root: Path, asked: SweepRecord | None = None) -> int:
+    """Go on with the sweep in a folder, or begin the one that is asked for if there is none.
+
+    Args:
+        root: its folder.
+        asked: the sweep as it is asked for; None is as it was.
+
+    Returns:
+        The exit code, as `sweep`.
+
+    Raises:
+        ConfinerError: the sweep there is another one.
+    """
+    if asked is not None and not has_sweep(root):
+        return _run(asked, str(root))
+    record = read_sweep(root)
+    if asked is not None:
+        if changed := differences(record, asked):
+            raise ConfinerError(
+                f"{root} has another sweep: {'; '.join(changed)}",
+                f"name a new output.dir=, or go on with it as it was: {resume_sweep_command(root)}",
+            )
+        record = merged(record, asked.words)
+    return _run(replace(record, attempt=record.attempt + 1), str(root), resume=True)
+
+
+def _run(record: SweepRecord, chosen: str | None, resume: bool = False) -> int:
+    with _composed(record) as (hydra_s, jobs), sweep_root(chosen, resume) as root:
+        kept = finished(root) if resume else {}
+        record.write(root)
+        sweep = _Sweep(root, record, hydra_s, jobs, kept)
+        with closing_networks():
+            return sweep.run()
+
+
+@contextmanager
+def _composed(record: SweepRecord) -> Iterator[tuple[Swept, Jobs | None]]:
+    """The sweep as Hydra has composed it, and its jobs where they are known beforehand."""
+    hydra_s = [word for word in record.words if key_of(word).startswith("hydra")]
+    own = [word for word in record.words if word not in hydra_s]
+    jobs = jobs_of(own)
+    # All prompts of a long list would be read for nothing.
+    first = own if jobs is None else list(jobs[0])
+    with swept([*hydra_s, *first], record.recorded, record.source) as found:
+        if found.is_basic and jobs is not None:
+            check(jobs, record.recorded, record.source)
+            yield found, jobs
+            return
+    with swept([*hydra_s, *own], record.recorded, record.source) as found:
+        yield found, None
+
+
+@dataclass(frozen=True)
+class _Sweep:
+    """A sweep in its folder.
+
+    Attributes:
+        root: the folder, which is this process's.
+        record: what is asked for.
+        hydra_s: its sweeper and launcher.
+        jobs: all of them; None where a sweeper chooses them as it goes.
+        kept: the videos of those that an earlier attempt has finished, by number.
+    """
+
+    root: Path
+    record: SweepRecord
+    hydra_s: Swept
+    jobs: Jobs | None
+    kept: Mapping[int, list[Path]]
+
+    def run(self) -> int:
+        """Make what is left to make. Returns the exit code."""
+        display, shown_by = self._display()
+        watch = SweepWatch(self.root, self.record.attempt, display)
+        failure: ConfinerError | None = None
         try:
-            register_launchers()
-            job = partial(sweep_job, networks, weights, failures)
-            launch([*flags, *words, *place], job, recorded, overrides.source)
-        finally:
-            failed = print_table(root)
-    if failed:
-        return 1
-    return failures[0].exit_code if failures else 0
+            with watch:
+                self._launch(watch, shown_by)
+        except (KeyboardInterrupt, Terminated):
+            self._end(watch)
+            progress.say(f"to go on: {resume_sweep_command(self.root)}")
+            raise
+        except Exception as error:
+            failure = self._named(error)
+        failed = self._end(watch)
+        if failure is not None:
+            raise failure
+        if failed:
+            progress.say(f"to make these again: {resume_sweep_command(self.root)}")
+            return 1
+        return 0 if watch.unheard is None else watch.unheard.exit_code
+
+    def _display(self) -> tuple[Display, str]:
+        """How far it is, and whose jobs show it themselves: those of this process, in lines."""
+        total = None if self.jobs is None else len(self.jobs) - len(self.kept)
+        if self.jobs is not None:
+            self._say_count(len(self.jobs))
+        if progress.is_terminal():
+            return LiveTable(self.root, total), ""
+        return Lines(total), this_process()
+
+    def _say_count(self, count: int) -> None:
+        kept = f", {len(self.kept)} of them done before" if self.kept else ""
+        progress.say(f"{count} {'job' if count == 1 else 'jobs'} in {self.root}{kept}")
+
+    def _launch(self, watch: SweepWatch, shown_by: str) -> None:
+        record = self.record
+        job = SweepJob(
+            self.root, record.attempt, record.recorded, record.source, record.weights, shown_by
+        )
+        register_launchers()
+        if self.jobs is None:
+            self.hydra_s.sweep(self.root, job)
+            return
+        for number in sorted(self.kept):
+            watch.hand_over(*self.kept[number])
+        jobs = self.jobs
+        left = (number for number in range(len(jobs)) if number not in self.kept)
+        self.hydra_s.launch((numbered(number, jobs[number]) for number in left), self.root, job)
+
+    def _end(self, watch: SweepWatch) -> int:
+        """Print the table. Returns how many jobs failed."""
+        return max(print_table(self.root), len(watch.failed))
+
+    def _named(self, error: Exception) -> ConfinerError:
+        """What has ended a launcher or a sweeper before its jobs."""
+        if isinstance(error, ConfinerError):
+            return error
+        return FailedError(
+            f"the sweep was stopped: {type(error).__name__}: {first_line(error)}",
+            f"to go on: {resume_sweep_command(self.root)}",
+        )
 
 
-def _refuse(overrides: Overrides) -> None:
-    """Refuse values that do not go with a sweep, before a folder is made."""
+def _resumes(overrides: Overrides) -> bool:
+    """Whether `resume=true` is among the words.
+
+    Raises:
+        ConfinerError: it has several values.
+    """
     for word in overrides.words:
-        if word.key in NO_SWEEP:
-            refused, instead = NO_SWEEP[word.key]
+        if word.key == "resume":
             values = [as_setting(word.key, value) for value in values_of(word.text)]
-            if refused in values:
-                raise ConfinerError(f"{word.text} does not go with a sweep", instead)
+            if len(values) > 1:
+                raise ConfinerError(f"{word.text} does not go with a sweep", "resume=true")
+            return bool(values[0])
+    return False
+
+
+def _refuse_endless(overrides: Overrides) -> None:
+    """Refuse a video without an end, before a folder is made."""
+    for word in overrides.words:
+        if word.key == "num_frames":
+            values = [as_setting(word.key, value) for value in values_of(word.text)]
+            if float("inf") in values:
+                raise ConfinerError(f"{word.text} does not go with a sweep", "leave out -m")
 
 
 def _batched(overrides: Overrides) -> Overrides:
@@ -113,69 +246,6 @@ def _batched(overrides: Overrides) -> Overrides:
     return replace(overrides, words=tuple(words))
 
 
-def sweep_job(
-    networks: NetworkCache, weights: Mapping[str, Any], failures: list[ConfinerError], job: HydraJob
-) -> None:
-    """One job of a sweep: its failure is told, written down and added, and the sweep goes on."""
-    root, number = job.place()
-    place = RunFolder(Path(root), prefix=str(number))
-    try:
-        jobs = _jobs(job.settings())
-        hand_over(*carry_out(jobs, place, job.snapshots(), networks, weights))
-    except Exception as error:
-        named = named_error(error)
-        failures.append(named)
-        progress.say(f"job {number}: {named.lines()}")
-        if not any(Path(root).glob(f"{number}-*/{RECORD}")):
-            with suppress(OSError, ConfinerError):  # there may be no room for a record either
-                _write_down_refusal(place, job.prompt, named)
-
-
-def _jobs(settings: Settings) -> list[Job]:
-    """The job of these settings, or one for each of several seeds."""
-    if settings.resume:  # a config of the person's own may say so
-        raise ConfinerError("resume=true does not go with a sweep", NO_SWEEP["resume"][1])
-    require_prompt(settings)
-    each = [replace(settings, seed=seed, seeds=[]) for seed in settings.seeds] or [settings]
-    return [resolve(one).finite("a video without an end does not go with a sweep") for one in each]
-
-
-def _write_down_refusal(place: RunFolder, prompt: str, error: ConfinerError) -> None:
-    """A folder with a record for a job that was refused before it had one."""
-    record = RunRecord(
-        format=FORMAT, status="failed", prompt=prompt, error=str(error), hint=error.hint
-    )
-    Logbook(place.create("failed"), record).update()
-
-
-@contextmanager
-def sweep_root(chosen: str | None) -> Iterator[Path]:
-    """The sweep's folder: the chosen one, or a new one with the time for a name.
-
-    It goes if no job has begun in it.
-
-    Raises:
-        ConfinerError: it is not empty, or another sweep has claimed it.
-    """
-    place = RunFolder.of("multirun", chosen)
-    new = [folder for folder in (place.root, *place.root.parents) if not folder.exists()]
-    root = place.create()
-    claim = root / CLAIM
-    try:
-        claim.touch(exist_ok=False)
-    except FileExistsError as error:
-        raise in_use(root) from error
-    try:
-        yield root
-    finally:
-        claim.unlink(missing_ok=True)
-        if not any(root.glob(f"*/{RECORD}")):
-            (root / "multirun.yaml").unlink(missing_ok=True)  # Hydra's
-            with suppress(OSError):
-                for folder in new if place.exact else [root, *new]:
-                    folder.rmdir()
-
-
 def _chosen_root(overrides: Overrides) -> str | None:
     named = tuple(word for word in overrides.words if word.key == "output.dir")
     words = replace(overrides, words=named).for_hydra()
@@ -188,42 +258,3 @@ def _chosen_root(overrides: Overrides) -> str | None:
             "one folder for the sweep: every job has its own inside",
         )
     return None if values[0] is None else str(values[0])
-
-
-def print_table(root: Path) -> int:
-    """Print how the jobs of a sweep ended, on stderr. Returns how many did not end well."""
-    from rich import box
-    from rich.table import Table
-
-    folders = sorted((path.parent for path in root.glob(f"*/{RECORD}")), key=_in_order)
-    if not folders:
-        return 0
-    table = Table("job", "status", "prompt", "seconds", "folder", box=box.SIMPLE)
-    failed = 0
-    for folder in folders:
-        record = _record_in(folder)
-        failed += record.status != "done"
-        table.add_row(*_row(folder, record))
-    console = progress.console(width=None if progress.is_terminal() else 160)
-    console.print(table)
-    console.print(f"{len(folders) - failed} of {len(folders)} done in {root}", soft_wrap=True)
-    return failed
-
-
-def _record_in(folder: Path) -> RunRecord:
-    try:
-        return read_run(folder)
-    except ConfinerError as error:
-        return RunRecord(status="damaged", error=str(error))
-
-
-def _in_order(folder: Path) -> tuple[int, str]:
-    return int(folder.name.partition("-")[0]), folder.name
-
-
-def _row(folder: Path, record: RunRecord) -> tuple[str, str, str, str, str]:
-    number = folder.name.partition("-")[0]
-    status = f"{record.status}: {record.error}" if record.error else record.status
-    total = record.seconds.get("total")
-    seconds = "" if total is None else f"{total:.1f}"
-    return number, status, " ".join(record.prompt.split()), seconds, folder.name

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import hydra
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -148,14 +149,34 @@ def hydra_settings(choices: Sequence[str], source: ConfigSource) -> DictConfig:
     Raises:
         ConfinerError: as `compose`.
     """
-    words = [*_register(None), *choices]
     with ONE_AT_A_TIME, initialized(source) as loader:
-        check_root(source, loader.compute_defaults_list(source.root, words, RunMode.MULTIRUN))
-        composed = loader.load_configuration(
-            source.root, words, RunMode.MULTIRUN, validate_sweep_overrides=False
-        )
+        return cast(DictConfig, sweep_root_config(choices, None, source, loader).hydra)
+
+
+def sweep_root_config(
+    words: Sequence[str],
+    recorded: Mapping[str, Any] | None,
+    source: ConfigSource,
+    loader: ConfigLoaderImpl,
+) -> DictConfig:
+    """The config that a sweep begins with, Hydra's own node in it; what is swept is left open.
+
+    Args:
+        words: overrides, as Hydra reads them.
+        recorded: as `compose` has it.
+        source: as `compose` has it.
+        loader: as `initialized` has it.
+
+    Raises:
+        ConfinerError: a root config that does not inherit ours, or that writes files of its own.
+    """
+    words = [*_register(recorded), *words]
+    check_root(source, loader.compute_defaults_list(source.root, words, RunMode.MULTIRUN))
+    composed = loader.load_configuration(
+        source.root, words, RunMode.MULTIRUN, validate_sweep_overrides=False
+    )
     check_hydra(composed.hydra)
-    return cast(DictConfig, composed.hydra)
+    return composed
 
 
 def settings_with(
@@ -169,14 +190,9 @@ def settings_with(
 
 @dataclass(frozen=True)
 class HydraJob:
-    """A job as Hydra hands it over: its config, composed, and where it belongs in a sweep."""
+    """The job of a single run as Hydra hands it over: its config, composed."""
 
     config: DictConfig
-
-    @property
-    def prompt(self) -> str:
-        """As it was asked for, also where the rest of the config cannot be used."""
-        return str(self.config.prompt)
 
     def settings(self) -> Settings:
         """The config as frozen values. Raises as `settings_of`."""
@@ -191,11 +207,6 @@ class HydraJob:
             "overrides.yaml": OmegaConf.to_yaml(hydra_config.overrides.task),
         }
 
-    def place(self) -> tuple[str, int]:
-        """The sweep's folder and the number of the job that runs."""
-        hydra_config = HydraConfig.get()
-        return str(hydra_config.sweep.dir), int(hydra_config.job.num)
-
 
 def launch(
     arguments: Sequence[str],
@@ -203,11 +214,11 @@ def launch(
     recorded: Mapping[str, Any] | None = None,
     source: ConfigSource = OURS,
 ) -> None:
-    """Let Hydra run a task as its command line would: once, or for each job of a sweep.
+    """Let Hydra run a task as its command line would, without `-m`.
 
     Args:
         arguments: Hydra's flags, then overrides.
-        task: carries a job out. It pickles where a launcher sends it elsewhere.
+        task: carries the job out.
         recorded: as in `compose`.
         source: as in `compose`.
 

@@ -1,50 +1,94 @@
-"""A sweep's jobs, all of them held against the configs and the schema before the first begins.
+"""A sweep's jobs: all combinations of its values, held against the configs before the first begins.
 
-Hydra composes every job for that, a tenth of a second each and in silence. Here one job is composed
-of those that choose the same configs; in the others only the values are other ones.
+A job is its words. Hydra composes one job of those that choose the same configs (`composer`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import product
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from confiner_cli.config.hydra import compose
+from confiner_cli.config.composer import Composer
 from confiner_cli.config.hydra_errors import readable_errors
-from confiner_cli.config.overrides import GROUPS
+from confiner_cli.config.places import OURS, ConfigSource
 from confiner_cli.progress import counted
 
-CHECKED = "hydra.sweeper.max_batch_size=1"
-"""The override that lets Hydra compose each job when its turn comes, since all are checked."""
 LISTS = (ValueType.CHOICE_SWEEP, ValueType.SIMPLE_CHOICE_SWEEP, ValueType.RANGE_SWEEP)
 
 
-def count_checked(words: Sequence[str], recorded: Mapping[str, Any] | None) -> int | None:
-    """How many jobs the words of a sweep make, none of which is wrong.
+@dataclass(frozen=True)
+class Jobs(Sequence[tuple[str, ...]]):
+    """The words of each job, in the order of Hydra's basic sweeper: the last key changes first.
 
-    None, and nothing is checked, where that is Hydra's to say: a word is about Hydra itself, which
-    may have another sweeper or launcher then, or its values are no list.
+    Attributes:
+        axes: for each key the words that jobs have of it, as Hydra reads them.
+    """
+
+    axes: tuple[tuple[str, ...], ...]
+
+    def __len__(self) -> int:
+        return math.prod(map(len, self.axes))
+
+    def __getitem__(self, number: Any) -> Any:
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        words = []
+        for axis in reversed(self.axes):
+            number, place = divmod(number, len(axis))
+            words.append(axis[place])
+        return tuple(reversed(words))
+
+
+def jobs_of(words: Sequence[str]) -> Jobs | None:
+    """The jobs that the words of a sweep make with Hydra's basic sweeper.
+
+    None where the values of a key are no list, which is for another sweeper.
 
     Args:
-        words: overrides, as Hydra reads them.
-        recorded: as `hydra.compose` has it.
+        words: overrides, as Hydra reads them, none of which is about Hydra itself.
 
     Raises:
-        ConfinerError: an override that cannot be read, or that the schema or the groups do not
-            have, in whichever job.
+        ConfinerError: an override that cannot be read.
     """
     overrides = _parsed(words)
-    if any(_is_hydra_s(override) for override in overrides):
+    if not all(map(_is_listed, overrides)):
         return None
-    jobs = list(product(*map(_each_value, overrides)))
-    _check(jobs, recorded)
-    return len(jobs)
+    return Jobs(tuple(tuple(_each_word(override)) for override in overrides))
+
+
+def check(
+    jobs: Jobs, recorded: Mapping[str, Any] | None = None, source: ConfigSource = OURS
+) -> None:
+    """Hold all jobs against the configs and the schema.
+
+    Values do not depend on each other, so each is looked at once with each choice of configs.
+
+    Args:
+        jobs: what is to be made.
+        recorded: as `hydra.compose` has it.
+        source: as `hydra.compose` has it.
+
+    Raises:
+        ConfinerError: a value that the schema or the groups do not have, in whichever job.
+    """
+    composer = Composer(recorded, source)
+    for words in counted(list(_samples(jobs, composer)), "checked"):
+        composer.compose(words)
+
+
+def _samples(jobs: Jobs, composer: Composer) -> Iterator[tuple[str, ...]]:
+    """Jobs that have, with each choice of configs, each value at least once."""
+    choices = [axis if composer.chooses(axis[0]) else axis[:1] for axis in jobs.axes]
+    for first in Jobs(tuple(choices)):
+        yield first
+        for place, (axis, chosen) in enumerate(zip(jobs.axes, choices, strict=True)):
+            for word in axis[len(chosen) :]:
+                yield (*first[:place], word, *first[place + 1 :])
 
 
 @readable_errors()
@@ -52,43 +96,15 @@ def _parsed(words: Sequence[str]) -> list[Override]:
     return OverridesParser.create().parse_overrides(list(words))
 
 
-def _is_hydra_s(override: Override) -> bool:
-    listed = not override.is_sweep_override() or override.value_type in LISTS
-    return override.is_hydra_override() or not listed
+def _is_listed(override: Override) -> bool:
+    return not override.is_sweep_override() or override.value_type in LISTS
 
 
-def _each_value(override: Override) -> list[Override]:
+def _each_word(override: Override) -> Iterator[str]:
     """An override for each of the values of one, as Hydra's sweeper makes them."""
     if not override.is_sweep_override():
-        return [override]
+        yield str(override.input_line)
+        return
     key = override.get_key_element()
-    return _parsed([f"{key}={value}" for value in override.sweep_string_iterator()])
-
-
-def _check(jobs: Sequence[Sequence[Override]], recorded: Mapping[str, Any] | None) -> None:
-    composed: dict[tuple[str | None, ...], DictConfig] = {}
-    for job in counted(jobs, "checked"):
-        choices = tuple(each.input_line for each in job if not _is_value(each))
-        values = [each for each in job if _is_value(each)]
-        if choices in composed and _takes(composed[choices], values):
-            continue
-        # The first of its kind; or Hydra has to say what is wrong with it, if it is.
-        composed[choices] = compose([str(each.input_line) for each in job], recorded)
-
-
-def _is_value(override: Override) -> bool:
-    """Whether an override changes a value that is there, whichever configs there are."""
-    plain = not (override.is_add() or override.is_force_add() or override.is_delete())
-    return plain and override.package is None and override.key_or_group not in GROUPS
-
-
-def _takes(config: DictConfig, values: Sequence[Override]) -> bool:
-    """Whether a config can be given values, which it then has. All jobs of a sweep set the same
-    keys, so nothing of the job before is left.
-    """
-    try:
-        for override in values:
-            OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
-    except OmegaConfBaseException:
-        return False
-    return True
+    for value in override.sweep_string_iterator():
+        yield f"{key}={value}"

@@ -20,7 +20,7 @@ from confiner_cli.costs.cpus import usable_cpus
 from confiner_cli.errors import ConfinerError, FailedError
 from confiner_cli.launchers.local_workers import LocalWorkers
 from confiner_cli.launchers.packs import share
-from confiner_cli.launchers.sent import RESUME, SentJob, SentSweep, lost, numbered
+from confiner_cli.launchers.sent import SentJob, SentSweep, numbered
 from confiner_cli.launchers.stated import needed, stated_settings
 
 THREADS = "OMP_NUM_THREADS"
@@ -105,15 +105,16 @@ class JoblibLauncher(Launcher):
             for job in workers.carry_out(together or left[:1], found):
                 died[job] += 1
                 if died[job] > most:
-                    found[job] = lost(job, self._error(died[job]))
+                    found[job] = self._lost(job, died[job])
                 else:
                     progress.say(f"job {job.name} is tried again: a process was killed")
         return found
 
-    def _error(self, times: int) -> FailedError:
+    def _lost(self, job: SentJob, times: int) -> JobReturn:
         assert self.swept is not None
         often = f", {times} times" if times > 1 else ""
-        return FailedError(
+        error = FailedError(
             f"its process was killed before it was done{often}: by the system, if memory was short",
-            f"fewer at once (hydra.launcher.n_jobs=), then {RESUME} {self.swept.folder}",
+            "fewer at once: hydra.launcher.n_jobs=",
         )
+        return self.swept.lost(job, error)

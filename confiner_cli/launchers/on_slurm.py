@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn
@@ -52,7 +51,7 @@ class SlurmLauncher(Launcher):
         """
         assert self.swept is not None
         jobs = numbered(job_overrides, initial_job_idx)
-        folder = Path(self.swept.folder).absolute() / ".slurm"
+        folder = self.swept.folder / ".slurm"
         cancel_earlier(folder)
         with Launch.in_folder(folder, self.swept) as launch:
             launch.submit(jobs, self.settings)

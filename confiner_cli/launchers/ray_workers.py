@@ -19,7 +19,7 @@ from hydra.core.utils import JobReturn
 from confiner_cli import progress
 from confiner_cli.errors import FailedError, Terminated
 from confiner_cli.launchers.ray_cluster import Cluster, Room
-from confiner_cli.launchers.sent import RESUME, SentJob, SentSweep, lost
+from confiner_cli.launchers.sent import SentJob, SentSweep
 from confiner_cli.runs.signals import stoppable
 from confiner_cli.runs.wait_policy import wait_asleep
 
@@ -73,7 +73,7 @@ class Workers:
         self.cluster = cluster
         self.room = room
         self.max_retries = max_retries
-        self.folder = swept.folder
+        self.swept = swept
         self._shared = ray.put(cloudpickle.dumps(swept))
         self._kind = ray.remote(num_cpus=room.num_cpus, num_gpus=room.num_gpus)(Worker)
         self._workers: dict[Any, tuple[str, int] | None] = {}
@@ -149,7 +149,7 @@ class Workers:
                 return
             died[job] += 1
             if isinstance(error, RayTaskError) or died[job] > self.max_retries:
-                found[job] = lost(job, self._error(error, died[job]))
+                found[job] = self._lost(job, error, died[job])
             else:
                 progress.say(f"job {job.name} is tried again: its Ray worker ended: {_why(error)}")
                 waiting.appendleft(job)
@@ -166,12 +166,13 @@ class Workers:
                 f"no Ray worker starts: {_why(error)}", f"its log is in {self.cluster.logs}"
             ) from error
 
-    def _error(self, error: Exception, times: int) -> FailedError:
+    def _lost(self, job: SentJob, error: Exception, times: int) -> JobReturn:
         often = f" {times} times" if times > 1 else ""
-        return FailedError(
+        failure = FailedError(
             f"its Ray worker ended{often} before it was done: {_why(error)}",
-            f"logs are in {self.cluster.logs}; then {RESUME} {self.folder}",
+            f"logs are in {self.cluster.logs}",
         )
+        return self.swept.lost(job, failure)
 
     def _interrupt(self) -> None:
         """Ask workers on this machine to end, and wait a moment until they have."""

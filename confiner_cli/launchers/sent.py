@@ -5,19 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, JobStatus, filter_overrides, run_job, setup_globals
+from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from confiner_cli import progress
+from confiner_cli.config.hydra_sweep import HandedOver
 from confiner_cli.errors import ConfinerError, named_error
 from confiner_cli.experts.lean_imports import OWN_PROCESS
-
-RESUME = "confiner resume"
-
 
 _STATED = re.compile(r"job=(\d+)")
 """A word of a sweep that goes on: its jobs have other numbers than the launcher counts."""
@@ -59,9 +58,9 @@ class SentSweep:
         return cls(context, config, task, Singleton.get_state())
 
     @property
-    def folder(self) -> str:
-        """The sweep's."""
-        return str(self.config.hydra.sweep.dir)
+    def folder(self) -> Path:
+        """The sweep's, absolute."""
+        return Path(str(self.config.hydra.sweep.dir)).absolute()
 
     def run(self, job: SentJob) -> JobReturn:
         """Carry a job out, in a worker: a process of confiner's own.
@@ -84,20 +83,21 @@ class SentSweep:
         )
         return _slim(returned)
 
+    def lost(self, job: SentJob, error: ConfinerError) -> JobReturn:
+        """Tell that a job has come to nothing through no fault of its own; the others go on.
+
+        A task that cannot be told makes it an error for Hydra, when all jobs have ended.
+        """
+        if isinstance(self.task, HandedOver):
+            self.task.lost(job.number, job.overrides, error)
+            return JobReturn(overrides=job.overrides, status=JobStatus.COMPLETED)
+        progress.say(f"job {job.number}: {error.lines()}")
+        return JobReturn(overrides=job.overrides, status=JobStatus.FAILED, _return_value=error)
+
 
 def numbered(job_overrides: Sequence[Sequence[str]], first: int) -> list[SentJob]:
     """The jobs of a batch, as Hydra gives them to a launcher."""
     return [SentJob(first + index, tuple(words)) for index, words in enumerate(job_overrides)]
-
-
-def lost(job: SentJob, error: ConfinerError) -> JobReturn:
-    """Say that a job has come to nothing through no fault of its own, and go on with the others.
-
-    Hydra raises the error when all are done.
-    """
-    progress.say(f"job {job.name}: {error.lines()}")
-    overrides = filter_overrides(job.overrides)
-    return JobReturn(overrides=overrides, status=JobStatus.FAILED, _return_value=error)
 
 
 def _slim(returned: JobReturn) -> JobReturn:

@@ -19,7 +19,7 @@ from confiner_cli.errors import ConfinerError, FailedError
 from confiner_cli.files import atomic_write
 from confiner_cli.launchers import slurm_queue
 from confiner_cli.launchers.packs import Pack, packed, read_returned, returned_file, share
-from confiner_cli.launchers.sent import RESUME, SentJob, SentSweep, lost
+from confiner_cli.launchers.sent import SentJob, SentSweep
 from confiner_cli.launchers.slurm_queue import State
 from confiner_cli.launchers.slurm_settings import SlurmSettings
 
@@ -63,13 +63,13 @@ class Launch:
     """One call of the launcher.
 
     Attributes:
-        sweep: the sweep's folder.
+        sweep: whose jobs they are.
         folder: of this launch: logs, and what jobs return.
         numbers: of SLURM's jobs or arrays.
         packs: by the number of SLURM's job.
     """
 
-    sweep: Path
+    sweep: SentSweep
     folder: Path
     numbers: list[str] = field(default_factory=list)
     packs: dict[str, Pack] = field(default_factory=dict)
@@ -81,7 +81,7 @@ class Launch:
         folder = next(path for path in map(root.joinpath, _names()) if not path.exists())
         folder.mkdir(parents=True)
         share(folder, swept)
-        launch = cls(root.parent, folder)
+        launch = cls(swept, folder)
         try:
             yield launch
         except BaseException:
@@ -142,7 +142,8 @@ class Launch:
                 self._collect(left, found)
                 if number in left:
                     jobs = [job for job in left.pop(number).jobs if job not in found]
-                    found.update({job: lost(job, self._lost(number, state)) for job in jobs})
+                    error = self._lost(number, state)
+                    found.update({job: self.sweep.lost(job, error) for job in jobs})
             if left:
                 time.sleep(BETWEEN_LOOKS)
         return found
@@ -162,7 +163,7 @@ class Launch:
         last = _last_line(log)
         return FailedError(
             f"SLURM's job {number} ended before it was done: {state}{f': {last}' if last else ''}",
-            f"its log is {log}; then {RESUME} {self.sweep}",
+            f"its log is {log}",
         )
 
     def clean(self) -> None:

@@ -33,7 +33,8 @@ class RunFolder:
 
     Attributes:
         root: the folder itself where it is `exact`, else the one that it is made in.
-        prefix: what its name begins with; empty is the time.
+        prefix: what its name begins with, which is its own: a folder with it is one to go on with.
+            Empty is the time.
         exact: whether a person has named it.
     """
 
@@ -58,17 +59,17 @@ class RunFolder:
 
         Args:
             name: what its name ends with, where it is not exact.
-            resume: whether an exact folder may have a run in it, to go on with.
+            resume: whether the folder may have a run in it, to go on with.
 
         Raises:
             ConfinerError: an exact folder is not empty, or it cannot be made.
         """
-        if resume and not self.exact:
+        if resume and not (self.exact or self.prefix):
             raise ConfinerError(
                 "resume=true does not know which run to go on with", "name it: output.dir=RUN_DIR"
             )
         try:
-            return self._exact(resume) if self.exact else self._named(name)
+            return self._exact(resume) if self.exact else self._named(name, resume)
         except OSError as error:
             raise ConfinerError(
                 f"cannot make a run folder in {self.root}: {error.strerror}",
@@ -87,9 +88,11 @@ class RunFolder:
             cure += f", or go on with its run: {resume_command(self.root)}"
         raise ConfinerError(f"output.dir={self.root} exists and is not empty", cure)
 
-    def _named(self, name: str) -> Path:
+    def _named(self, name: str, resume: bool) -> Path:
         self.root.mkdir(parents=True, exist_ok=True)
         prefix = self.prefix or datetime.now().strftime("%H-%M-%S")
+        if resume:
+            return self.root / f"{prefix}-{name}"
         for attempt in count(1):
             number = "" if attempt == 1 else str(attempt)
             folder = self.root / "-".join(filter(None, (prefix, name, number)))

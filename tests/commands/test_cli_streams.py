@@ -54,7 +54,7 @@ def test_a_failure_that_cannot_be_written_down_fails_the_sweep_and_no_other_job(
     def refuse(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("confiner_cli.commands.sweep._write_down_refusal", refuse)
+    monkeypatch.setattr("confiner_cli.sweeps.job._write_down_refusal", refuse)
     words = [word for word in SMALLEST if word != "height=16"]
     ending = generate("-m", PROMPT, "height=17,16", *words)
     assert ending.code != 0 and len(ending.folders) == 1, ending.err

@@ -208,9 +208,14 @@ def test_a_batch_without_seeds_to_put_into_it_is_refused(folder, words, said):
 
 
 @pytest.mark.parametrize(
-    "word", ["resume=true", "resume=True", "resume=false,true", "++resume=yes"]
+    ("word", "said"),
+    [
+        ("resume=True", "does not know which sweep"),
+        ("resume=false,true", "does not go with a sweep"),
+        ("++resume=yes", "does not know which sweep"),
+    ],
 )
-def test_to_resume_does_not_go_with_a_sweep_however_it_is_written(folder, word):
+def test_to_resume_needs_one_folder_however_it_is_written(folder, word, said):
     ending = generate("-m", PROMPT, *SMALLEST, word)
-    assert (ending.code, ending.out) == (2, "") and "does not go with a sweep" in ending.err
+    assert (ending.code, ending.out) == (2, "") and said in ending.err
     assert not any(folder.iterdir())

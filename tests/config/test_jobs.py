@@ -1,9 +1,15 @@
 """All jobs of a sweep are checked before the first begins, and one of each kind is composed."""
 
-import pytest
+import itertools
 
-from confiner_cli.config import jobs
-from confiner_cli.config.jobs import count_checked
+import pytest
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from confiner_cli.config import composer
+from confiner_cli.config.composer import Composer
+from confiner_cli.config.hydra import settings_with
+from confiner_cli.config.jobs import check, jobs_of
 from confiner_cli.config.overrides import parse_overrides
 from confiner_cli.errors import ConfinerError
 
@@ -11,18 +17,34 @@ from confiner_cli.errors import ConfinerError
 @pytest.fixture
 def composed(monkeypatch):
     """The words of each config that is composed."""
-    words, compose = [], jobs.compose
+    words, compose = [], composer.compose
 
-    def watched(overrides, recorded):
+    def watched(overrides, *others):
         words.append(overrides)
-        return compose(overrides, recorded)
+        return compose(overrides, *others)
 
-    monkeypatch.setattr(jobs, "compose", watched)
+    monkeypatch.setattr(composer, "compose", watched)
     return words
 
 
+def words_of(*words):
+    return parse_overrides(words, multirun=True).for_hydra()
+
+
 def checked(*words):
-    return count_checked(parse_overrides(words, multirun=True).for_hydra(), None)
+    jobs = jobs_of(words_of(*words))
+    check(jobs)
+    return len(jobs)
+
+
+def test_jobs_are_those_of_hydra_s_sweeper_in_its_order():
+    words = words_of(
+        "prompt=a, b", "seed=range(3)", "experts=tiny,lavie_sd", "prompt=${c}", "fps=8"
+    )
+    overrides = OverridesParser.create().parse_overrides(words)
+    (batch,) = BasicSweeper.split_arguments(overrides, None)
+    jobs = jobs_of(words)
+    assert [list(job) for job in jobs] == batch and len(jobs) == len(batch) == 12
 
 
 def test_jobs_that_differ_in_values_alone_are_composed_once(composed):
@@ -45,6 +67,7 @@ def test_each_choice_of_configs_is_composed(composed):
         (("seed=1,2", "experts=tiny,tinny"), "did you mean tiny?"),
         (("output.metadata=true,perhaps",), "output.metadata"),
         (("+experts.spatial.licence=a,b",), "experts.spatial.licence"),
+        (("experts=tiny,wan", "experts.spatial.guidance_scale=1,2"), "no expert in its role"),
     ],
 )
 def test_a_wrong_value_is_refused_in_whichever_job_it_is(words, said):
@@ -53,15 +76,39 @@ def test_a_wrong_value_is_refused_in_whichever_job_it_is(words, said):
     assert said in refused.value.lines()
 
 
-def test_a_value_that_only_some_jobs_can_have_is_asked_of_hydra(composed):
+def test_values_that_are_lists_are_composed_each():
     loras = "experts.spatial.loras=[{path: a, scale: 1.0}],[{path: a, scale: 1.0}, {path: b}]"
     assert checked("prompt=a red heart", loras, "seed=1,2") == 4
-    assert len(composed) == 1
 
 
-@pytest.mark.parametrize(
-    "word", ["hydra/launcher=basic", "hydra.sweeper.params={}", "seed=interval(0,1)"]
-)
-def test_what_hydra_alone_can_say_is_left_to_it(composed, word):
-    assert checked("prompt=a red heart", word) is None
-    assert not composed
+@pytest.mark.parametrize("word", ["seed=interval(0,1)"])
+def test_what_another_sweeper_alone_can_say_is_left_to_it(word):
+    assert jobs_of(words_of("prompt=a red heart", word)) is None
+
+
+KEYS = {
+    "prompt": ["a red heart, rising", "${oc.env:HOME} (b)", "1e3", "true"],
+    "seed": ["null", "7", "2049"],
+    "experts": ["tiny", "lavie_sd"],
+    "scheduler": ["confiner_9", "steady"],
+    "output": ["{format: gif}", "{metadata: false}"],
+    "output.metadata": ["no", "true"],
+    "scheduler.refinement.te": ["50", "1e2"],
+    "experts.spatial.guidance_scale": ["1", "7.5"],
+    "experts.spatial.loras": ["[]", "[{path: a, scale: 0.5}]"],
+    "num_frames": ["null", "8", "16"],
+}
+
+
+@pytest.mark.parametrize("shift", range(2))
+def test_settings_are_those_that_hydra_composes_whatever_was_composed_before(shift, composed):
+    """Walk through jobs that change several keys at once, over and back again."""
+    own = Composer()
+    jobs = []
+    for number in range(4):
+        chosen = {key: values[(number + shift) % len(values)] for key, values in KEYS.items()}
+        dropped = list(itertools.islice(itertools.cycle(KEYS), number + shift, number + shift + 2))
+        words = [f"{key}={value}" for key, value in chosen.items() if key not in dropped]
+        jobs.append(words_of(*words))
+    for words in [*jobs, *reversed(jobs)]:
+        assert own.compose(words).settings == settings_with(words), words

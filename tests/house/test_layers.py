@@ -29,8 +29,18 @@ BELOW = {
     "costs": {"config", "experts", "method"},
     "runs": {"costs", "config", "experts", "media", "weights", "method"},
     "gallery": {"runs", "config", "media"},
+    "sweeps": {"runs", "config", "experts"},
     "launchers": {"runs", "costs", "config", "experts"},
-    "commands": {"gallery", "launchers", "runs", "costs", "config", "experts", "weights"},
+    "commands": {
+        "gallery",
+        "launchers",
+        "sweeps",
+        "runs",
+        "costs",
+        "config",
+        "experts",
+        "weights",
+    },
 }
 """What a room may import, beside itself and the ground."""
 OWNERS = {
@@ -46,7 +56,7 @@ OWNERS = {
     "omegaconf": {"config", "launchers"},
     "jinja2": {"gallery"},
     "rich": {"progress", "commands"},
-    "filelock": {"runs"},
+    "filelock": {"runs", "sweeps"},
     "cloudpickle": {"launchers"},
     "joblib": {"launchers"},
     "ray": {"launchers"},

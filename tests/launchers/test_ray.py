@@ -72,7 +72,6 @@ def test_a_job_that_kills_its_workers_is_given_up_in_words_and_others_go_on(
     assert len(begun(root, 0)) == 2 and len(begun(root, 2)) == 1
     said = capsys.readouterr().err
     assert "job 0: error: its Ray worker ended 2 times before it was done" in said
-    assert f"confiner resume {root}" in said
     with pytest.raises(ConfinerError, match="ZeroDivisionError: seven by nought"):
         _ = returned[2].return_value
 
