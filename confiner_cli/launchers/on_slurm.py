@@ -10,6 +10,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from confiner_cli.errors import ConfinerError
 from confiner_cli.launchers import slurm_queue
 from confiner_cli.launchers.sent import SentSweep, numbered
 from confiner_cli.launchers.slurm_jobs import Launch, cancel_earlier
@@ -47,11 +48,16 @@ class SlurmLauncher(Launcher):
         lost is told and is an error for Hydra in the end.
 
         Raises:
-            ConfinerError: SLURM does not take the jobs.
+            ConfinerError: SLURM does not take the jobs, or not the name of the sweep's folder.
         """
         assert self.swept is not None
         jobs = numbered(job_overrides, initial_job_idx)
         folder = self.swept.folder / ".slurm"
+        if "%" in str(folder):
+            raise ConfinerError(
+                f"{folder} has a % in its name, which stands for something else in SLURM's paths",
+                "name another folder: output.dir=",
+            )
         cancel_earlier(folder)
         with Launch.in_folder(folder, self.swept) as launch:
             launch.submit(jobs, self.settings)

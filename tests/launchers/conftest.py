@@ -28,7 +28,7 @@ def ray() -> None:
         pytest.skip('no Ray here: pip install "confiner[ray]"')
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def toys() -> Iterator[None]:
     """Workers can import toy jobs."""
     with pytest.MonkeyPatch.context() as patch:

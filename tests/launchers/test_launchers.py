@@ -76,6 +76,12 @@ def test_where_there_is_no_slurm_its_launcher_says_so(folder, monkeypatch):
         launched(SlurmLauncher(), ["ok"], folder / "sweep")
 
 
+def test_a_folder_that_slurm_would_call_by_another_name_is_refused(folder, monkeypatch):
+    monkeypatch.setattr(slurm_queue, "check_installed", lambda: None)
+    with pytest.raises(ConfinerError, match=r"50%j/\.slurm has a % in its name"):
+        launched(SlurmLauncher(), ["ok"], folder / "50%j")
+
+
 @pytest.mark.parametrize("name", ["slurm", "ray"])
 def test_a_config_of_one_s_own_chooses_a_launcher(folder, name):
     (folder / "own").mkdir()
