@@ -93,6 +93,14 @@ def test_a_config_of_one_s_own_chooses_a_launcher(folder, name):
     assert f"_target_: hydra_plugins.confiner.{name}\n" in shown.out, shown.err
 
 
+def test_a_ray_that_is_not_there_is_refused_before_a_job_begins(folder):
+    pytest.importorskip("ray")
+    words = ("-m", PROMPT, "prompt=b", *SMALLEST, "hydra/launcher=ray")
+    ending = generate(*words, "hydra.launcher.address=127.0.0.1:1")
+    assert ending.code == 2 and "there is no Ray at" in ending.err, ending.err
+    assert not list(folder.rglob("run.json"))
+
+
 def said_by_slurm(monkeypatch, text):
     monkeypatch.setattr(slurm_queue, "_said", lambda *command: text)
 

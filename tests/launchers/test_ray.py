@@ -7,7 +7,7 @@ import signal
 
 import pytest
 from hydra.core.utils import JobStatus
-from support.command_line import PROMPT, SMALLEST, ended, facts_of, started
+from support.command_line import PROMPT, SMALLEST, confiner, facts_of
 from support.toy_jobs import GO, begun, beside, launched, wait_until
 
 from confiner_cli.errors import ConfinerError, Terminated
@@ -111,19 +111,9 @@ def test_a_worker_that_has_no_room_is_refused(cluster, tmp_path):
 WORDS = ("generate", "-m", PROMPT, "prompt=b", "prompt=c", "prompt=d", "seed=1", *SMALLEST)
 
 
-def test_a_sweep_makes_all_its_videos_by_a_ray_of_its_own_which_ends(folder):
-    settings = ("hydra/launcher=ray", "threads=1", "output.dir=all")
-    with started(*WORDS, *settings, folder=folder) as process:
-        ending = ended(process)
+def test_a_sweep_hands_over_all_its_videos(cluster, folder):
+    ending = confiner(*WORDS, "hydra/launcher=ray", "threads=1", "output.dir=all")
     assert ending.code == 0, ending.err
-    records = sorted((folder / "all").glob("*/run.json"))
-    assert [facts_of(path.parent)["status"] for path in records] == ["done"] * 4
+    assert sorted(run.name[:2] for run in ending.folders) == ["0-", "1-", "2-", "3-"]
+    assert [facts_of(run)["status"] for run in ending.folders] == ["done"] * 4
     assert "Warning" not in ending.err and "pid=" not in ending.out + ending.err
-
-
-def test_a_cluster_that_is_not_there_is_refused_before_a_job_begins(folder):
-    words = (*WORDS, "hydra/launcher=ray", "hydra.launcher.address=127.0.0.1:1")
-    with started(*words, folder=folder) as process:
-        ending = ended(process)
-    assert ending.code == 2 and "there is no Ray at" in ending.err, ending.err
-    assert not list(folder.rglob("run.json"))

@@ -164,7 +164,8 @@ SWEEP = ("generate", "-m", "hydra/launcher=slurm", "threads=1", "output.dir=all"
 
 def test_a_sweep_hands_over_all_its_videos_and_one_gone_on_with_none_again(folder):
     words = (*SWEEP, PROMPT, "prompt=b", "prompt=c", "seed=1", *SMALLEST)
-    ending = confiner(*words, "hydra.launcher.jobs_per_worker=2")
+    more = ("hydra.launcher.jobs_per_worker=2", "hydra.launcher.cpus_per_task=1")
+    ending = confiner(*words, *more)
     assert ending.code == 0, ending.err
     assert sorted(run.name[:2] for run in ending.folders) == ["0-", "1-", "2-"]
     assert [facts_of(run)["status"] for run in ending.folders] == ["done"] * 3
