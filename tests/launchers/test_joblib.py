@@ -30,12 +30,19 @@ def test_of_jobs_at_work_when_a_process_dies_only_the_one_that_kills_it_is_given
     tmp_path, capsys
 ):
     root = tmp_path / "sweep"
-    prompts = ["ok", "die", "die once", "ok", "ok"]
+    prompts = ["ok", "die", "ok", "ok", "ok"]
     returned = launched(JoblibLauncher(n_jobs=2, max_retries=2), prompts, root)
     done = [each.status == JobStatus.COMPLETED for each in returned]
     assert done == [True, False, True, True, True]
     said = capsys.readouterr().err
     assert "job 1: error: its process was killed before it was done, 3 times" in said
+
+
+def test_a_job_whose_process_is_killed_once_is_tried_again(tmp_path, capsys):
+    root = tmp_path / "sweep"
+    returned = launched(JoblibLauncher(n_jobs=1, max_retries=1), ["die once", "ok"], root)
+    assert [each.return_value for each in returned] == [0.0, 2.0]
+    assert "job 0 is tried again: a process was killed" in capsys.readouterr().err
 
 
 @pytest.mark.thorough
