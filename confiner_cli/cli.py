@@ -21,6 +21,7 @@ COMMANDS = {
     "resume": "go on with a run that was interrupted: confiner resume RUN_DIR",
     "plan": "what a video would take, before anything is loaded",
     "experts": "list the sets of experts; download, check, export or convert them",
+    "measure": "print flicker, motion, sharpness and drift of videos: confiner measure VIDEO...",
     "show": "print how a video was made: confiner show FILE_OR_DIR",
     "gallery": "write one page of many runs, to look at and compare: confiner gallery PATH...",
 }

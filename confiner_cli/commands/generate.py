@@ -31,6 +31,7 @@ usage: confiner generate prompt="..." [key=value ...] [-m]
   output.dir=DIR       run folder; with -m the sweep's    output.save_latents=  output.metadata=
   output.format=mp4    gif, webm, apng, webp              output.audio=copy   none: no sound of it
   output.structure=full  preview: decoded cheaply, false: none of it
+  output.measure=true  flicker, motion, sharpness, ... of the video, in run.json
   resume=true          go on with the run in output.dir, if there is one
 
   -m                   sweep: key=a,b,c   prompt="..." prompt="..."

@@ -22,6 +22,7 @@ from confiner_cli.config.jobs import Jobs, check, jobs_of
 from confiner_cli.config.overrides import Overrides, Word
 from confiner_cli.errors import ConfinerError, FailedError, Terminated, first_line
 from confiner_cli.launchers.registered import register_launchers
+from confiner_cli.runs.objective import check_objective
 from confiner_cli.sweeps.job import SweepJob, numbered, this_process
 from confiner_cli.sweeps.networks import closing_networks
 from confiner_cli.sweeps.record import (
@@ -34,6 +35,9 @@ from confiner_cli.sweeps.record import (
     record_for,
 )
 from confiner_cli.sweeps.root import finished, resume_sweep_command, sweep_root
+
+FOUND = "optimization_results.yaml"
+"""Where Hydra's sweepers that look for the best say what it is."""
 
 
 def sweep(
@@ -111,12 +115,29 @@ def _composed(record: SweepRecord) -> Iterator[tuple[Swept, Jobs | None]]:
     # All prompts of a long list would be read for nothing.
     first = own if jobs is None else list(jobs[0])
     with swept([*hydra_s, *first], record.recorded, record.source) as found:
+        _check_objective(found)
+        if found.is_basic and jobs is None:
+            raise ConfinerError(
+                "a range without steps is for a sweeper that chooses values in it",
+                "hydra/sweeper=optuna, or list the values: seed=1,2,3",
+            )
         if found.is_basic and jobs is not None:
             check(jobs, record.recorded, record.source)
             yield found, jobs
             return
     with swept([*hydra_s, *own], record.recorded, record.source) as found:
         yield found, None
+
+
+def _check_objective(found: Swept) -> None:
+    """Refuse an objective that no run has, and a sweeper that waits for one in vain."""
+    if found.objective is not None:
+        check_objective(found.objective)
+    elif not found.is_basic:
+        raise ConfinerError(
+            "this sweeper chooses by a number of each job, and there is none",
+            "objective=flicker (a measure), or a number of run.json: objective=seconds.total",
+        )
 
 
 @dataclass(frozen=True)
@@ -189,7 +210,10 @@ class _Sweep:
 
     def _end(self, watch: SweepWatch) -> int:
         """Print the table. Returns how many jobs failed."""
-        return max(print_table(self.root), len(watch.failed))
+        failed = max(print_table(self.root), len(watch.failed))
+        if (self.root / FOUND).exists():
+            progress.say(f"what the sweeper has found: {self.root / FOUND}")
+        return failed
 
     def _named(self, error: Exception) -> ConfinerError:
         """What has ended a launcher or a sweeper before its jobs."""

@@ -9,6 +9,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from confiner_cli import progress
+from confiner_cli.commands.sweep_watch import told
 from confiner_cli.errors import ConfinerError
 from confiner_cli.runs.folder import RECORD
 from confiner_cli.runs.record import read_run
@@ -65,10 +66,8 @@ class LiveTable:
         from rich import box
         from rich.table import Table
 
-        of = "" if self._total is None else f" of {self._total}"
-        failures = f", {failed} failed" if failed else ""
         seconds = monotonic() - self._started
-        title = f"{done}{of} jobs done{failures}, {seconds:.0f} s"
+        title = f"{told(done, failed, self._total)}, {seconds:.0f} s"
         table = Table("job", "stage", "step", "prompt", box=box.SIMPLE, caption=title)
         for row, _ in zip(self._running(), range(MOST_ROWS), strict=False):
             table.add_row(*row)

@@ -54,9 +54,7 @@ class Lines:
         late = now - self._said > SECONDS_BETWEEN_LINES
         another_tenth = ended - self._ended >= tenth and now - self._said > 1
         if is_last or late or another_tenth:
-            of = "" if self._total is None else f" of {self._total}"
-            failures = f", {failed} failed" if failed else ""
-            progress.say(f"{done}{of} jobs done{failures}, {now - self._started:.1f} s")
+            progress.say(f"{told(done, failed, self._total)}, {now - self._started:.1f} s")
             self._said, self._ended = now, ended
 
     def beside(self, call: Callable[[], None]) -> None:
@@ -65,6 +63,12 @@ class Lines:
 
     def close(self) -> None:
         """See `Display`."""
+
+
+def told(done: int, failed: int, total: int | None) -> str:
+    """How far a sweep is: `3 of 12 jobs done, 1 failed`."""
+    jobs = f"{done} of {total} jobs" if total is not None else f"{done} job{'s' * (done != 1)}"
+    return f"{jobs} done, {failed} failed" if failed else f"{jobs} done"
 
 
 class SweepWatch:

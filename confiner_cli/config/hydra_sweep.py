@@ -18,7 +18,7 @@ from hydra._internal.callbacks import Callbacks
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
-from hydra.core.utils import setup_globals
+from hydra.core.utils import JobReturn, JobStatus, setup_globals
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
@@ -116,6 +116,12 @@ class Swept:
         return str(self.config.hydra.sweeper._target_) == BASIC_SWEEPER
 
     @property
+    def objective(self) -> str | None:
+        """Which number of a finished job its sweeper wants."""
+        name = self.config.objective
+        return None if name is None else str(name)
+
+    @property
     def is_here(self) -> bool:
         """Whether jobs are made one after another in this process."""
         return str(self.config.hydra.launcher._target_) == BASIC_LAUNCHER
@@ -127,6 +133,9 @@ class Swept:
             jobs: the words of each.
             root: the sweep's folder.
             task: carries each out.
+
+        Raises:
+            Exception: what a launcher says of a job that it has lost, once all others have ended.
         """
         self._set_root(root)
         if self.is_here:
@@ -138,20 +147,30 @@ class Swept:
             self.context, HandedOver(task), self.config
         )
         first, rest = 0, iter(jobs)
+        lost: list[JobReturn] = []
         while batch := [list(words) for words in islice(rest, AT_ONCE)]:
-            for returned in launcher.launch(batch, initial_job_idx=first):
-                _ = returned.return_value  # raises what the task has raised
+            returned = launcher.launch(batch, initial_job_idx=first)
+            lost += [each for each in returned if each.status == JobStatus.FAILED]
             first += len(batch)
+        for each in lost:  # a job writes its failures down: this is its process's
+            _ = each.return_value
 
     def sweep(self, root: Path, task: Task) -> None:
         """Let another sweeper choose jobs by what those before have returned. Args as `launch`."""
         self._set_root(root)
+        self._seed_sampler()
         sweeper = Plugins.instance().instantiate_sweeper(
             hydra_context=self.context,
             task_function=HandedOver(task),
             config=self.config,
         )
         sweeper.sweep(arguments=list(self.config.hydra.overrides.task))
+
+    def _seed_sampler(self) -> None:
+        """Let a sampler without a seed choose the same when the sweep goes on."""
+        sampler = self.config.hydra.sweeper.get("sampler")
+        if sampler is not None and "seed" in sampler and sampler.seed is None:
+            sampler.seed = 0
 
     def _set_root(self, root: Path) -> None:
         with open_dict(self.config):

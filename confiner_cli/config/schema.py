@@ -15,7 +15,7 @@ from confiner_cli.experts.spec import ExpertSpec
 MISSING: Any = "???"
 """OmegaConf's word for what a config has to state."""
 ROLES = ("control", "spatial", "temporal")
-OF_THE_COMMAND = ("resume", "batch", "seeds")
+OF_THE_COMMAND = ("resume", "batch", "seeds", "objective")
 """Settings of how a command carries out runs: from Python there are none."""
 OF_THE_RUN = (*OF_THE_COMMAND, "threads", "compile")
 """Settings of how a run is carried out: beside `output` all that decides nothing of its video, but
@@ -193,6 +193,7 @@ class OutputSettings:
             a run's operations, and is the default, since only the same decoder shows what the
             refinement has changed.
         save_latents: whether latents.safetensors is kept.
+        measure: whether run.json has measures of the finished video.
     """
 
     dir: str | None = None
@@ -201,6 +202,7 @@ class OutputSettings:
     metadata: bool = True
     structure: bool | str = "full"
     save_latents: bool = False
+    measure: bool = False
 
 
 @dataclass(frozen=True)
@@ -224,6 +226,7 @@ class Settings:
         resume: whether to go on with the run in `output.dir`, if there is one.
         batch: how many seeds of a sweep are sampled in one forward.
         seeds: those of one such batch; a sweep fills it in.
+        objective: which number of a finished run a sweep returns to its sweeper.
         experts, scheduler, long_video: the groups.
         structure: what takes the place of the structure stage.
         output: where a run goes and what it keeps.
@@ -248,6 +251,7 @@ class Settings:
     resume: bool = False
     batch: int = 1
     seeds: list[int] = field(default_factory=list)
+    objective: str | None = None
     experts: ExpertSetSettings = field(default_factory=ExpertSetSettings)
     scheduler: SchedulerSettings = field(default_factory=SchedulerSettings)
     long_video: LongVideoSettings = field(default_factory=LongVideoSettings)

@@ -127,6 +127,7 @@ def _facts(record: RunRecord, folder: str) -> Iterator[tuple[str, str]]:
     yield "evaluations", _list_of(record.evaluations, as_text)
     yield "passes", _list_of(record.passes, as_text)
     yield "time", _list_of(record.seconds, _duration)
+    yield "measures", _list_of(record.measures, _rounded)
     peak = _number(record.peak_memory_bytes)
     yield "peak memory", f"{peak / 2**20:.0f} MiB" if peak else ""
     yield "device", record.device
@@ -155,6 +156,11 @@ def _list_of(node: Mapping[str, Any], said: Callable[[Any], str]) -> str:
 def _duration(value: Any) -> str:
     seconds = _number(value)
     return "" if seconds is None else duration(seconds)
+
+
+def _rounded(value: Any) -> str:
+    number = _number(value)
+    return "" if number is None else f"{number:.4g}"
 
 
 def _sheet_rows(config: Mapping[str, Any]) -> int:

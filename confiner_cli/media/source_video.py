@@ -27,6 +27,8 @@ CLOCK = 1000
 """A rate that is a file's clock (milliseconds) and not that of its frames."""
 HINT = "structure.video= takes a video file, such as an MP4"
 REENCODE = "copy the file once more, or encode it anew with a tool that can still read it"
+CUT_SHORT = ("partial file", "File ended prematurely")
+"""What ffmpeg says, without an error, of a file that ends between two frames before its time."""
 SCALE = "lanczos+accurate_rnd+full_chroma_int"
 
 
@@ -53,8 +55,12 @@ class SourceVideo:
     losses: tuple[str, ...] = ()
 
 
-def probe(path: Path) -> SourceVideo:
+def probe(path: Path, hint: str = HINT) -> SourceVideo:
     """Look at a video and count its frames by decoding all of them.
+
+    Args:
+        path: a file of any kind that ffmpeg reads.
+        hint: what to do where it is none.
 
     Raises:
         ConfinerError: there is no such file, it is no video or has no frames or no rate, or it is
@@ -62,16 +68,16 @@ def probe(path: Path) -> SourceVideo:
         OSError: it may not be read.
     """
     if path.is_dir():
-        raise ConfinerError(f"{path} is a folder", HINT)
+        raise ConfinerError(f"{path} is a folder", hint)
     if not path.is_file():
-        raise ConfinerError(f"there is no file {path}", HINT)
+        raise ConfinerError(f"there is no file {path}", hint)
     path.open("rb").close()  # else ffmpeg says that it cannot be read, and not why
-    fps, size, streams = _opened(path)
+    fps, size, streams = _opened(path, hint)
     num_frames, ending = ffmpeg.count(path, "-vf", _constant(fps))
-    if ending.status != 0:
+    if ending.status != 0 or any(sign in ending.messages for sign in CUT_SHORT):
         raise _damaged(path, num_frames)
     if num_frames == 0:
-        raise ConfinerError(f"{path} has no frame that can be read", HINT)
+        raise ConfinerError(f"{path} has no frame that can be read", hint)
     losses = tuple(_losses(path, streams))
     start = _first_moment(path) if streams.sound else 0
     return SourceVideo(path, num_frames, fps, size, streams.sound, start, losses)
@@ -157,7 +163,7 @@ def _first_moment(path: Path) -> float:
     return max(0, int(frame[1]) * int(clock[1]) / int(clock[2]))
 
 
-def _opened(path: Path) -> tuple[float, tuple[int, int], Streams]:
+def _opened(path: Path, hint: str) -> tuple[float, tuple[int, int], Streams]:
     """Frames a second, `(height, width)` in square pixels, and what ffmpeg says of the streams.
 
     From the first frame as YUV4MPEG, whose head states the size, the rate that ffmpeg takes the
@@ -171,7 +177,7 @@ def _opened(path: Path) -> tuple[float, tuple[int, int], Streams]:
     if head is None:
         opened = re.search(r"^ *Stream #0:", ending.messages, re.MULTILINE)
         fault = "has no frame that can be read" if opened else "is not a video that can be read"
-        raise ConfinerError(f"{path} {fault}", HINT)
+        raise ConfinerError(f"{path} {fault}", hint)
     width, height, frames, seconds, wide, high = map(int, head.groups())
     streams = streams_in(ending.messages)
     fps = _rate(streams.fps, frames / seconds, GIF_CLOCK if _is_gif(ending.messages) else 0)

@@ -27,6 +27,7 @@ from confiner_cli.runs.folder import RunFolder, resume_command, video_name
 from confiner_cli.runs.freed_memory import keep_freed_memory
 from confiner_cli.runs.loaded_pipeline import LoadedPipeline, load_pipeline
 from confiner_cli.runs.lock import locked
+from confiner_cli.runs.measuring import measure_run
 from confiner_cli.runs.meter import Meter
 from confiner_cli.runs.open_run import OpenRun, open_run
 from confiner_cli.runs.provenance import is_finished, plain
@@ -140,7 +141,7 @@ def _make(
 
 
 def _render(runs: Sequence[OpenRun], loaded: LoadedPipeline, meter: Meter) -> None:
-    """The videos, then what is made of them: contact sheets, and the latents if wanted."""
+    """The videos, then what is made of them: contact sheets; latents and measures if wanted."""
     with progress.evaluations(evaluations_left(runs, loaded)) as tell:
         renderer = Renderer(runs, loaded, meter, tell)
         renderer.render()
@@ -150,6 +151,9 @@ def _render(runs: Sequence[OpenRun], loaded: LoadedPipeline, meter: Meter) -> No
         write_contact_sheet(run.folder / "contact_sheet.png", run.job.prompt, rows)
     if runs[0].job.settings.output.save_latents:
         renderer.write_latents()
+    if runs[0].job.settings.output.measure:
+        for run in runs:
+            measure_run(run)
 
 
 def _write_down_length(run: OpenRun) -> None:

@@ -46,6 +46,7 @@ class RunRecord:
         resumed: how often it was gone on with.
         stopped_at: the length of a video without an end, once it is known.
         error, hint: why it failed, and the cure.
+        measures: of the finished video, by name (`measures.table.MEASURES`).
         files: SHA-256 of the finished artefacts, by name.
     """
 
@@ -73,6 +74,7 @@ class RunRecord:
     stopped_at: int = 0
     error: str = ""
     hint: str = ""
+    measures: Mapping[str, float] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
 
     @property

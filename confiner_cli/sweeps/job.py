@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from filelock import FileLock
@@ -30,6 +31,7 @@ from confiner_cli.errors import ConfinerError, named_error
 from confiner_cli.runs.folder import RECORD, RunFolder
 from confiner_cli.runs.jobs import carry_out
 from confiner_cli.runs.logbook import Logbook
+from confiner_cli.runs.objective import objective_of
 from confiner_cli.runs.record import FORMAT, RunRecord, read_run
 from confiner_cli.sweeps.networks import process_networks
 from confiner_cli.sweeps.outcome import FOLDER, Outcome
@@ -83,7 +85,8 @@ class SweepJob:
             jobs = list(_jobs(composed.settings, number, begun))
             snapshots = swept.snapshots(composed.config)
             paths = carry_out(jobs, place, snapshots, process_networks(), self.weights)
-            return Outcome(number, tuple(map(str, paths)))
+            objective = _objective(paths, composed.settings.objective)
+            return Outcome(number, tuple(map(str, paths)), objective=objective)
         except Exception as error:
             named = named_error(error)
             with suppress(OSError, ConfinerError):  # there may be no room for a record either
@@ -179,6 +182,13 @@ def _jobs(settings: Settings, number: int, begun: Mapping[str, RunRecord]) -> It
         )
     for name, job in zip(names, jobs, strict=True):
         yield replace(job, settings=replace(job.settings, resume=name in begun))
+
+
+def _objective(videos: Sequence[Path], name: str | None) -> float | None:
+    """The number that a sweeper wants of a job: of a batch, the mean of its runs."""
+    if name is None:
+        return None
+    return fmean(objective_of(video.parent, name) for video in videos)
 
 
 def _begun(root: Path, number: int) -> dict[str, RunRecord]:

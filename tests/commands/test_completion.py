@@ -10,6 +10,9 @@ from support.own_configs import OWN
     [
         ("confiner ", {"generate", "experts", "show"}),
         ("confiner gen", {"generate"}),
+        ("confiner mea", {"measure"}),
+        ("confiner measure ", set()),
+        ("confiner generate output.me", {"output.measure=", "output.metadata="}),
         ("confiner generate sch", {"scheduler=", "scheduler."}),
         ("confiner generate scheduler=conf", {"scheduler=confiner_9", "scheduler=confiner_18"}),
         ("confiner generate seed=1 scheduler.refinement.t", {"scheduler.refinement.te="}),

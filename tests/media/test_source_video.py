@@ -8,6 +8,7 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 import torch
+from support.media_files import filmed
 from support.pictures import COLOURS, flat
 
 from confiner_cli.errors import ConfinerError
@@ -251,6 +252,15 @@ def test_damage_is_told_with_the_frame_that_was_reached(tmp_path, damage):
     with pytest.raises(ConfinerError, match=r"in\.mp4 is damaged") as caught:
         seen.extend(read_frames(source, (36, 64)))
     assert f"after {len(seen)} frames" in str(caught.value) and 0 < len(seen) < 100
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_file_that_ends_between_two_frames_is_damaged_too(tmp_path, suffix):
+    path = filmed(tmp_path / f"in{suffix}", "-movflags", "+faststart", seconds=4)
+    content = path.read_bytes()
+    path.write_bytes(content[:-5000])
+    with pytest.raises(ConfinerError, match=r"is damaged: after \d+ frames"):
+        probe(path)
 
 
 @pytest.mark.parametrize("end", ["closed", "read", "failed"])

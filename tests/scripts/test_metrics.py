@@ -7,17 +7,16 @@ stay where it was.
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from itertools import islice, pairwise
 from statistics import fmean
 
 import pytest
 import torch
+from support.injuries import Injury, blurred, flattened, frozen, noisy, shuffled, turned
 from torch import Tensor
-from torch.nn.functional import conv2d, pad
 
 from evaluation.clips import levels
 from evaluation.judge import Verdict, judge
@@ -36,49 +35,14 @@ STAYS = {
 """How far a metric may go from what renders get when nothing is done to what it measures."""
 
 
+def of_render(injury: Callable[[Tensor, float], Tensor]) -> Callable[[Prompt, float], Tensor]:
+    """An injury of a clip as one of a prompt's render."""
+    return lambda prompt, dose: levels(injury(render(prompt.scene), dose))
+
+
 def flickering(prompt: Prompt, std: float) -> Tensor:
-    """Noise of its own in every frame, its standard deviation in levels of 0-255."""
-    noise = torch.randn(16, 3, 64, 64, generator=torch.Generator().manual_seed(prompt.number))
-    return levels(render(prompt.scene) + std / 255 * noise)
-
-
-def blurred(prompt: Prompt, radius: float) -> Tensor:
-    """A Gaussian blur of a radius (standard deviation) in pixels."""
-    clip = render(prompt.scene)
-    if radius:
-        kernel = torch.exp(-torch.arange(-9.0, 10.0).square() / (2 * radius**2))
-        kernel = (kernel / kernel.sum()).view(1, 1, 1, -1).expand(3, 1, 1, -1)
-        clip = conv2d(pad(clip, (9, 9, 9, 9), mode="replicate"), kernel, groups=3)
-        clip = conv2d(clip, kernel.transpose(2, 3), groups=3)
-    return levels(clip)
-
-
-def flattened(prompt: Prompt, loss: float) -> Tensor:
-    """Contrast times `1 - loss`, around the mean."""
-    clip = render(prompt.scene)
-    return levels(clip.mean() + (1 - loss) * (clip - clip.mean()))
-
-
-def turned(prompt: Prompt, degrees: float) -> Tensor:
-    """All hues turned around grey."""
-    angle, axis = math.radians(degrees), 3**-0.5
-    cross = axis * torch.tensor([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]])
-    rotation = torch.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) * cross @ cross
-    return levels(torch.einsum("ij,fjhw->fihw", rotation, render(prompt.scene)))
-
-
-def shuffled(prompt: Prompt, swaps: float) -> Tensor:
-    """Pairs of frames exchanged."""
-    order, rng = list(range(16)), random.Random(1)
-    for _ in range(int(swaps)):
-        i, j = rng.sample(range(16), 2)
-        order[i], order[j] = order[j], order[i]
-    return levels(render(prompt.scene)[order])
-
-
-def frozen(prompt: Prompt, frames: float) -> Tensor:
-    """So many frames at the end stand still."""
-    return levels(render(prompt.scene)[torch.arange(16).clamp(max=15 - int(frames))])
+    """Noise that is another one for each prompt."""
+    return levels(noisy(render(prompt.scene), std, seed=prompt.number))
 
 
 def reshaped(prompt: Prompt, frames: float) -> Tensor:
@@ -90,33 +54,23 @@ def reshaped(prompt: Prompt, frames: float) -> Tensor:
     )
 
 
-@dataclass(frozen=True)
-class Injury:
-    """What is done, in rising doses, the first of them none.
-
-    `moves` are the metrics that measure it: 1 rises with the dose, -1 falls, every time. `touches`
-    are those that it changes as well, rightly: they are not asked to stay.
-    """
-
-    do: Callable[[Prompt, float], Tensor]
-    doses: tuple[float, ...]
-    moves: dict[str, int]
-    touches: tuple[str, ...] = ()
-
-
 INJURIES = {
     "flicker of known amplitude": Injury(
         flickering, (0, 0.5, 1, 2, 4), {"flicker": 1}, ("sharpness",)
     ),
     "blur of known radius": Injury(
-        blurred, (0, 0.4, 0.7, 1), {"sharpness": -1}, ("contrast", "colour_shift")
+        of_render(blurred), (0, 0.4, 0.7, 1), {"sharpness": -1}, ("contrast", "colour_shift")
     ),
     "contrast x 0.9": Injury(
-        flattened, (0, 0.1, 0.2, 0.4), {"contrast": -1}, ("sharpness", "jitter")
+        of_render(flattened), (0, 0.1, 0.2, 0.4), {"contrast": -1}, ("sharpness", "jitter")
     ),
-    "hue turn": Injury(turned, (0, 2, 4, 8), {"colour_shift": 1}),
-    "shuffled frames": Injury(shuffled, (0, 1, 3, 10), {"jitter": 1, "amplitude": -1}, ("motion",)),
-    "frozen video": Injury(frozen, (0, 4, 8, 15), {"amplitude": -1}, ("motion", "jitter")),
+    "hue turn": Injury(of_render(turned), (0, 2, 4, 8), {"colour_shift": 1}),
+    "shuffled frames": Injury(
+        of_render(shuffled), (0, 1, 3, 10), {"jitter": 1, "amplitude": -1}, ("motion",)
+    ),
+    "frozen video": Injury(
+        of_render(frozen), (0, 4, 8, 15), {"amplitude": -1}, ("motion", "jitter")
+    ),
     "wrong shape at the end": Injury(
         reshaped, (0, 4, 8), {"shape_frames": -1, "subject_consistency": -1},
         ("motion", "jitter", "amplitude", "contrast", "sharpness"),
