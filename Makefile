@@ -10,7 +10,7 @@ PROMPT ?= a red heart rising over the sea
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo gallery unit test test-thorough test-slow lint check results train clean
+.PHONY: help demo gallery unit test test-thorough test-cluster test-slow lint check results train clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -30,10 +30,13 @@ unit: $(VENV)/.development  ## the tests of the method, in less than 20 seconds 
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m unit
 
 test: $(VENV)/.development  ## the tests of confiner, in minutes (sets itself up)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not thorough and not slow and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not thorough and not slow and not gpu and not slurm and not ray"
 
 test-thorough: $(VENV)/.development  ## more of the same, a browser, and the scripts that train, measure and draw
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "thorough and not slow and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "thorough and not slow and not gpu and not slurm and not ray"
+
+test-cluster: $(VENV)/.development  ## launchers on a real SLURM and a real Ray, which start here (slurm-wlm and munge)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "(slurm or ray) and not slow"
 
 test-slow: $(VENV)/.development  ## the tests that take minutes; GPU tests where there is a GPU
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow or gpu"

@@ -28,6 +28,8 @@ THOROUGH = (
     "scripts",
 )
 """What `make test` leaves to `make test-thorough`, beside tests that say so themselves."""
+CLUSTERS = {"launchers/test_slurm.py": "slurm", "launchers/test_ray.py": "ray"}
+"""Files that start a cluster on this machine, and their marker: `make test-cluster` has them."""
 LONGEST = (
     "house/test_readme.py", "runs/test_resume.py", "weights/test_hub.py", "runs/test_killed.py",
     "runs/test_full_disk.py", "scripts/test_metrics.py", "commands/test_cli_long.py",
@@ -54,6 +56,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.unit)
         if is_in(item.path, THOROUGH):
             item.add_marker(pytest.mark.thorough)
+        for path, marker in CLUSTERS.items():
+            if is_in(item.path, (path,)):
+                item.add_marker(marker)
     items.sort(key=lambda item: place(item.path))
 
 

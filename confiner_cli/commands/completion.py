@@ -82,7 +82,8 @@ def _settings(
 
 def _chooses_a_group(word: str, source: ConfigSource) -> bool:
     key, _, name = word.lstrip("+").partition("=")
-    return bool(_NAME.fullmatch(name)) and (key in GROUPS or source.has_group(key))
+    is_group = key in GROUPS or key.startswith("hydra/") or source.has_group(key)
+    return bool(_NAME.fullmatch(name)) and is_group
 
 
 def _is_setting(current: str) -> bool:

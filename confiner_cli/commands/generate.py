@@ -36,6 +36,7 @@ usage: confiner generate prompt="..." [key=value ...] [-m]
 
   -m                   sweep: key=a,b,c   prompt="..." prompt="..."
                        prompts_file=FILE (one prompt a line)   seed=1,2,3,4 batch=4 (in one forward)
+  hydra/launcher=NAME  where a sweep's jobs are made: slurm, ray, joblib (several processes)
   --cfg job            print the config and stop          --hydra-help      Hydra's own flags
 """
     + CONFIG_HELP

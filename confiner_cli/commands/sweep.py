@@ -21,6 +21,7 @@ from confiner_cli.config.hydra_sweep import Swept, swept
 from confiner_cli.config.jobs import Jobs, check, jobs_of
 from confiner_cli.config.overrides import Overrides, Word
 from confiner_cli.errors import ConfinerError, FailedError, Terminated, first_line
+from confiner_cli.launchers.registered import register_launchers
 from confiner_cli.runs.objective import check_objective
 from confiner_cli.sweeps.job import SweepJob, numbered, this_process
 from confiner_cli.sweeps.networks import closing_networks
@@ -197,6 +198,7 @@ class _Sweep:
         job = SweepJob(
             self.root, record.attempt, record.recorded, record.source, record.weights, shown_by
         )
+        register_launchers()
         if self.jobs is None:
             self.hydra_s.sweep(self.root, job)
             return

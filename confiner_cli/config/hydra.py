@@ -21,6 +21,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import QuotedString
+from hydra.core.plugins import Plugins
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -68,11 +69,20 @@ def _register(recorded: Mapping[str, Any] | None) -> list[str]:
     """Make the schema and recorded values known to Hydra; the words that the values take."""
     store = ConfigStore.instance()
     store.store(name="schema", node=_open_schema(), provider="confiner")
+    _forget_namesakes(store)
     if recorded is None:
         return []
     node = OmegaConf.create(dict(recorded))
     store.store(group="recorded", name="run", node=node, package="_global_", provider="confiner")
     return [RECORDED]
+
+
+def _forget_namesakes(store: ConfigStore) -> None:
+    """Take from Hydra what plugins of others call as our launchers: it would merge the two."""
+    Plugins.instance()  # imports those that are installed, which brings theirs
+    launchers = store.repo.get("hydra", {}).get("launcher", {})
+    for name in OURS.choices("hydra/launcher"):
+        launchers.pop(f"{name}.yaml", None)
 
 
 @readable_errors()

@@ -7,13 +7,12 @@ composes them itself (`composer`), and the basic sweeper's jobs go to the launch
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol
 
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -27,6 +26,7 @@ from confiner_cli.config.hydra import ONE_AT_A_TIME, sweep_root_config
 from confiner_cli.config.hydra_errors import readable_errors
 from confiner_cli.config.hydra_loader import initialized
 from confiner_cli.config.places import ConfigSource
+from confiner_cli.errors import ConfinerError
 
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
@@ -70,8 +70,32 @@ class SweptJob:
         }
 
 
-Task: TypeAlias = Callable[[SweptJob], Any]
-"""Carries a job out. It pickles where a launcher sends it elsewhere."""
+class Task(Protocol):
+    """Carries jobs out. It pickles where a launcher sends it elsewhere."""
+
+    def __call__(self, job: SweptJob, /) -> Any:
+        """Carry a job out; what it returns is the sweeper's."""
+
+    def lost(self, job: SweptJob, error: ConfinerError) -> None:
+        """Tell that a job has come to nothing in a launcher's hands."""
+
+
+@dataclass(frozen=True)
+class HandedOver:
+    """A task as launchers call their functions: Hydra's settings are known by then."""
+
+    task: Task
+
+    def __call__(self, _: DictConfig) -> Any:
+        """Carry out the job that runs."""
+        config = HydraConfig.get()
+        words = tuple(config.overrides.task)
+        hydra_yaml = _yaml_of(OmegaConf.create({"hydra": config}))
+        return self.task(SweptJob(int(config.job.num), words, hydra_yaml))
+
+    def lost(self, number: int, words: Sequence[str], error: ConfinerError) -> None:
+        """Tell that a job has come to nothing, as `Task.lost`."""
+        self.task.lost(SweptJob(number, tuple(words), ""), error)
 
 
 @dataclass(frozen=True)
@@ -120,7 +144,7 @@ class Swept:
                 task(SweptJob(number, tuple(words), hydra_yaml))
             return
         launcher = Plugins.instance().instantiate_launcher(
-            self.context, functools.partial(_hand_over, task), self.config
+            self.context, HandedOver(task), self.config
         )
         first, rest = 0, iter(jobs)
         lost: list[JobReturn] = []
@@ -137,7 +161,7 @@ class Swept:
         self._seed_sampler()
         sweeper = Plugins.instance().instantiate_sweeper(
             hydra_context=self.context,
-            task_function=functools.partial(_hand_over, task),
+            task_function=HandedOver(task),
             config=self.config,
         )
         sweeper.sweep(arguments=list(self.config.hydra.overrides.task))
@@ -151,14 +175,6 @@ class Swept:
     def _set_root(self, root: Path) -> None:
         with open_dict(self.config):
             self.config.hydra.sweep.dir = str(root).replace("${", r"\${")
-
-
-def _hand_over(task: Task, _: DictConfig) -> Any:
-    """Call a task as launchers call their functions: Hydra's settings are known by then."""
-    config = HydraConfig.get()
-    words = tuple(config.overrides.task)
-    hydra_yaml = _yaml_of(OmegaConf.create({"hydra": config}))
-    return task(SweptJob(int(config.job.num), words, hydra_yaml))
 
 
 def _yaml_of(config: DictConfig) -> str:

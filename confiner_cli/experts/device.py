@@ -100,3 +100,10 @@ def free_memory(device: torch.device) -> int | None:
     if device.type != "cuda":
         return None
     return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
+
+
+def whole_memory(device: torch.device) -> int | None:
+    """Bytes that a GPU has, whoever holds them; None as `free_memory`."""
+    import torch
+
+    return torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else None

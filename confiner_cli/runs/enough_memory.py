@@ -12,8 +12,9 @@ import torch
 
 from confiner_cli.config.job import Job
 from confiner_cli.costs.available import Available, available
-from confiner_cli.costs.memory import RamNeed, ram_need
+from confiner_cli.costs.memory import RamNeed, peak_bytes, ram_need
 from confiner_cli.errors import ConfinerError
+from confiner_cli.experts.device import free_memory, whole_memory
 from confiner_cli.experts.families import family_named
 from confiner_cli.experts.loading import components_of
 from confiner_cli.experts.preview import PREVIEW
@@ -55,6 +56,29 @@ def check_memory(
     need = _at_most(need, dtype.itemsize * numbers)
     half = None if half is None or dtype.itemsize <= HALF else _at_most(half, HALF * numbers)
     return judged(need, mapped, available(), half)
+
+
+def check_gpu(job: Job, device: torch.device, dtype: torch.dtype, batch: int) -> None:
+    """Refuse with `memory=auto` a GPU that has room for a job, but that others hold too much of.
+
+    Such as another job of a sweep: what both need would be known when one of them is out of memory.
+    Arguments as in `check_memory`.
+
+    Raises:
+        ConfinerError: it is so.
+    """
+    free, whole = free_memory(device), whole_memory(device)
+    need = peak_bytes(job, "low", dtype.itemsize, batch)
+    if job.settings.memory != "auto" or None in (free, whole, need):
+        return
+    assert free is not None and whole is not None and need is not None
+    if free < need <= whole:
+        raise ConfinerError(
+            f"other processes hold {amount(whole - free)} of this GPU's {amount(whole)}: the "
+            f"{amount(free)} that are left are too little, {amount(int(need))} are needed",
+            "give each job a GPU of its own (hydra/launcher=slurm or ray does), or end the others: "
+            "nvidia-smi lists them; memory=low tries it all the same",
+        )
 
 
 def _at_most(need: RamNeed, weights: float) -> RamNeed:

@@ -27,7 +27,7 @@ from confiner_cli.method.long.timeline import Span
 from confiner_cli.method.pipeline import Pipeline
 from confiner_cli.method.walk import Denoiser
 from confiner_cli.runs.advice import advice, device_advice
-from confiner_cli.runs.enough_memory import check_memory
+from confiner_cli.runs.enough_memory import check_gpu, check_memory
 from confiner_cli.runs.joining import Decode, InLatents, Joining, Whole
 from confiner_cli.runs.joining_frames import InFrames
 from confiner_cli.runs.source_frames import SourceFrames
@@ -110,6 +110,7 @@ def load_pipeline(jobs: Sequence[Job], networks: NetworkCache) -> LoadedPipeline
     device = device_of(job.settings.device)
     dtype, compiling = dtype_of(job.settings.dtype, device), job.settings.compile
     check_compiler(compiling, device)
+    check_gpu(job, device, dtype, len(jobs))
     policy = policy_of(job, free_memory(device), dtype.itemsize, batch=len(jobs))
     chunking = weighted if job.settings.prompt_weighting else verbatim
     loading = (device, dtype, policy, networks)

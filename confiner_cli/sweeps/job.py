@@ -71,6 +71,10 @@ class SweepJob:
         outcome.write(self.root, self.attempt)
         return outcome.objective
 
+    def lost(self, swept: SweptJob, error: ConfinerError) -> None:
+        """Tell that a launcher has lost a job."""
+        Outcome(_numbered(swept)[0], error=error.lines()).write(self.root, self.attempt)
+
     def _outcome(self, number: int, swept: SweptJob) -> Outcome:
         place = RunFolder(self.root, prefix=str(number))
         prompt = ""

@@ -22,6 +22,11 @@ from support.own_configs import OWN
             "confiner generate prompt=é 'negative_prompt=x y' scheduler=conf",
             {"scheduler=confiner_9"},
         ),
+        ("confiner generate hydra/launcher=sl", {"hydra/launcher=slurm"}),
+        (
+            "confiner generate hydra/launcher=slurm hydra.launcher.par",
+            {"hydra.launcher.partition="},
+        ),
         ("confiner generate fr", {"from="}),
         ("confiner generate pro", {"prompt=", "prompt_file=", "prompts_file="}),
         ("confiner experts ", {"export", "convert"}),

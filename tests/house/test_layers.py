@@ -31,8 +31,10 @@ BELOW = {
     "runs": {"costs", "measures", "config", "experts", "media", "weights", "method"},
     "gallery": {"runs", "config", "media"},
     "sweeps": {"runs", "config", "experts"},
+    "launchers": {"runs", "costs", "config", "experts"},
     "commands": {
         "gallery",
+        "launchers",
         "sweeps",
         "runs",
         "costs",
@@ -52,13 +54,17 @@ OWNERS = {
     "huggingface_hub": {"weights"},
     "imageio_ffmpeg": {"media"},
     "PIL": {"media"},
+    "hydra": {"config", "launchers"},
+    "omegaconf": {"config", "launchers"},
     "cv2": {"measures"},
     "numpy": {"measures"},
-    "hydra": {"config"},
-    "omegaconf": {"config"},
     "jinja2": {"gallery"},
     "rich": {"progress", "commands"},
     "filelock": {"runs", "sweeps"},
+    "cloudpickle": {"launchers"},
+    "joblib": {"launchers"},
+    "ray": {"launchers"},
+    "submitit": {"launchers"},
 }
 """Which rooms know a foreign package."""
 

@@ -13,14 +13,14 @@ from support.command_line import confiner
 
 from confiner_cli.config.resolve import resolve
 from confiner_cli.costs.available import Available
-from confiner_cli.costs.memory import RamNeed, ram_need
+from confiner_cli.costs.memory import RamNeed, peak_bytes, ram_need
 from confiner_cli.errors import ConfinerError, is_ram_full, named_error
 from confiner_cli.experts import text_loading
 from confiner_cli.experts.components import Components
 from confiner_cli.experts.lora import merge_loras
 from confiner_cli.experts.offload import POLICIES, NetworkCache
 from confiner_cli.runs import enough_memory
-from confiner_cli.runs.enough_memory import judged, mapped_bytes, weight_files
+from confiner_cli.runs.enough_memory import check_gpu, judged, mapped_bytes, weight_files
 from confiner_cli.runs.loaded_pipeline import load_pipeline
 from confiner_cli.runs.provenance import settings_of_words
 from confiner_cli.weights.tensors import read_tensors
@@ -171,3 +171,23 @@ def test_files_are_not_blamed_for_too_little_memory(source, tmp_path, monkeypatc
         named = named_error(caught.value)
         assert "not enough memory" in str(named) and "confiner plan" in named.hint
         assert Path(path).exists() and "damaged" not in named.lines()
+
+
+def on_gpu(monkeypatch, job, free, whole, reserved=0):
+    """What is said of a GPU with so many bytes."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device=None: (free, whole))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device=None: reserved)
+    check_gpu(job, torch.device("cuda"), torch.float16, 1)
+
+
+def test_a_gpu_that_others_hold_is_refused_by_name_and_one_that_is_only_small_is_not(monkeypatch):
+    job = job_of("experts=lavie_sd")
+    need = peak_bytes(job, "low")
+    with pytest.raises(ConfinerError, match=r"hold 22\.\d* GB of this GPU's 24\.\d* GB") as caught:
+        on_gpu(monkeypatch, job, 2 * GB, 24 * GB)
+    assert "hydra/launcher=slurm" in caught.value.hint and "memory=low" in caught.value.hint
+    on_gpu(monkeypatch, job, need, 24 * GB)
+    on_gpu(monkeypatch, job, GB, 24 * GB, reserved=int(need))
+    on_gpu(monkeypatch, job, GB, int(need) - 1)
+    on_gpu(monkeypatch, job_of("experts=lavie_sd", "memory=low"), 2 * GB, 24 * GB)
+    check_gpu(job, CPU, torch.float32, 1)
