@@ -28,7 +28,11 @@ THOROUGH = (
     "scripts",
 )
 """What `make test` leaves to `make test-thorough`, beside tests that say so themselves."""
-CLUSTERS = {"launchers/test_slurm.py": "slurm", "launchers/test_ray.py": "ray"}
+CLUSTERS = {
+    "launchers/test_slurm.py": "slurm",
+    "launchers/test_killed_on_slurm.py": "slurm",
+    "launchers/test_ray.py": "ray",
+}
 """Files that start a cluster on this machine, and their marker: `make test-cluster` has them."""
 LONGEST = (
     "house/test_readme.py", "runs/test_resume.py", "weights/test_hub.py", "runs/test_killed.py",

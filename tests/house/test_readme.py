@@ -86,7 +86,7 @@ def test_every_shell_command_of_the_readme_runs_in_its_order(folder):
     (folder / "prompts.txt").write_text("\n".join(PROMPTS) + "\n", encoding="utf-8")
     for block in SHELL:
         assert_runs(block, folder)
-    assert len(SHELL) == 9 and sum(map(needs_a_shell, SHELL)) == 1
+    assert len(SHELL) == 11 and sum(map(needs_a_shell, SHELL)) == 1
     batch = (folder / "videos.txt").read_text(encoding="utf-8").splitlines()
     assert len(batch) == len(PROMPTS)
     assert all(Path(path).is_file() for path in batch)

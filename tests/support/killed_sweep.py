@@ -43,11 +43,20 @@ def processes_under(parent: int) -> list[int]:
     return found
 
 
+def jobs_of_slurm() -> list[int]:
+    """The processes in which SLURM's jobs make videos."""
+    listed = subprocess.run(
+        ["ps", "-e", "-o", "pid=,args="], capture_output=True, text=True, check=True
+    )
+    lines = [line.split(maxsplit=1) for line in listed.stdout.splitlines()]
+    return [int(pid) for pid, command in lines if "-m submitit.core._submit" in command]
+
+
 def killed_once(words: tuple[str, ...], folder: Path, moment: float, victim: str) -> None:
     """Start a command and kill it, one of its workers, or all, so many seconds after its start."""
     process = started(*words, folder=folder, start_new_session=True)
     time.sleep(moment)
-    workers = processes_under(process.pid)
+    workers = processes_under(process.pid) + jobs_of_slurm()
     victims = {"parent": [process.pid], "worker": workers[-1:], "all": [process.pid, *workers]}
     for pid in victims[victim]:
         with suppress(ProcessLookupError):
