@@ -20,6 +20,7 @@ from confiner_cli.config.hydra_errors import readable_errors
 from confiner_cli.config.overrides import GROUPS
 from confiner_cli.config.places import OURS, ConfigSource
 from confiner_cli.config.schema import Settings
+from confiner_cli.config.yaml_texts import YamlTexts
 
 MOST_KINDS = 64
 """Configs that are kept."""
@@ -50,6 +51,7 @@ class Composer:
         self._recorded = recorded
         self._source = source
         self._kinds: dict[Kind, Composed] = {}
+        self._texts = YamlTexts()
 
     def chooses(self, word: str) -> bool:
         """Whether a word chooses configs, or may in other ways decide what a value can be."""
@@ -75,6 +77,10 @@ class Composer:
             if not _interpolates(config):
                 self._keep(kind, changed)
         return changed
+
+    def yaml_of(self, composed: Composed) -> str:
+        """A job's config as YAML."""
+        return self._texts(composed.config)
 
     def _keep(self, kind: Kind, composed: Composed) -> None:
         while len(self._kinds) >= MOST_KINDS:

@@ -61,10 +61,10 @@ class SweptJob:
     words: tuple[str, ...]
     hydra_yaml: str
 
-    def snapshots(self, config: DictConfig) -> dict[str, str]:
-        """The files of `.hydra/` by name, `config` being what the words come to."""
+    def snapshots(self, config_yaml: str) -> dict[str, str]:
+        """The files of `.hydra/` by name, `config_yaml` being what the words come to."""
         return {
-            "config.yaml": OmegaConf.to_yaml(config),
+            "config.yaml": config_yaml,
             "hydra.yaml": self.hydra_yaml,
             "overrides.yaml": OmegaConf.to_yaml(list(self.words)),
         }

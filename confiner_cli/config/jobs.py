@@ -15,10 +15,13 @@ from hydra.core.override_parser.types import Override, ValueType
 
 from confiner_cli.config.composer import Composer
 from confiner_cli.config.hydra_errors import readable_errors
+from confiner_cli.config.overrides import TEXT_KEYS
 from confiner_cli.config.places import OURS, ConfigSource
 from confiner_cli.progress import counted
 
 LISTS = (ValueType.CHOICE_SWEEP, ValueType.SIMPLE_CHOICE_SWEEP, ValueType.RANGE_SWEEP)
+TEXTS = tuple(f'{key}="' for key in TEXT_KEYS)
+"""What words begin with whose values are verbatim, in quotes."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +85,13 @@ def check(
 
 
 def _samples(jobs: Jobs, composer: Composer) -> Iterator[tuple[str, ...]]:
-    """Jobs that have, with each choice of configs, each value at least once."""
+    """Jobs with each choice of configs that have each value at least once; any text can be had."""
     choices = [axis if composer.chooses(axis[0]) else axis[:1] for axis in jobs.axes]
     for first in Jobs(tuple(choices)):
         yield first
         for place, (axis, chosen) in enumerate(zip(jobs.axes, choices, strict=True)):
-            for word in axis[len(chosen) :]:
+            is_text = axis[0].startswith(TEXTS)
+            for word in () if is_text else axis[len(chosen) :]:
                 yield (*first[:place], word, *first[place + 1 :])
 
 

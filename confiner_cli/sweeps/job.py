@@ -83,7 +83,7 @@ class SweepJob:
             composed = self._composer.compose(swept.words)
             prompt = composed.settings.prompt
             jobs = list(_jobs(composed.settings, number, begun))
-            snapshots = swept.snapshots(composed.config)
+            snapshots = swept.snapshots(self._composer.yaml_of(composed))
             paths = carry_out(jobs, place, snapshots, process_networks(), self.weights)
             objective = _objective(paths, composed.settings.objective)
             return Outcome(number, tuple(map(str, paths)), objective=objective)

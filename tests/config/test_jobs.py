@@ -5,6 +5,7 @@ import itertools
 import pytest
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
 from confiner_cli.config import composer
 from confiner_cli.config.composer import Composer
@@ -111,4 +112,6 @@ def test_settings_are_those_that_hydra_composes_whatever_was_composed_before(shi
         words = [f"{key}={value}" for key, value in chosen.items() if key not in dropped]
         jobs.append(words_of(*words))
     for words in [*jobs, *reversed(jobs)]:
-        assert own.compose(words).settings == settings_with(words), words
+        made = own.compose(words)
+        assert made.settings == settings_with(words), words
+        assert own.yaml_of(made) == OmegaConf.to_yaml(made.config)
