@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import signal
+import sys
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -106,15 +107,25 @@ class LocalWorkers:
 def run(folder: Path, job: SentJob) -> JobReturn:
     """Carry a job out, in one of the processes. SIGTERM ends it, with its state written down."""
     wait_asleep()  # torch comes with the sweep
+    # A terminal sends Ctrl-C to all processes: the one that launches ends the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _keep_weights()
     begun = _begun(folder, job)
     begun.write_text(str(os.getpid()))
     try:
         with stoppable():
             returned = _swept(folder).run(job)
-    except (KeyboardInterrupt, Terminated):
+    except Terminated:
         os._exit(128 + signal.SIGTERM)
     begun.unlink(missing_ok=True)
     return returned
+
+
+def _keep_weights() -> None:
+    """Let loky not end this process for what it has loaded, which it would take for a leak."""
+    from joblib.externals.loky import process_executor
+
+    process_executor._MAX_MEMORY_LEAK_SIZE = sys.maxsize
 
 
 @functools.lru_cache(maxsize=1)

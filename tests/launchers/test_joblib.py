@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 import pytest
@@ -49,9 +50,10 @@ def test_a_job_whose_process_is_killed_once_is_tried_again(tmp_path, capsys):
 def test_ctrl_c_lets_processes_write_down_that_they_were_interrupted(folder):
     words = ("generate", "-m", PROMPT, "prompt=b", "prompt=c", "hydra/launcher=joblib")
     long = ("hydra.launcher.n_jobs=2", "num_frames=160", "long_video=confiner_long")
-    with started(*words, *long, "output.dir=all", folder=folder) as process:
+    where = {"folder": folder, "start_new_session": True}
+    with started(*words, *long, "output.dir=all", **where) as process:
         wait_until(lambda: len(list(folder.glob("all/*/run.json"))) == 2)
-        process.send_signal(signal.SIGINT)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does it
         ending = ended(process)
     assert ending.code == 130, ending.err
     records = [facts_of(path.parent) for path in folder.glob("all/*/run.json")]
