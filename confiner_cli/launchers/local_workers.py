@@ -13,6 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from hydra.core.utils import JobReturn
@@ -110,6 +111,7 @@ def run(folder: Path, job: SentJob) -> JobReturn:
     # A terminal sends Ctrl-C to all processes: the one that launches ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _keep_weights()
+    _end_with(os.getppid())
     begun = _begun(folder, job)
     begun.write_text(str(os.getpid()))
     try:
@@ -119,6 +121,21 @@ def run(folder: Path, job: SentJob) -> JobReturn:
         os._exit(128 + signal.SIGTERM)
     begun.unlink(missing_ok=True)
     return returned
+
+
+@functools.lru_cache(maxsize=1)
+def _end_with(parent: int) -> None:
+    """Let this process end when the one that launches is gone, however that ended: once is enough.
+
+    The job that it is at is written down as interrupted.
+    """
+
+    def wait_and_end() -> None:
+        while os.getppid() == parent:
+            time.sleep(BETWEEN_LOOKS)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    Thread(target=wait_and_end, daemon=True).start()
 
 
 def _keep_weights() -> None:

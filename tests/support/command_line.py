@@ -69,8 +69,8 @@ def generate(*words: str) -> Ending:
 def started(*arguments: str, folder: Path, **options) -> subprocess.Popen[str]:
     """Start the command as a process in `folder`."""
     command = [sys.executable, "-c", LISTENING, *arguments]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, cwd=folder, text=True, **pipes, **options)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+    return subprocess.Popen(command, cwd=folder, text=True, **pipes)
 
 
 def ended(process: subprocess.Popen[str], timeout: float = 300) -> Ending:
