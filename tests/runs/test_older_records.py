@@ -29,6 +29,7 @@ OF_AN_EXPERT = (
 OF_EXPERTS = {f"experts.{role}.{key}" for role in ROLES for key in OF_AN_EXPERT}
 NEW = OF_EXPERTS | {
     *("batch", "compile", "prompt_weighting", "seeds", "strength", "threads"),
+    *("executor", "workers"),
     *("output.audio", "output.format", "output.structure"),
     *("scheduler.structure.solver", "scheduler.refinement.solver"),
     *("scheduler.structure.step_noise", "scheduler.structure.timesteps"),
