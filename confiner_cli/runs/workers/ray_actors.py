@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 """Nobody is told of runs; and where there is no GPU Ray leaves CUDA_VISIBLE_DEVICES alone."""
+LONGEST = 300
+"""Characters of what Ray says."""
 STORE = 256 * 2**20
 """Bytes of an instance's own store of results: those of a few chunks are on their way."""
 
@@ -112,9 +114,8 @@ def _connect(ray: Any, jobs: Sequence[Job]) -> None:
         wanted = jobs[0].settings.workers
         own = {"include_dashboard": False, "object_store_memory": STORE}
         if wanted is not None:
-            own["num_cpus"] = max(
-                wanted * shared_out(jobs, Machine(usable_cpus(), 0))[1], usable_cpus()
-            )
+            _, threads = shared_out(jobs, Machine(usable_cpus(), 0))
+            own["num_cpus"] = max(wanted * threads, usable_cpus())
     try:
         ray.init(
             address=address or "local",
@@ -139,5 +140,6 @@ def _cluster(ray: Any, job: Job) -> Machine:
 
 
 def _ending(error: BaseException) -> str:
-    """How Ray says that an actor ended, in its first line."""
-    return f"{type(error).__name__}: {first_line(Exception(str(error)))}"
+    """How Ray says that an actor ended: what, and, at the end, why."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return " ".join(" ".join(dict.fromkeys((lines[0], lines[-1]))).split())[:LONGEST]

@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Protocol
 
 from confiner_cli.method.pipeline import Structure
-from confiner_cli.runs.executor import discard_unneeded
+from confiner_cli.runs.executor import Store, discard_unneeded
 from confiner_cli.runs.hands import Witness
 from confiner_cli.runs.perform import Result
 from confiner_cli.runs.tasks import Kind, Task, TaskGraph
@@ -23,7 +23,6 @@ from confiner_cli.runs.workers.travelling import (
     unpacked,
 )
 from confiner_cli.runs.workers.worker import WorkerDiedError
-from confiner_cli.runs.write_behind import WriteBehind
 
 
 class Asked(Protocol):
@@ -60,7 +59,7 @@ class Shift:
         crew: Asked,
         goals: Iterable[Task],
         graph: TaskGraph,
-        store: WriteBehind,
+        store: Store[Result],
         witness: Witness,
         frames_at_once: int,
     ) -> None:
