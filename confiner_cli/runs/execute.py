@@ -33,6 +33,7 @@ from confiner_cli.runs.render import Renderer
 from confiner_cli.runs.signals import unmasked
 from confiner_cli.runs.tasks import Kind
 from confiner_cli.runs.weights import changed_parts
+from confiner_cli.runs.workers.measured import keep_seconds
 from confiner_cli.weights import hub
 
 if TYPE_CHECKING:
@@ -130,6 +131,7 @@ def _make(
     _notice(runs, ready)
     try:
         _render(runs, meter, hands, ready)
+        keep_seconds(runs[0].job, ready, meter, runs[0].num_frames)
     finally:
         if seconds := hands.compile_seconds():
             meter.add("compile", seconds)

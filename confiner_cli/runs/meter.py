@@ -36,6 +36,8 @@ class Meter:
             waited for them.
         took: seconds of each task that this run has done, in the order in which they ended.
         encodings: seconds of each task's frames in the encoder.
+        driving: seconds that the main thread was at tasks itself, and waited for nobody.
+        driven_until: when the last task was done, by the monotonic clock.
         stage: what is being done.
         task: for which task, where it is known.
         device: whose memory and time counts.
@@ -48,6 +50,8 @@ class Meter:
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     took: defaultdict[Task, float] = field(default_factory=lambda: defaultdict(float))
     encodings: list[float] = field(default_factory=list)
+    driving: float = 0.0
+    driven_until: float = 0.0
     stage: str = "load"
     task: Task | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -93,7 +97,7 @@ class Meter:
 
     def costs_after(self, earlier: RunRecord) -> dict[str, Any]:
         """All of it, with what earlier processes have spent on a run, as its record has it."""
-        self._add_laps()
+        self.add_laps()
         with self._lock:
             seconds = dict(self.seconds)
         for stage, before in earlier.seconds.items():
@@ -108,7 +112,7 @@ class Meter:
             "peak_memory_bytes": self._peak_memory(),
         }
 
-    def _add_laps(self) -> None:
+    def add_laps(self) -> None:
         """Add those that are over to the seconds."""
         laps, self._laps = self._laps, []
         for stage, task, started, ended in laps:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from time import monotonic
 
 import torch
 from torch import Tensor
@@ -101,12 +102,19 @@ class Renderer:
 
     def _bring_about(self) -> None:
         structures = self.graph.timeline.structure_count
+        started, waited = monotonic(), self._waited()
         try:
             for goal in self._done(self.graph.goals()):
                 if goal.kind is Kind.PREVIEW and goal.number + 1 == structures:
                     self._end(Kind.PREVIEW)  # structure.mp4 is joined while the refinement goes on
         finally:
             self.store.flush()
+            self.meter.driven_until = monotonic()
+            self.meter.driving = self.meter.driven_until - started - (self._waited() - waited)
+
+    def _waited(self) -> float:
+        """Seconds that were waited, so far, for encoders and workers."""
+        return self.meter.seconds["wait"] + self.meter.seconds["idle"]
 
     def _end(self, kind: Kind) -> None:
         for run in self.runs:
