@@ -28,6 +28,8 @@ THOROUGH = (
     "scripts",
 )
 """What `make test` leaves to `make test-thorough`, beside tests that say so themselves."""
+RAY = ("runs/test_ray.py",)
+"""What needs Ray; `make test-cluster` runs it."""
 LONGEST = (
     "house/test_readme.py", "runs/test_resume.py", "weights/test_hub.py", "runs/test_killed.py",
     "runs/test_full_disk.py", "scripts/test_metrics.py", "commands/test_cli_long.py",
@@ -54,6 +56,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.unit)
         if is_in(item.path, THOROUGH):
             item.add_marker(pytest.mark.thorough)
+        if is_in(item.path, RAY):
+            item.add_marker(pytest.mark.ray)
     items.sort(key=lambda item: place(item.path))
 
 

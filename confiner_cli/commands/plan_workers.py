@@ -10,7 +10,7 @@ from confiner_cli.costs.cpus import usable_cpus
 from confiner_cli.runs.job_graph import graph_of_job
 from confiner_cli.runs.tasks import Kind
 from confiner_cli.runs.workers.expected import expected, limits, stops_at
-from confiner_cli.runs.workers.hiring import Machine, shared_out
+from confiner_cli.runs.workers.sharing import Machine, shared_out
 from confiner_cli.runs.workers.simulation import Forecast, Seconds, simulate
 
 SHOWN = (1, 2, 8, 64, 512)

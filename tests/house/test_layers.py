@@ -46,6 +46,7 @@ OWNERS = {
     "jinja2": {"gallery"},
     "rich": {"progress", "commands"},
     "filelock": {"runs"},
+    "ray": {"runs"},
 }
 """Which rooms know a foreign package."""
 

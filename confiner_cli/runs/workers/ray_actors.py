@@ -9,15 +9,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from confiner_cli.config.job import Job
 from confiner_cli.costs.cpus import usable_cpus
 from confiner_cli.errors import ConfinerError, first_line
-from confiner_cli.runs.workers.hiring import Machine, shared_out
 from confiner_cli.runs.workers.post import Post
+from confiner_cli.runs.workers.sharing import Machine, shared_out
 from confiner_cli.runs.workers.worker import WorkerDiedError
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ def ray_crew(jobs: Sequence[Job]) -> Iterator[Crew]:
         ConfinerError: there is no Ray, or no cluster at that address.
     """
     ray = _imported()
-    _connect(ray, jobs)
-    try:
+    # Ray tells of a worker that died on stdout, where paths of videos are. The crew says it, too.
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), _connected(ray, jobs):  # noqa: PTH123
         machine = _cluster(ray, jobs[0])
         count, threads = shared_out(jobs, machine)
         needs = {"num_gpus": 1} if machine.gpus else {"num_cpus": min(threads, machine.cpus)}
@@ -53,8 +53,6 @@ def ray_crew(jobs: Sequence[Job]) -> Iterator[Crew]:
 
         with Crew(lambda: RayWorker(ray, actor), count, threads) as crew:
             yield crew
-    finally:
-        ray.shutdown()
 
 
 @dataclass
@@ -105,6 +103,16 @@ def _imported() -> Any:
             'pip install "confiner[ray]", or executor=processes on one machine',
         ) from error
     return ray
+
+
+@contextmanager
+def _connected(ray: Any, jobs: Sequence[Job]) -> Iterator[None]:
+    """In the body Ray is there."""
+    try:
+        _connect(ray, jobs)
+        yield
+    finally:
+        ray.shutdown()
 
 
 def _connect(ray: Any, jobs: Sequence[Job]) -> None:
