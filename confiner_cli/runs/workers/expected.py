@@ -52,7 +52,7 @@ def expected(job: Job, threads: int) -> Expected | None:
     """
     found = _measured(job, threads)
     if found is None:
-        return _counted(job, threads)
+        return counted(job, threads)
     executor, seconds = job.settings.executor, found.seconds(job.num_frames)
     own = found.executor == executor
     if not own:  # in one process there was no driver
@@ -76,8 +76,11 @@ def _measured(job: Job, threads: int) -> Measured | None:
     return next(iter([*by_executor[-1:], *alike[-1:], *found[-1:]]), None)
 
 
-def _counted(job: Job, threads: int) -> Expected | None:
-    """Operations at a rate that is stated."""
+def counted(job: Job, threads: int) -> Expected | None:
+    """What tasks should take by their operations, at a rate that is stated.
+
+    None where nobody knows a network. Arguments as of `expected`.
+    """
     embedded = all(job.experts[role].architecture in EMBEDDED for role in job.asked)
     on_cpu = embedded or job.settings.device == "cpu"
     rate = PLAIN_SPEED * threads if on_cpu else GPU_SPEED

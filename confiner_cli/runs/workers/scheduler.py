@@ -16,6 +16,13 @@ from confiner_cli.runs.tasks import Kind, Task, TaskGraph
 AHEAD = 2
 """Chunks for each worker that are made at once. So what is on the way to them is bounded, and
 structures are not sampled far ahead of the windows that use them."""
+ALIKE = {
+    Kind.STRUCTURE: {Kind.STRUCTURE},
+    Kind.WINDOW: {Kind.WINDOW},
+    Kind.PREVIEW: {Kind.PREVIEW, Kind.CHUNK},
+    Kind.CHUNK: {Kind.PREVIEW, Kind.CHUNK},
+}
+"""Kinds of task that call the same networks: frames are decoded, whatever they are of."""
 
 
 @dataclass
@@ -109,7 +116,7 @@ class Scheduler:
         )
         _, task = heapq.heappop(self._ready[kind])
         hand = self.hands[worker]
-        order = Order(worker, task, kind not in hand.kinds)
+        order = Order(worker, task, hand.kinds.isdisjoint(ALIKE[kind]))
         hand.task = task
         hand.kinds.add(kind)
         return order
@@ -139,7 +146,7 @@ class Scheduler:
         """The least is best: loaded, first in the video, and by whom has loaded least."""
         worker, kind = pair
         kinds = self.hands[worker].kinds
-        return kind not in kinds, self._ready[kind][0][0], len(kinds), worker
+        return kinds.isdisjoint(ALIKE[kind]), self._ready[kind][0][0], len(kinds), worker
 
     def _look_ahead(self) -> None:
         """Take up goals as far as is worked ahead. Those that are there already cost nothing."""
