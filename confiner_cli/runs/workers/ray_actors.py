@@ -7,6 +7,7 @@ has to have the files of the experts, and confiner itself.
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, redirect_stdout
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 """Nobody is told of runs; and where there is no GPU Ray leaves CUDA_VISIBLE_DEVICES alone."""
+SECONDS_TO_ANSWER = 20
+"""Of a cluster's first machine."""
 LONGEST = 300
 """Characters of what Ray says."""
 STORE = 256 * 2**20
@@ -125,6 +128,7 @@ def _connect(ray: Any, jobs: Sequence[Job]) -> None:
             _, threads = shared_out(jobs, Machine(usable_cpus(), 0))
             own["num_cpus"] = max(wanted * threads, usable_cpus())
     try:
+        _knock(address)
         ray.init(
             address=address or "local",
             log_to_driver=False,
@@ -132,12 +136,23 @@ def _connect(ray: Any, jobs: Sequence[Job]) -> None:
             configure_logging=True,
             **own,
         )
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         where = "here" if address is None else f"at RAY_ADDRESS={address}"
         raise ConfinerError(
             f"there is no Ray cluster {where}: {first_line(error)}",
             "start one (ray start --head), or unset RAY_ADDRESS for an instance of its own",
         ) from error
+
+
+def _knock(address: str | None) -> None:
+    """See whether anybody listens at an address. Ray itself would try for many minutes.
+
+    Raises:
+        OSError: nobody does.
+    """
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdecimal() and "/" not in host:
+        socket.create_connection((host, int(port)), SECONDS_TO_ANSWER).close()
 
 
 def _cluster(ray: Any, job: Job) -> Machine:
