@@ -95,12 +95,12 @@ def row(count: int, runs: Sequence[Run], ones: Sequence[Run]) -> str:
     pairs = list(zip(ones, runs, strict=True))
     gain = statistics.median(one.seconds / run.seconds for one, run in pairs)
     planned = [run for run in runs if run.planned is not None]
-    found = statistics.median(run.planned or 0.0 for run in planned) if planned else 0.0
+    found = f"{statistics.median(run.planned or 0.0 for run in planned):.1f}" if planned else ""
     errors = [(run.planned or 0.0) / run.seconds - 1 for run in planned]
     error = f"{statistics.median(errors):+.0%}" if errors else ""
     seconds = statistics.median(run.seconds for run in runs)
     driver = statistics.median(run.driver for run in runs)
-    return f"{count} | {seconds:.1f} | {gain:.2f} | {driver:.1%} | {found:.1f} | {error}"
+    return f"{count} | {seconds:.1f} | {gain:.2f} | {driver:.1%} | {found} | {error}"
 
 
 def timed(words: Sequence[str], count: int) -> tuple[float, int]:

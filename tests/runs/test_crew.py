@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 import torch
-from support.crews import NOTHING, READY, Conducted, Quiet, Stand
+from support.crews import NOTHING, READY, Conducted, Quiet, Stand, Timed
 from support.pipelines import joined, performer, pipeline_of, plain
 
 from confiner_cli.errors import ConfinerError, FailedError
@@ -19,9 +19,11 @@ from confiner_cli.runs.meter import Meter
 from confiner_cli.runs.perform import graph_of
 from confiner_cli.runs.tasks import Kind, Task
 from confiner_cli.runs.workers.scheduler import AHEAD
+from confiner_cli.runs.workers.simulation import Seconds, simulate
 from confiner_cli.runs.workers.travelling import Failure, packed, unpacked
 
 FOLLOWING = LongVideoOptions(coherence=0.2)
+SECONDS = Seconds({Kind.STRUCTURE: 3.1, Kind.WINDOW: 5.3, Kind.PREVIEW: 1.7, Kind.CHUNK: 1.9})
 VIDEOS = {
     "independent": {"num_frames": 21, "segment_frames": 4, "overlap": 2},
     "following": {
@@ -100,6 +102,16 @@ def test_a_run_goes_on_with_another_number_of_workers(made):
     crew = Conducted(partial(Stand, pipeline), 4, seed=2)
     assert_same(by(crew, graph, store), expected)
     assert not before & set(crew.handed)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 8])
+def test_a_forecast_has_the_order_of_the_run(made, workers):
+    pipeline, graph, _ = made
+    crew = Timed(partial(Stand, pipeline), workers, SECONDS)
+    list(crew.bring_about(graph.goals(), graph, MemoryStore(), Quiet()))
+    forecast = simulate(graph, SECONDS, workers)
+    assert tuple(crew.order[workers:]) == forecast.order
+    assert crew.now == pytest.approx(forecast.total)
 
 
 def test_latents_that_are_kept_do_not_grow_with_the_video():

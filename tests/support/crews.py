@@ -77,6 +77,37 @@ class Stand:
         return Answer(packed(perform(message.task, needed)), 1.0, [event], NOTHING, ())
 
 
+class Timed(Crew):
+    """A crew whose workers answer when they would, in virtual time.
+
+    Args:
+        make: makes a worker.
+        count: how many.
+        seconds: what tasks take.
+    """
+
+    def __init__(self, make, count, seconds):
+        self.now, self.seconds, self.ends, self.order = 0.0, seconds, {}, []
+        super().__init__(make, count, threads=1)
+        self.load([])
+
+    def ask(self, number, message):
+        super().ask(number, message)
+        task = getattr(message, "task", None)
+        self.ends[number] = self.now + (0.0 if task is None else self.seconds.of[task.kind])
+
+    def replies(self):
+        self.now = min(self.ends.values())
+        # All that begin at once; else one after another, as a simulation has it.
+        first = [number for number, end in sorted(self.ends.items()) if end == self.now]
+        for number in first if not self.now else first[:1]:
+            stand = self._workers[number]
+            self.order += [getattr(stand.asked[0][1], "task", None)]
+            del self.ends[number]
+            stand.answer()
+        return super().replies()
+
+
 class Conducted(Crew):
     """A crew whose workers answer, or die, in an order that is drawn.
 
