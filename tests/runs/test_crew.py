@@ -157,6 +157,19 @@ def test_what_a_task_fails_of_ends_the_run_and_names_the_worker(made):
     assert all(stand.dismissed for stand in crew.stands)
 
 
+class Bare(Stand):
+    """A machine without the files."""
+
+    def _reply(self, message):
+        return Failure(ConfinerError("spatial: x/y is not in the cache", "download it"), "node-7")
+
+
+def test_a_machine_without_the_files_of_the_experts_says_how_they_come_there():
+    with pytest.raises(ConfinerError, match=r"worker 0 on node-7: spatial: x/y is not") as raised:
+        Conducted(partial(Bare, None), 1, seed=1)
+    assert "on node-7, too: `confiner experts download`" in raised.value.hint
+
+
 def test_a_task_that_kills_every_worker_ends_the_run(made):
     pipeline, graph, _ = made
     with Conducted(partial(Stand, pipeline), 2, seed=1, deaths=1.0) as crew:

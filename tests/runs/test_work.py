@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 import torch
 from support.command_line import PROMPT
+from support.crews import Stand
 from support.fake_gpu_networks import fake_gpu_with_networks
 
 from confiner_cli.config.resolve import resolve
 from confiner_cli.errors import ConfinerError, FailedError
 from confiner_cli.runs.provenance import settings_of_words
 from confiner_cli.runs.tasks import Kind, Task
+from confiner_cli.runs.workers import processes
+from confiner_cli.runs.workers.hiring import hands_for
 from confiner_cli.runs.workers.post import Post
 from confiner_cli.runs.workers.travelling import Failure, Order, Setup
 from confiner_cli.runs.workers.work import Work
@@ -112,3 +115,32 @@ def test_a_post_sets_up_its_work(job):
         None,
     )
     assert set(ready.weights) == {"control", "spatial", "temporal"}
+
+
+@pytest.mark.parametrize(
+    ("words", "gpus", "crew", "own"),
+    [
+        ((), 3, 3, True),
+        (("workers=2",), 3, 2, True),
+        (("device=cuda:1",), 3, 1, False),
+        (("device=cpu", "workers=2"), 3, 2, False),
+    ],
+)
+def test_workers_have_a_gpu_each_unless_a_person_has_named_one(monkeypatch, words, gpus, crew, own):
+    hired = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(processes, "begin_to_import", lambda: None)
+    monkeypatch.setattr(processes, "ProcessWorker", lambda: hired.append(Stand(None)) or hired[-1])
+    job = resolve(settings_of_words([PROMPT, "executor=processes", *words]))
+    with hands_for([job]) as hands:
+        hands._set_up(0)
+        assert hired[0].asked[0][1].gpus == own
+    assert len(hired) == crew
+
+
+def test_more_workers_than_gpus_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(processes, "begin_to_import", lambda: None)
+    job = resolve(settings_of_words([PROMPT, "executor=processes", "workers=4"]))
+    with pytest.raises(ConfinerError, match=r"workers=4 are more than the GPUs here \(2\)"):
+        hands_for([job])

@@ -8,7 +8,7 @@ from bench_workers import Run, row
 def test_ratios_are_of_the_same_round():
     ones = [Run(20.0, 0.02, None), Run(40.0, 0.02, 22.0), Run(30.0, 0.02, 33.0)]
     twos = [Run(10.0, 0.01, 11.0), Run(25.0, 0.03, 20.0), Run(16.0, 0.02, 16.0)]
-    assert row(1, ones, ones) == "1 | 30.0 | 1.00 | 2.0% | 27.5 | -18%"
+    assert row(1, ones, ones) == "1 | 30.0 | 1.00 | 2.0% | 27.5 | -17%"
     assert row(2, twos, ones) == "2 | 16.0 | 1.88 | 2.0% | 16.0 | +0%"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -25,6 +26,8 @@ from confiner_cli.runs.write_behind import WriteBehind
 
 TRIES = 3
 """So many workers may die at one task, or before they are ready."""
+FILES_THERE = "`confiner experts download`, or a cache that all machines share (HF_HOME)"
+"""How the files of experts come to a machine."""
 PATIENCE = 30.0
 """Seconds after which it is said that workers are waited for."""
 
@@ -121,6 +124,7 @@ class Crew:
 
     def replies(self) -> list[tuple[int, Reply | WorkerDiedError]]:
         """What workers have answered; waited for where there is nothing."""
+        assert self._calls, "nobody is at work"
         while not (done := wait(self._calls, PATIENCE, FIRST_COMPLETED).done):
             if not self._hosts:
                 progress.say("waiting for the first worker")
@@ -193,6 +197,9 @@ class Crew:
         self._set_up(number)
 
     def _raise(self, number: int, failure: Failure) -> NoReturn:
+        error, loaded = failure.error, number in self._hosts
+        hint = error.hint
+        if not loaded and failure.host != socket.gethostname():
+            hint += f"; on {failure.host}, too: {FILES_THERE}"
         self._hosts[number] = failure.host
-        error = failure.error
-        raise type(error)(f"{self.name(number)}: {error}", error.hint)
+        raise type(error)(f"{self.name(number)}: {error}", hint)

@@ -48,4 +48,6 @@ def _processes(jobs: Sequence[Job]) -> AbstractContextManager[Hands | None]:
         )
     from confiner_cli.runs.workers.crew import Crew
 
-    return Crew(ProcessWorker, count, threads, machine.gpus > 0)
+    # One that a person has named is the only one: there it stays.
+    each_its_own = machine.gpus > 0 and ":" not in jobs[0].settings.device
+    return Crew(ProcessWorker, count, threads, each_its_own)
