@@ -18,6 +18,7 @@ from confiner_cli.runs.memory_store import MemoryStore
 from confiner_cli.runs.meter import Meter
 from confiner_cli.runs.perform import graph_of
 from confiner_cli.runs.tasks import Kind, Task
+from confiner_cli.runs.workers.crew import Crew
 from confiner_cli.runs.workers.scheduler import AHEAD
 from confiner_cli.runs.workers.simulation import Seconds, simulate
 from confiner_cli.runs.workers.travelling import Failure, packed, unpacked
@@ -127,10 +128,11 @@ def test_latents_that_are_kept_do_not_grow_with_the_video():
 class Counting(MemoryStore):
     """Notes how many latents it has had at once."""
 
-    most = 0
+    most, stored = 0, frozenset()
 
     def put(self, task, result):
         super().put(task, result)
+        self.stored |= {task}
         self.most = max(self.most, len(self.latents()))
 
 
@@ -168,6 +170,26 @@ def test_a_machine_without_the_files_of_the_experts_says_how_they_come_there():
     with pytest.raises(ConfinerError, match=r"worker 0 on node-7: spatial: x/y is not") as raised:
         Conducted(partial(Bare, None), 1, seed=1)
     assert "on node-7, too: `confiner experts download`" in raised.value.hint
+
+
+class Together(Conducted):
+    """All answer at once."""
+
+    def replies(self):
+        for stand in self.stands:
+            if stand.asked:
+                stand.answer()
+        return Crew.replies(self)
+
+
+def test_what_one_worker_fails_of_costs_nothing_that_others_have_done():
+    pipeline = pipeline_of(num_frames=21, segment_frames=4, overlap=2)
+    graph, store = graph_of(pipeline, joined(pipeline)), Counting()
+    with Together(partial(Failing, pipeline), 4, seed=1) as crew:
+        with pytest.raises(ConfinerError, match="out of memory"):
+            list(crew.bring_about(graph.goals(), graph, store, Quiet()))
+        del crew.handed[None], crew.handed[Task(Kind.WINDOW, 1)]
+        assert store.stored == set(crew.handed)
 
 
 def test_a_task_that_kills_every_worker_ends_the_run(made):

@@ -70,6 +70,7 @@ def test_there_may_be_more_workers_than_tasks(tmp_path):
     assert here.files == by_workers.files
 
 
+@pytest.mark.thorough
 def test_several_seeds_are_sampled_together_by_workers_too(tmp_path):
     words = (PROMPT, *QUICK, "seed=1,2", "batch=2", "-m")
     here = confiner("generate", *words, f"output.dir={tmp_path / 'here'}")
@@ -141,7 +142,10 @@ def test_a_worker_that_cannot_begin_says_what_is_wrong_and_who_it_is(tmp_path):
 
 @pytest.mark.parametrize(
     ("number", "code", "status"),
-    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "interrupted")],
+    [
+        (signal.SIGINT, 130, "interrupted"),
+        pytest.param(signal.SIGTERM, 143, "interrupted", marks=pytest.mark.thorough),
+    ],
 )
 def test_a_signal_ends_driver_and_workers(tmp_path, reference, number, code, status):
     run = tmp_path / "run"

@@ -123,7 +123,7 @@ class Crew:
         self._calls[self._workers[number].ask(message)] = number
 
     def replies(self) -> list[tuple[int, Reply | WorkerDiedError]]:
-        """What workers have answered; waited for where there is nothing."""
+        """What workers have answered; waited for where there is nothing. Failures come last."""
         assert self._calls, "nobody is at work"
         while not (done := wait(self._calls, PATIENCE, FIRST_COMPLETED).done):
             if not self._hosts:
@@ -138,7 +138,7 @@ class Crew:
                 found.append((number, error))
             else:
                 raise error
-        return sorted(found, key=lambda each: each[0])
+        return sorted(found, key=lambda each: (isinstance(each[1], Failure), each[0]))
 
     def take(self, number: int, reply: Reply | WorkerDiedError, task: Task | None = None) -> None:
         """What a worker's reply means for the crew.

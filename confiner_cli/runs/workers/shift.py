@@ -75,10 +75,13 @@ class Shift:
         yield from self.scheduler.watchable()
         while not self.scheduler.finished:
             self._hand_out()
-            answers = list(self._answers())
-            self._hand_out()
-            for number, task, answer in answers:
-                self._store(number, task, answer)
+            answers: list[tuple[int, Task, Answer]] = []
+            try:
+                answers.extend(self._answers())
+                self._hand_out()
+            finally:  # what one worker fails of costs nothing that others have done
+                for number, task, answer in answers:
+                    self._store(number, task, answer)
             yield from self.scheduler.watchable()
 
     def _has(self, task: Task) -> bool:
