@@ -174,9 +174,9 @@ def test_a_forecast_worked_out_by_hand():
     # Two structures, three windows: S0, S1 | P0, W0, P1, W1 (of both), W2 | C0, C1 (of W0, W1), C2.
     graph = TaskGraph(Timeline(16, 8, overlap=2), follows=True)
     seconds = Seconds(UNITS.of, cold={Kind.WINDOW: 10.0}, start=7.0, finish=2.0)
-    # Worker 0: S0 until 3, S1 6, P1 7, W1 22, C1 23. Worker 1, from 3 on: P0 until 4, W0 19,
-    # C0 20, which is watched before W2 is of use, W2 25, C2 26.
-    assert simulate(graph, seconds, workers=2).total == 7 + 26 + 2
+    # Worker 0: S0 until 3, S1 6, W1 21, P0 22, C0 23, P1 24, C2 25. Worker 1: W0 from 3 until 18,
+    # W2 23, C1 24. All is taken up from the start, so frames come last.
+    assert simulate(graph, seconds, workers=2).total == 7 + 25 + 2
 
 
 def test_the_encoder_the_driver_and_what_is_done_already_count():

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from confiner_cli.runs.executor import missing
-from confiner_cli.runs.tasks import Kind, Task, TaskGraph
+from confiner_cli.runs.tasks import LATENTS, Kind, Task, TaskGraph
 
 AHEAD = 2
 """Chunks for each worker that are made at once. So what is on the way to them is bounded, and
@@ -79,6 +79,7 @@ class Scheduler:
         self._left: set[Task] = set()
         self._place: dict[Task, int] = {}
         self._found = 0
+        self._ending = False
         self._unmet: dict[Task, int] = {}
         self._ready: dict[Kind, list[tuple[int, Task]]] = {kind: [] for kind in Kind}
         self._look_ahead()
@@ -142,17 +143,27 @@ class Scheduler:
             yield self._open.popleft()
             self._look_ahead()
 
-    def _preference(self, pair: tuple[int, Kind]) -> tuple[bool, int, int, int]:
-        """The least is best: loaded, first in the video, and by whom has loaded least."""
+    def _preference(self, pair: tuple[int, Kind]) -> tuple[bool, bool, int, int, int]:
+        """The least is best: loaded, first in the video, and by whom has loaded least.
+
+        Once all goals are taken up, frames come last: they are short, and fill what is left.
+        """
         worker, kind = pair
         kinds = self.hands[worker].kinds
-        return kinds.isdisjoint(ALIKE[kind]), self._ready[kind][0][0], len(kinds), worker
+        return (
+            self._ending and kind not in LATENTS,
+            kinds.isdisjoint(ALIKE[kind]),
+            self._ready[kind][0][0],
+            len(kinds),
+            worker,
+        )
 
     def _look_ahead(self) -> None:
         """Take up goals as far as is worked ahead. Those that are there already cost nothing."""
         while len(self._aims) < self._ahead:
             goal = next(self._goals, None)
             if goal is None:
+                self._ending = True
                 return
             self._open.append(goal)
             for task in missing(goal, self.graph, self._has):
