@@ -28,6 +28,7 @@ usage: confiner generate prompt="..." [key=value ...] [-m]
   at=48:"..."          the prompt from frame 48 on        structure.video=FILE  a video to refine
   long_video=confiner_long num_frames=600                 num_frames=inf    until Ctrl-C
   threads=auto         a number: that compute on the CPU
+  executor=here        processes, ray: workers share one long video; workers= says how many
   output.dir=DIR       run folder; with -m the sweep's    output.save_latents=  output.metadata=
   output.format=mp4    gif, webm, apng, webp              output.audio=copy   none: no sound of it
   output.structure=full  preview: decoded cheaply, false: none of it

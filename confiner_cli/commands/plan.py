@@ -9,6 +9,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from confiner_cli.commands.arguments import CONFIG_HELP, Parser, source_of
+from confiner_cli.config.schema import HERE
 
 if TYPE_CHECKING:
     from confiner_cli.config.job import Job
@@ -22,7 +23,8 @@ usage: confiner plan [key=value ...] [-m]
 takes what `confiner generate` takes (the prompt may be left out) and prints, without loading
 anything: the stages, the networks' evaluations (a VAE's are frames), passes and operations, the
 memory for each memory= setting and the RAM, and which files are missing; of a sweep (-m), how many
-jobs there are of each cost
+jobs there are of each cost; with executor=processes or ray, how long it should take on how many
+workers
 
 """
     + CONFIG_HELP
@@ -111,6 +113,11 @@ def _lines(job: Job) -> Iterator[str]:
     yield from _memory(job)
     yield ""
     yield from _files(job)
+    if job.settings.executor != HERE:
+        from confiner_cli.commands.plan_workers import workers_lines
+
+        yield ""
+        yield from workers_lines(job)
 
 
 def _costs(job: Job) -> Iterator[str]:

@@ -27,7 +27,7 @@ from confiner_cli.config.scheduler import (
     scheduler_options,
     structure_roles,
 )
-from confiner_cli.config.schema import Settings
+from confiner_cli.config.schema import EXECUTORS, HERE, Settings
 from confiner_cli.config.segments import long_video_options, with_segments
 from confiner_cli.errors import ConfinerError
 from confiner_cli.experts.compiling import MODES
@@ -41,6 +41,7 @@ SMALLEST_SIDE, LARGEST_SIDE = 8, 4096
 LARGEST_SEED = 2**64 - 1
 MOST_THREADS = 1024
 """More than machines have CPUs. Of many more the system may refuse one, which ends the process."""
+MOST_WORKERS = 4096
 Number = TypeVar("Number", int, float)
 
 
@@ -184,6 +185,7 @@ def _check_values(settings: Settings, video: _Video, keys: Mapping[str, str]) ->
     if settings.frame_batch is not None:
         in_range("frame_batch", settings.frame_batch, 1, math.inf)
     _check_threads(settings.threads)
+    _check_workers(settings, video.num_frames)
 
 
 def _check_threads(threads: Any) -> None:
@@ -194,6 +196,27 @@ def _check_threads(threads: Any) -> None:
         raise ConfinerError(f"threads={threads!r} is no number of threads", cure)
     if not 1 <= threads <= MOST_THREADS:
         raise ConfinerError(f"threads={threads} is out of range", cure)
+
+
+def _check_workers(settings: Settings, num_frames: float) -> None:
+    one_of("executor", settings.executor, EXECUTORS)
+    if settings.workers is not None:
+        if type(settings.workers) is not int:
+            raise ConfinerError(
+                f"workers={settings.workers!r} is not a whole number",
+                "workers= takes a whole number; leave it out for as many as there is room for",
+            )
+        in_range("workers", settings.workers, 1, MOST_WORKERS)
+        if settings.executor == HERE:
+            raise ConfinerError(
+                f"workers={settings.workers} has no meaning in one process",
+                "executor=processes, or executor=ray, or leave workers= out",
+            )
+    if settings.executor != HERE and num_frames == math.inf:
+        raise ConfinerError(
+            f"executor={settings.executor} makes no video without an end",
+            "num_frames= takes a number here; or leave executor= out",
+        )
 
 
 def _check_compile(value: object) -> None:

@@ -15,7 +15,9 @@ from confiner_cli.experts.spec import ExpertSpec
 MISSING: Any = "???"
 """OmegaConf's word for what a config has to state."""
 ROLES = ("control", "spatial", "temporal")
-OF_THE_COMMAND = ("resume", "batch", "seeds", "objective")
+EXECUTORS = (HERE, PROCESSES, RAY) = ("here", "processes", "ray")
+"""Who does the tasks of a run."""
+OF_THE_COMMAND = ("resume", "batch", "seeds", "objective", "executor", "workers")
 """Settings of how a command carries out runs: from Python there are none."""
 OF_THE_RUN = (*OF_THE_COMMAND, "threads", "compile")
 """Settings of how a run is carried out: beside `output` all that decides nothing of its video, but
@@ -224,6 +226,9 @@ class Settings:
         compile: whether networks are compiled: `False`, `True`, or `regional`, their blocks alone.
         frame_batch: frames that the spatial expert sees at once; None is what `memory` chooses.
         resume: whether to go on with the run in `output.dir`, if there is one.
+        executor: who does the tasks of a run: this process (`here`), `processes` of this machine,
+            or actors of a `ray` cluster.
+        workers: how many there are; None is one a GPU, or as many as the CPUs keep busy.
         batch: how many seeds of a sweep are sampled in one forward.
         seeds: those of one such batch; a sweep fills it in.
         objective: which number of a finished run a sweep returns to its sweeper.
@@ -249,6 +254,8 @@ class Settings:
     compile: bool | str = False
     frame_batch: int | None = None
     resume: bool = False
+    executor: str = "here"
+    workers: int | None = None
     batch: int = 1
     seeds: list[int] = field(default_factory=list)
     objective: str | None = None

@@ -8,35 +8,37 @@ from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from types import MappingProxyType
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from confiner_cli import progress
 from confiner_cli.config.job import Job
 from confiner_cli.config.prompts import slug
 from confiner_cli.errors import ConfinerError, Terminated, named_error
-from confiner_cli.experts.device import device_of
-from confiner_cli.experts.identity import Weights
 from confiner_cli.experts.loading_messages import is_harmless
 from confiner_cli.experts.offload import NetworkCache
 from confiner_cli.experts.spec import requirements
 from confiner_cli.media.contact_sheet import write_contact_sheet
 from confiner_cli.runs import partial
+from confiner_cli.runs.batch import BatchStore
 from confiner_cli.runs.folder import RunFolder, resume_command, video_name
 from confiner_cli.runs.freed_memory import keep_freed_memory
-from confiner_cli.runs.loaded_pipeline import LoadedPipeline, load_pipeline
+from confiner_cli.runs.hands import Hands, Witness
+from confiner_cli.runs.job_graph import evaluations_left
 from confiner_cli.runs.lock import locked
 from confiner_cli.runs.measuring import measure_run
 from confiner_cli.runs.meter import Meter
 from confiner_cli.runs.open_run import OpenRun, open_run
 from confiner_cli.runs.provenance import is_finished, plain
-from confiner_cli.runs.render import Renderer, evaluations_left
+from confiner_cli.runs.ready import Ready
+from confiner_cli.runs.render import Renderer
 from confiner_cli.runs.signals import unmasked
 from confiner_cli.runs.tasks import Kind
-from confiner_cli.runs.threads import computing_with, threads_of
 from confiner_cli.runs.weights import changed_parts
+from confiner_cli.runs.workers.measured import keep_seconds
 from confiner_cli.weights import hub
+
+if TYPE_CHECKING:
+    from confiner_cli.experts.identity import Weights
 
 ROWS = {Kind.PREVIEW: "structure", Kind.CHUNK: "result"}
 """What a contact sheet calls the frames of a kind."""
@@ -49,6 +51,7 @@ def execute_jobs(
     snapshots: Mapping[str, str],
     networks: NetworkCache,
     recorded_weights: Mapping[str, Any] = NO_WEIGHTS,
+    hands: Hands | None = None,
 ) -> list[Path]:
     """Make a folder and the video in it for each job, or go on with the runs there.
 
@@ -58,6 +61,7 @@ def execute_jobs(
         snapshots: files for `.hydra/`, by name.
         networks: where networks stay from job to job.
         recorded_weights: those of the record that the jobs repeat; empty where there is none.
+        hands: who does the work; None is this process.
 
     Returns:
         The absolute paths of each finished video.
@@ -67,10 +71,8 @@ def execute_jobs(
         KeyboardInterrupt, Terminated: with the status `interrupted`.
     """
     keep_freed_memory()
-    device = device_of(jobs[0].settings.device)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)  # a sweep's jobs share the process
-    meter = Meter(device=device)
+    hands = hands or _here(networks)
+    meter, device = hands.begin(jobs)
     folders = [_created(job, place) for job in jobs]
     # Locked before it is looked whether they are done: another process may just be finishing them.
     with ExitStack() as locks:
@@ -82,19 +84,24 @@ def execute_jobs(
             if not _is_done(job, folder)
         ]
         if left:
-            name = _name_of(device)
             batch = len(left) if len(left) > 1 else 0
             runs: list[OpenRun] = []
-            threads = computing_with(threads_of([job for job, _ in left]))
-            with meter.memory.watched(), _ending(runs, meter), threads:
+            computing = hands.computing([job for job, _ in left])
+            with meter.memory.watched(), _ending(runs, meter), computing:
                 for job, at in left:
-                    runs.append(open_run(job, at, snapshots, meter, name, batch))
-                _make(runs, meter, networks, recorded_weights)
+                    runs.append(open_run(job, at, snapshots, meter, device, batch))
+                _make(runs, meter, hands, recorded_weights)
             for run in runs:
                 partial.remove(run.folder)
                 _summarise(run)
     name = video_name(jobs[0].settings.output.format)
     return [folder / name for folder in folders]
+
+
+def _here(networks: NetworkCache) -> Hands:
+    from confiner_cli.runs.here import Here  # with it comes diffusers, which a driver does not need
+
+    return Here(networks)
 
 
 def _created(job: Job, place: RunFolder) -> Path:
@@ -111,39 +118,37 @@ def _is_done(job: Job, folder: Path) -> bool:
 
 
 def _make(
-    runs: Sequence[OpenRun],
-    meter: Meter,
-    networks: NetworkCache,
-    recorded_weights: Mapping[str, Any],
+    runs: Sequence[OpenRun], meter: Meter, hands: Hands, recorded_weights: Mapping[str, Any]
 ) -> None:
     """Load what the runs need, and make all that they are for."""
-    started, said = monotonic(), len(networks.messages)
-    compiled = len(networks.compile_seconds)
-    loaded = load_pipeline([run.job for run in runs], networks)
+    started = monotonic()
+    ready = hands.load([run.job for run in runs])
     meter.add("load", monotonic() - started)
     for run in runs:
-        _refuse_other_weights(run, loaded.weights)
-        _tell_other_threads(run)
-    for change in changed_parts(recorded_weights, loaded.weights):
+        _refuse_other_weights(run, ready.weights)
+        _tell_other_threads(run, ready)
+    for change in changed_parts(recorded_weights, ready.weights):
         progress.say(f"notice: not the weights of the record: {change}")
-    _notice(runs, loaded)
+    _notice(runs, ready)
     try:
-        _render(runs, loaded, meter)
+        _render(runs, meter, hands, ready)
+        keep_seconds(runs[0].job, ready, meter, runs[0].num_frames)
     finally:
-        if seconds := networks.compile_seconds[compiled:]:
-            meter.add("compile", sum(seconds))
+        if seconds := hands.compile_seconds():
+            meter.add("compile", seconds)
         # Networks are loaded when they are first called: now it is known what the libraries said.
-        for message in dict.fromkeys(networks.messages[said:]):
+        for message in dict.fromkeys(hands.messages()):
             if not is_harmless(message):
                 progress.say(f"notice: {' '.join(message.split())}")
             for run in runs:
                 run.logbook.log(message)
 
 
-def _render(runs: Sequence[OpenRun], loaded: LoadedPipeline, meter: Meter) -> None:
+def _render(runs: Sequence[OpenRun], meter: Meter, hands: Hands, ready: Ready) -> None:
     """The videos, then what is made of them: contact sheets; latents and measures if wanted."""
-    with progress.evaluations(evaluations_left(runs, loaded)) as tell:
-        renderer = Renderer(runs, loaded, meter, tell)
+    store = BatchStore([run.partial for run in runs])
+    with progress.evaluations(evaluations_left(runs[0].job, store.has)) as tell:
+        renderer = Renderer(hands, Witness(runs, meter, tell), ready)
         renderer.render()
     for run in runs:
         _write_down_length(run)
@@ -210,29 +215,23 @@ def _refuse_other_weights(run: OpenRun, weights: Mapping[str, Weights]) -> None:
         )
 
 
-def _tell_other_threads(run: OpenRun) -> None:
+def _tell_other_threads(run: OpenRun, ready: Ready) -> None:
     """As with other versions: sums are made in another order."""
-    before, now = run.earlier.threads, torch.get_num_threads()
-    if before not in (0, now) and run.logbook.record.device == "cpu":
+    before, now = run.earlier.threads, ready.threads
+    if before not in (0, now) and ready.device == "cpu":
         progress.say(
             f"notice: threads were {before} and are now {now}: what is made from here on may "
             "differ in its last bits"
         )
 
 
-def _notice(runs: Sequence[OpenRun], loaded: LoadedPipeline) -> None:
-    for notice in loaded.notices:
+def _notice(runs: Sequence[OpenRun], ready: Ready) -> None:
+    for notice in ready.notices:
         progress.say(f"notice: {notice}")
     for run in runs:
-        for notice in loaded.notices:
+        for notice in ready.notices:
             run.logbook.log(notice)
-        run.logbook.update(
-            notices=loaded.notices,
-            memory=loaded.policy.name,
-            threads=torch.get_num_threads(),
-            models=_models(run.job),
-            weights=loaded.weights,
-        )
+        run.logbook.update(**ready.facts(), models=_models(run.job))
 
 
 def _models(job: Job) -> dict[str, str]:
@@ -244,10 +243,6 @@ def _models(job: Job) -> dict[str, str]:
             if commit:
                 commits[str(requirement.ref)] = commit
     return commits
-
-
-def _name_of(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
 
 def _summarise(run: OpenRun) -> None:

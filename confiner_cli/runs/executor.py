@@ -1,7 +1,7 @@
 """Bringing goals about: whatever is stored already is read, the rest is made and stored.
 
 What differs between a run in one process, a run that goes on after a kill and a video in Python is
-the store. Several workers would be another executor; tasks, results and `perform` stay.
+the store. Several workers are another executor (`workers.crew`); tasks, results and `perform` stay.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def execute(
         perform: makes a task's result of those that it needs.
     """
     for goal in goals:
-        for task in missing(goal, graph, store):
+        for task in missing(goal, graph, store.has):
             needed = {need: store.get(need) for need in graph.needs(task)}
             store.put(task, perform(task, needed))
             # After each task, not each goal: else latents would pile up on the way to one.
@@ -56,13 +56,13 @@ def execute(
         yield goal
 
 
-def missing(goal: Task, graph: TaskGraph, store: Store[Result]) -> list[Task]:
+def missing(goal: Task, graph: TaskGraph, has: Callable[[Task], bool]) -> list[Task]:
     """The tasks that are left to do for a goal, each after those that it needs."""
     found: set[Task] = set()
     waiting = [goal]
     while waiting:
         task = waiting.pop()
-        if task not in found and not store.has(task):
+        if task not in found and not has(task):
             found.add(task)
             waiting += graph.needs(task)
     # A structure needs earlier structures only, a window structures, frames windows.

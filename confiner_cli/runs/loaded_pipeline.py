@@ -51,6 +51,7 @@ class LoadedPipeline:
         policy: which networks stay on the device.
         notices: one-line remarks about the prompts, the steps and a given video.
         weights: the files that the experts are made of, hashed, by role.
+        dtype: the precision that they compute in.
     """
 
     job: Job
@@ -62,6 +63,7 @@ class LoadedPipeline:
     policy: OffloadPolicy
     notices: tuple[str, ...]
     weights: Mapping[str, Weights]
+    dtype: torch.dtype
 
     @property
     def decoder(self) -> Decoder:
@@ -142,7 +144,7 @@ def load_pipeline(jobs: Sequence[Job], networks: NetworkCache) -> LoadedPipeline
     notices = (*advice(job, experts), *device_advice(job, device, dtype), *may_be_short)
     weights = {role: weights_of(role, spec) for role, spec in job.experts.items()}
     return LoadedPipeline(
-        job, pipeline, spaces, draft_decoder, source, experts, policy, notices, weights
+        job, pipeline, spaces, draft_decoder, source, experts, policy, notices, weights, dtype
     )
 
 

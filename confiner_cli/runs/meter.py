@@ -1,4 +1,4 @@
-"""What a run costs: evaluations, passes, seconds a stage, memory."""
+"""What a run costs: evaluations, passes, seconds a stage and a task, memory."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from confiner_cli.method.walk import Step
 from confiner_cli.runs.clock import Instant, now
 from confiner_cli.runs.memory_peak import MemoryPeak
 from confiner_cli.runs.record import RunRecord
+from confiner_cli.runs.tasks import Task
 
 Item = TypeVar("Item")
-Lap: TypeAlias = tuple[str, Instant, Instant]
-"""What was being done, since when, until when."""
+Lap: TypeAlias = tuple[str, Task | None, Instant, Instant]
+"""The stage that was at work, the task, since when, until when."""
 
 
 @dataclass
@@ -31,8 +32,14 @@ class Meter:
         passes: what they cost, in passes through networks: a guided call is two.
         seconds: by stage, as far as they are known. Those of walks and of the VAE are the device's:
             a GPU is busy with them while the CPU goes on. `encode` goes on beside the others;
-            `wait` is what was waited for it.
+            `wait` is what was waited for it. Those of workers are summed up; `idle` is what was
+            waited for them.
+        took: seconds of each task that this run has done, in the order in which they ended.
+        encodings: seconds of each task's frames in the encoder.
+        driving: seconds that the main thread was at tasks itself, and waited for nobody.
+        driven_until: when the last task was done, by the monotonic clock.
         stage: what is being done.
+        task: for which task, where it is known.
         device: whose memory and time counts.
         started: when, by the monotonic clock.
         memory: the most of it that the process has held.
@@ -41,7 +48,12 @@ class Meter:
     evaluations: Counter[str] = field(default_factory=Counter)
     passes: Counter[str] = field(default_factory=Counter)
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    took: defaultdict[Task, float] = field(default_factory=lambda: defaultdict(float))
+    encodings: list[float] = field(default_factory=list)
+    driving: float = 0.0
+    driven_until: float = 0.0
     stage: str = "load"
+    task: Task | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     started: float = field(default_factory=monotonic)
     memory: MemoryPeak = field(default_factory=MemoryPeak)
@@ -59,6 +71,15 @@ class Meter:
         call(*arguments)
         self.add("wait", monotonic() - started)
 
+    def take_over(self, spent: Mapping[str, Any]) -> None:
+        """Add what another process has spent, as its own `costs_after` says."""
+        self.evaluations.update(spent["evaluations"])
+        self.passes.update(spent["passes"])
+        self.memory.seen = max(self.memory.seen, spent["peak_memory_bytes"])
+        for stage, seconds in spent["seconds"].items():
+            if stage != "total":
+                self.add(stage, seconds)
+
     def watch(self, stage: str, steps: Iterable[Step], _: int) -> Iterator[Step]:
         """Pass the steps of a walk on and count them: a `Watch`."""
         for step in self.timed(stage, steps):
@@ -70,13 +91,13 @@ class Meter:
         """Pass items on and count the seconds that they take to come, or to be computed."""
         started, self.stage = now(self.device), stage
         for item in items:
-            self._laps.append((stage, started, now(self.device)))
+            self._laps.append((stage, self.task, started, now(self.device)))
             yield item
             started, self.stage = now(self.device), stage
 
     def costs_after(self, earlier: RunRecord) -> dict[str, Any]:
         """All of it, with what earlier processes have spent on a run, as its record has it."""
-        self._add_laps()
+        self.add_laps()
         with self._lock:
             seconds = dict(self.seconds)
         for stage, before in earlier.seconds.items():
@@ -91,17 +112,19 @@ class Meter:
             "peak_memory_bytes": self._peak_memory(),
         }
 
-    def _add_laps(self) -> None:
+    def add_laps(self) -> None:
         """Add those that are over to the seconds."""
         laps, self._laps = self._laps, []
-        for stage, started, ended in laps:
-            if ended.has_come():
-                self.add(stage, ended.since(started))
-            else:
-                self._laps.append((stage, started, ended))
+        for stage, task, started, ended in laps:
+            if not ended.has_come():
+                self._laps.append((stage, task, started, ended))
+                continue
+            self.add(stage, ended.since(started))
+            if task is not None:
+                self.took[task] += ended.since(started)
 
     def _peak_memory(self) -> int:
-        """The most bytes that were held: on a GPU by torch, else by the process."""
+        """The most bytes that one process held: on a GPU by torch, else by all of it."""
         if self.device.type == "cuda":
             return int(torch.cuda.max_memory_allocated(self.device))
         return self.memory.value()

@@ -100,7 +100,9 @@ class OpenRun:
             encode_chunk(path, frames, size, fps, _format(self.job, task.kind))
         self.partial.journal.add(path)
         self.logbook.event("wrote", file=path.relative_to(self.folder).as_posix())
-        self.meter.add("encode", monotonic() - started - frames.waited)
+        seconds = monotonic() - started - frames.waited
+        self.meter.add("encode", seconds)
+        self.meter.encodings.append(seconds)
 
     def _finish(self, kind: Kind) -> None:
         """Join the chunks of a video, unless it has been encoded in one."""

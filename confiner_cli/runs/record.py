@@ -39,9 +39,10 @@ class RunRecord:
         weights: the files that each part of each expert came from, by role, by part, hashed.
         notices: remarks, a line each.
         evaluations, passes: by role, of all processes that worked on it together.
-        seconds: by stage, likewise.
-        peak_memory_bytes: of the last process; on a CPU without pages of files, which can be
-            dropped.
+        seconds: by stage, likewise; those of workers summed up. `wait` was waited for encoders,
+            `idle` for workers; `total` is the clock's.
+        peak_memory_bytes: of the last process, or the most of any worker; on a CPU without pages
+            of files, which can be dropped.
         batch: how many runs were sampled in one forward with this one, itself included.
         resumed: how often it was gone on with.
         stopped_at: the length of a video without an end, once it is known.

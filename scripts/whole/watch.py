@@ -22,7 +22,7 @@ POINTS = {
     "confiner_cli.config.hydra:launch": CONFIG,  # which has all of the run inside
     "confiner_cli.config.resolve:resolve": CONFIG,
     "confiner_cli.runs.jobs:carry_out": REST,
-    "confiner_cli.runs.execute:load_pipeline": LOAD,
+    "confiner_cli.runs.here:load_pipeline": LOAD,
     "confiner_cli.experts.offload:NetworkCache._collecting": LOAD,
     "confiner_cli.runs.meter:Meter.wait": WAITING,
     "confiner_cli.runs.execute:open_run": RECORDS,

@@ -63,7 +63,7 @@ OWNERS = {
     "filelock": {"runs", "sweeps"},
     "cloudpickle": {"launchers"},
     "joblib": {"launchers"},
-    "ray": {"launchers"},
+    "ray": {"launchers", "runs"},
     "submitit": {"launchers"},
 }
 """Which rooms know a foreign package."""

@@ -240,7 +240,7 @@ def test_seconds_that_a_gpu_has_not_come_to_are_added_later():
             return 2.0
 
     meter, later = Meter(), Later()
-    meter._laps.append(("decode", Later(), later))
+    meter._laps.append(("decode", None, Later(), later))
     assert "decode" not in meter.costs_after(RunRecord())["seconds"]
     later.come = True
     for _ in range(2):

@@ -12,7 +12,7 @@ from support.command_line import PROMPT, QUICK, facts_of, generate
 
 from confiner_cli.errors import ConfinerError
 from confiner_cli.media.video import read_video
-from confiner_cli.runs import execute, perform
+from confiner_cli.runs import here, perform
 
 SIGNALS = [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 
@@ -61,7 +61,7 @@ def test_a_signal_that_foreign_code_turns_into_an_error_is_a_signal_still(
         except BaseException as met:  # as torch does in the middle of loading
             raise ConfinerError("the weights cannot be loaded", "get others") from met
 
-    monkeypatch.setattr(execute, "load_pipeline", load)
+    monkeypatch.setattr(here, "load_pipeline", load)
     ending = generate(PROMPT, *QUICK, f"output.dir={tmp_path / 'run'}")
     assert (ending.code, ending.out) == (code, ""), ending.err
     facts = facts_of(tmp_path / "run")

@@ -28,7 +28,17 @@ OF_AN_EXPERT = (
 )
 OF_EXPERTS = {f"experts.{role}.{key}" for role in ROLES for key in OF_AN_EXPERT}
 NEW = OF_EXPERTS | {
-    *("batch", "compile", "objective", "prompt_weighting", "seeds", "strength", "threads"),
+    *(
+        "batch",
+        "compile",
+        "executor",
+        "objective",
+        "prompt_weighting",
+        "seeds",
+        "strength",
+        "threads",
+        "workers",
+    ),
     *("output.audio", "output.format", "output.measure", "output.structure"),
     *("scheduler.structure.solver", "scheduler.refinement.solver"),
     *("scheduler.structure.step_noise", "scheduler.structure.timesteps"),

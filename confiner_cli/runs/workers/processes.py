@@ -1,0 +1,105 @@
+"""Workers that are processes of this machine. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
+from multiprocessing.forkserver import ensure_running
+from threading import Thread
+from typing import TYPE_CHECKING
+
+from confiner_cli.runs.workers.post import Post
+from confiner_cli.runs.workers.worker import WorkerDiedError
+
+if TYPE_CHECKING:
+    from confiner_cli.runs.workers.travelling import Message, Reply
+
+CONTEXT = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+"""A fork of this process would inherit torch's locks, and a GPU that it cannot use."""
+IMPORTED = "confiner_cli.runs.workers.imported"
+"""What the server of forks imports before it forks."""
+
+
+def begin_to_import() -> None:
+    """Start the server that workers are forked from: it imports while this process goes on."""
+    if CONTEXT.get_start_method() == "forkserver":
+        CONTEXT.set_forkserver_preload([IMPORTED])
+        with _uninterrupted():
+            ensure_running()
+
+
+class ProcessWorker:
+    """A process that answers through a pipe. It ends when this one does, however that ends."""
+
+    def __init__(self) -> None:
+        """Start the process; it imports what it needs while this one goes on."""
+        self._connection, theirs = CONTEXT.Pipe()
+        self.process = CONTEXT.Process(target=_serve, args=(theirs,), daemon=True)  # type: ignore[attr-defined]
+        with _uninterrupted():
+            self.process.start()
+        theirs.close()  # so that the end of the process is the end of the pipe
+        self._thread = ThreadPoolExecutor(max_workers=1)
+
+    def ask(self, message: Message) -> Future[Reply]:
+        """See `Worker`."""
+        return self._thread.submit(self._asked, message)
+
+    def dismiss(self) -> None:
+        """See `Worker`."""
+        self.process.kill()
+        self.process.join()
+        self._thread.shutdown()
+        self._connection.close()
+
+    def _asked(self, message: Message) -> Reply:
+        try:
+            self._connection.send_bytes(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
+            reply: Reply = pickle.loads(self._connection.recv_bytes())  # noqa: S301
+        except (EOFError, OSError) as error:
+            self.process.join()
+            raise WorkerDiedError(_ending(self.process.exitcode)) from error
+        return reply
+
+
+def _ending(code: int | None) -> str:
+    if code is None or code >= 0:
+        return f"it ended with {code}"
+    with suppress(ValueError):
+        name = signal.Signals(-code).name
+        # It is what Linux does to a process when there is no memory left.
+        return f"{name}, as where there is no memory left" if name == "SIGKILL" else name
+    return f"signal {-code}"
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """A process that is started in the body never hears of Ctrl-C; this one hears of it later."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _serve(connection: Connection) -> None:
+    """What the process does: answer, until nobody asks any more."""
+    Thread(target=_end_with_parent, daemon=True).start()
+    post = Post()
+    with suppress(EOFError, OSError):
+        while True:
+            message = pickle.loads(connection.recv_bytes())  # noqa: S301
+            connection.send_bytes(pickle.dumps(post.answer(message), pickle.HIGHEST_PROTOCOL))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
