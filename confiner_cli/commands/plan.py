@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
-from itertools import product
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from confiner_cli.commands.arguments import CONFIG_HELP, Parser, source_of
+from confiner_cli.commands.plan_sweep import sweep_lines
 from confiner_cli.config.schema import HERE
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ usage: confiner plan [key=value ...] [-m]
 takes what `confiner generate` takes (the prompt may be left out) and prints, without loading
 anything: the stages, the networks' evaluations (a VAE's are frames), passes and operations, the
 memory for each memory= setting and the RAM, and which files are missing; of a sweep (-m), how many
-jobs there are of each cost; with executor=processes or ray, how long it should take on how many
-workers
+jobs there are of each cost, and what all take together; with executor=processes or ray, how long it
+should take on how many workers
 
 """
     + CONFIG_HELP
@@ -33,8 +33,6 @@ GB, TERA = 1e9, 1e12
 HALF = 2
 A_LINE = 4
 """Visits in a line."""
-NO_COST = ("prompt", "negative_prompt", "seed")
-"""Keys whose values cost the same."""
 
 
 def main(arguments: list[str]) -> int:
@@ -45,7 +43,7 @@ def main(arguments: list[str]) -> int:
     parser = Parser("plan")
     parser.add_argument("--multirun", "-m", action="store_true")
     overrides = _overrides(parser.read(arguments))
-    lines = _sweep(overrides) if overrides.multirun else _single(overrides)
+    lines = sweep_lines(overrides, _lines) if overrides.multirun else _single(overrides)
     print("\n".join(lines))
     return 0
 
@@ -66,31 +64,6 @@ def _single(overrides: Overrides) -> Iterator[str]:
     from confiner_cli.runs.provenance import settings_of
 
     yield from _lines(resolve(settings_of(overrides)))
-
-
-def _sweep(overrides: Overrides) -> Iterator[str]:
-    """The jobs by what they cost: those that differ in prompts and seeds alone are told once."""
-    from confiner_cli.config.hydra import settings_with
-    from confiner_cli.config.resolve import resolve
-    from confiner_cli.config.sweep_config import job_words
-    from confiner_cli.runs.provenance import recorded_under
-
-    recorded = recorded_under(overrides)
-    swept = job_words(overrides.for_hydra())
-    counts = [f"{_key(words)} ({len(words)})" for words in swept if len(words) > 1]
-    jobs = math.prod(map(len, swept))
-    yield f"{jobs} jobs: {', '.join(counts) or 'nothing is swept'}"
-    costly = [words[:1] if _key(words) in NO_COST else words for words in swept]
-    kinds = math.prod(map(len, costly))
-    for words in product(*costly):
-        title = [word for word, others in zip(words, costly, strict=True) if len(others) > 1]
-        which = f"{jobs // kinds} with {' '.join(title)}, " if title else ""
-        yield from ("", f"{which}each:")
-        yield from _lines(resolve(settings_with(words, recorded, overrides.source)))
-
-
-def _key(words: Sequence[str]) -> str:
-    return words[0].lstrip("+").partition("=")[0]
 
 
 def _lines(job: Job) -> Iterator[str]:

@@ -132,7 +132,7 @@ def _make(
     _notice(runs, ready)
     try:
         _render(runs, meter, hands, ready)
-        keep_seconds(runs[0].job, ready, meter, runs[0].num_frames)
+        keep_seconds(runs[0].job, ready, meter, runs[0].num_frames, runs[0].folder)
     finally:
         if seconds := hands.compile_seconds():
             meter.add("compile", seconds)

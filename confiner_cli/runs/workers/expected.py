@@ -37,10 +37,17 @@ TASKS_OF_STAGE = {
 
 @dataclass(frozen=True)
 class Expected:
-    """What tasks should take, and where the numbers are from."""
+    """What a run should take.
+
+    Attributes:
+        seconds: of its tasks.
+        source: where the numbers are from.
+        disk: bytes that its folder keeps for each frame; 0 where that is not known.
+    """
 
     seconds: Seconds
     source: str
+    disk: float = 0.0
 
 
 def expected(job: Job, threads: int) -> Expected | None:
@@ -61,7 +68,7 @@ def expected(job: Job, threads: int) -> Expected | None:
     source = f"measured in a run of {found.when} on {found.device}{with_}, {found.dtype}"
     if not own:
         source += f", with executor={found.executor}"
-    return Expected(seconds, source)
+    return Expected(seconds, source, found.disk)
 
 
 def _measured(job: Job, threads: int) -> Measured | None:

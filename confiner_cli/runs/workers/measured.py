@@ -45,6 +45,7 @@ class Measured:
         start: until the first worker was ready.
         driver: for each result; 0 where there was no driver.
         finish: after the last task, for each frame of the video.
+        disk: bytes that the run's folder keeps, likewise.
     """
 
     key: str
@@ -59,6 +60,7 @@ class Measured:
     start: float = 0.0
     driver: float = 0.0
     finish: float = 0.0
+    disk: float = 0.0
 
     def seconds(self, num_frames: float) -> Seconds:
         """For a video of so many frames."""
@@ -93,7 +95,7 @@ def medians(took: Mapping[Task, float]) -> tuple[dict[str, float], dict[str, flo
     return tasks, cold
 
 
-def keep_seconds(job: Job, ready: Ready, meter: Meter, num_frames: int) -> None:
+def keep_seconds(job: Job, ready: Ready, meter: Meter, num_frames: int, folder: Path) -> None:
     """Keep what a run's tasks have taken, for the next plan of its like.
 
     Args:
@@ -101,6 +103,7 @@ def keep_seconds(job: Job, ready: Ready, meter: Meter, num_frames: int) -> None:
         ready: what is known of its experts.
         meter: what it has cost, to the end.
         num_frames: of the video.
+        folder: the run's.
     """
     meter.add_laps()
     if not meter.took:
@@ -122,6 +125,7 @@ def keep_seconds(job: Job, ready: Ready, meter: Meter, num_frames: int) -> None:
             start=meter.seconds["load"],
             driver=meter.driving / len(meter.took) if by_workers else 0.0,
             finish=finish,
+            disk=sum(path.stat().st_size for path in folder.glob("*.*")) / num_frames,
         )
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from confiner_cli.runs.tasks import Kind, Task, TaskGraph
 from confiner_cli.runs.workers.scheduler import Scheduler
@@ -37,6 +37,10 @@ class Seconds:
     start: float = 0.0
     driver: float = 0.0
     finish: float = 0.0
+
+    def warm(self) -> Seconds:
+        """Of a process that has loaded all before, as in a sweep."""
+        return replace(self, cold={}, start=0.0)
 
     def task(self, kind: Kind, is_first: bool) -> float:
         """What a worker takes for a task; `is_first` is its first one of the kind."""
