@@ -52,9 +52,11 @@ def jobs_of_slurm() -> list[int]:
     return [int(pid) for pid, command in lines if "-m submitit.core._submit" in command]
 
 
-def killed_once(words: tuple[str, ...], folder: Path, moment: float, victim: str) -> None:
-    """Start a command and kill it, one of its workers, or all, so many seconds after its start."""
-    process = started(*words, folder=folder, start_new_session=True)
+def killed_once(words: tuple[str, ...], root: Path, moment: float, victim: str) -> None:
+    """Start a sweep and kill it, one of its workers, or all, so many seconds after it began."""
+    process = started(*words, folder=root.parent, start_new_session=True)
+    while process.poll() is None and not (root / "sweep.json").exists():
+        time.sleep(0.1)
     time.sleep(moment)
     workers = processes_under(process.pid) + jobs_of_slurm()
     victims = {"parent": [process.pid], "worker": workers[-1:], "all": [process.pid, *workers]}
@@ -74,12 +76,10 @@ def assert_gone_on_with(
     """
     folder = root.parent
     victim = chance.choice(["parent", "worker", "all"] if launcher else ["parent", "all"])
-    moment = chance.uniform(2, 20)
-    killed_once((*SWEEP, *launcher, f"output.dir={root}"), folder, moment, victim)
+    moment = chance.uniform(0, 20)
+    killed_once((*SWEEP, *launcher, f"output.dir={root}"), root, moment, victim)
     done = {path: path.stat().st_mtime_ns for path in root.glob("*/video.mp4")}
     told = f"{victim} after {moment:.1f} s, with {len(done)} done"
-    if not (root / "sweep.json").exists():
-        return f"{told}, before it began"
     for _ in range(MOST_ATTEMPTS):
         ending = ended(started("resume", str(root), folder=folder))
         if ending.code == 0:
