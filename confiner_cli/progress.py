@@ -40,6 +40,12 @@ def evaluations(total: float) -> Iterator[Callable[[str], None]]:
         yield tell
 
 
+def mention(line: str) -> None:
+    """One line of what is known from elsewhere where somebody else shows how far the work is."""
+    if not QUIET.get():
+        say(line)
+
+
 @contextmanager
 def quiet(is_quiet: bool) -> Iterator[None]:
     """In the body nothing is shown of how far the work is, where it is so."""

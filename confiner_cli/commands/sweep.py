@@ -98,10 +98,10 @@ def resume_sweep(root: Path, asked: SweepRecord | None = None) -> int:
 
 
 def _run(record: SweepRecord, chosen: str | None, resume: bool = False) -> int:
-    with _composed(record) as (hydra_s, jobs), sweep_root(chosen, resume) as root:
+    with _composed(record) as (hydra, jobs), sweep_root(chosen, resume) as root:
         kept = finished(root) if resume else {}
         record.write(root)
-        sweep = _Sweep(root, record, hydra_s, jobs, kept)
+        sweep = _Sweep(root, record, hydra, jobs, kept)
         with closing_networks():
             return sweep.run()
 
@@ -109,12 +109,12 @@ def _run(record: SweepRecord, chosen: str | None, resume: bool = False) -> int:
 @contextmanager
 def _composed(record: SweepRecord) -> Iterator[tuple[Swept, Jobs | None]]:
     """The sweep as Hydra has composed it, and its jobs where they are known beforehand."""
-    hydra_s = [word for word in record.words if key_of(word).startswith("hydra")]
-    own = [word for word in record.words if word not in hydra_s]
+    how = [word for word in record.words if key_of(word).startswith("hydra")]
+    own = [word for word in record.words if word not in how]
     jobs = jobs_of(own)
     # All prompts of a long list would be read for nothing.
     first = own if jobs is None else list(jobs[0])
-    with swept([*hydra_s, *first], record.recorded, record.source) as found:
+    with swept([*how, *first], record.recorded, record.source) as found:
         _check_objective(found)
         if found.is_basic and jobs is None:
             raise ConfinerError(
@@ -125,7 +125,7 @@ def _composed(record: SweepRecord) -> Iterator[tuple[Swept, Jobs | None]]:
             check(jobs, record.recorded, record.source)
             yield found, jobs
             return
-    with swept([*hydra_s, *own], record.recorded, record.source) as found:
+    with swept([*how, *own], record.recorded, record.source) as found:
         yield found, None
 
 
@@ -147,14 +147,14 @@ class _Sweep:
     Attributes:
         root: the folder, which is this process's.
         record: what is asked for.
-        hydra_s: its sweeper and launcher.
+        hydra: its sweeper and launcher.
         jobs: all of them; None where a sweeper chooses them as it goes.
         kept: the videos of those that an earlier attempt has finished, by number.
     """
 
     root: Path
     record: SweepRecord
-    hydra_s: Swept
+    hydra: Swept
     jobs: Jobs | None
     kept: Mapping[int, list[Path]]
 
@@ -200,13 +200,13 @@ class _Sweep:
         )
         register_launchers()
         if self.jobs is None:
-            self.hydra_s.sweep(self.root, job)
+            self.hydra.sweep(self.root, job)
             return
         for number in sorted(self.kept):
             watch.hand_over(*self.kept[number])
         jobs = self.jobs
         left = (number for number in range(len(jobs)) if number not in self.kept)
-        self.hydra_s.launch((numbered(number, jobs[number]) for number in left), self.root, job)
+        self.hydra.launch((numbered(number, jobs[number]) for number in left), self.root, job)
 
     def _end(self, watch: SweepWatch) -> int:
         """Print the table. Returns how many jobs failed."""

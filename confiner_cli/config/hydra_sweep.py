@@ -30,8 +30,8 @@ from confiner_cli.errors import ConfinerError
 
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
-AT_ONCE = 1000
-"""Jobs that a launcher is handed at once: of each it keeps what it returned."""
+AT_ONCE = 10_000
+"""Jobs that a launcher is handed at once: of each, those of others than ours keep Hydra's node."""
 
 
 class WordsLoader(ConfigLoaderImpl):

@@ -113,7 +113,7 @@ def _is_done(job: Job, folder: Path) -> bool:
     if not (job.settings.resume and is_finished(folder, job.settings)):
         return False
     partial.remove(folder)
-    progress.say(f"already done: {folder}")
+    progress.mention(f"already done: {folder}")
     return True
 
 
@@ -251,5 +251,5 @@ def _summarise(run: OpenRun) -> None:
     calls = ", ".join(f"{role} {count}" for role, count in record.evaluations.items() if count)
     memory = f"{record.peak_memory_bytes / 2**20:.0f} MiB"
     line = f"done: {seconds}; evaluations: {calls}; peak memory {memory}"
-    progress.say(line)
+    progress.mention(line)
     run.logbook.log(line)
