@@ -16,6 +16,7 @@ from confiner_cli.runs.record import read_run
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.live import Live
 
 MOST_ROWS = 16
 TAIL = 4096
@@ -32,15 +33,10 @@ class LiveTable:
     """
 
     def __init__(self, root: Path, total: int | None) -> None:
-        from rich.live import Live
-
         self._root, self._total = root, total
         self._started, self._shown = monotonic(), -SECONDS_BETWEEN
         self._ended: set[str] = set()
-        self._live = Live(
-            console=progress.console(), transient=True, redirect_stdout=False, auto_refresh=False
-        )
-        self._live.start()
+        self._live = _started()
 
     def show(self, done: int, failed: int, is_last: bool) -> None:
         """See `sweep_watch.Display`."""
@@ -56,7 +52,8 @@ class LiveTable:
         try:
             call()
         finally:
-            self._live.start()
+            # A new one: the old would go back over what has been written.
+            self._live = _started()
 
     def close(self) -> None:
         """Take the table away."""
@@ -87,6 +84,16 @@ class LiveTable:
                 continue
             stage, step = _step(folder)
             yield name.partition("-")[0], stage, step, " ".join(record.prompt.split())
+
+
+def _started() -> Live:
+    from rich.live import Live
+
+    live = Live(
+        console=progress.console(), transient=True, redirect_stdout=False, auto_refresh=False
+    )
+    live.start()
+    return live
 
 
 def _in_order(name: str) -> tuple[int, str]:
