@@ -89,7 +89,7 @@ class HandedOver:
     def __call__(self, _: DictConfig) -> Any:
         """Carry out the job that runs."""
         config = HydraConfig.get()
-        words = tuple(config.overrides.task)
+        words = _words_of(config)
         hydra_yaml = _yaml_of(OmegaConf.create({"hydra": config}))
         return self.task(SweptJob(int(config.job.num), words, hydra_yaml))
 
@@ -164,7 +164,7 @@ class Swept:
             task_function=HandedOver(task),
             config=self.config,
         )
-        sweeper.sweep(arguments=list(self.config.hydra.overrides.task))
+        sweeper.sweep(arguments=list(_words_of(self.config.hydra)))
 
     def _seed_sampler(self) -> None:
         """Let a sampler without a seed choose the same when the sweep goes on."""
@@ -175,6 +175,12 @@ class Swept:
     def _set_root(self, root: Path) -> None:
         with open_dict(self.config):
             self.config.hydra.sweep.dir = str(root).replace("${", r"\${")
+
+
+def _words_of(hydra: Any) -> tuple[str, ...]:
+    """The words as they are: a prompt in them is never interpolated."""
+    words: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
+    return tuple(map(str, words))
 
 
 def _yaml_of(config: DictConfig) -> str:

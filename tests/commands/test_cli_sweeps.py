@@ -6,7 +6,7 @@ import re
 import pytest
 import torch
 from safetensors.torch import load_file
-from support.command_line import PROMPT, QUICK, SMALLEST, facts_of, generate
+from support.command_line import PROMPT, QUICK, SMALLEST, confiner, facts_of, generate
 
 from confiner_cli.commands.sweep import sweep_root
 from confiner_cli.errors import ConfinerError, Terminated
@@ -219,3 +219,34 @@ def test_to_resume_needs_one_folder_however_it_is_written(folder, word, said):
     ending = generate("-m", PROMPT, *SMALLEST, word)
     assert (ending.code, ending.out) == (2, "") and said in ending.err
     assert not any(folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("hydra/sweeper=optuna", "seed=range(9)"), "objective=flicker"),
+        (("objective=flickr",), "did you mean flicker?"),
+        (("seed=interval(0,1)",), "hydra/sweeper=optuna"),
+    ],
+    ids=" ".join,
+)
+def test_a_sweeper_that_could_not_choose_is_refused_before_there_is_a_folder(folder, words, said):
+    ending = generate("-m", PROMPT, *SMALLEST, *words)
+    assert (ending.code, ending.out) == (2, "") and said in ending.err, ending.err
+    assert not any(folder.iterdir())
+
+
+@pytest.mark.thorough
+def test_a_sweeper_s_jobs_return_what_is_asked_for_and_it_goes_on_with_the_same_ones(folder):
+    search = ("hydra/sweeper=optuna", "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2")
+    values = ("seed=range(1,9)", "output.dir=all", "objective=seconds.total")
+    ending = generate("-m", 'prompt=a "red" heart, ${rising}', *SMALLEST, *search, *values)
+    assert ending.code == 0 and len(ending.folders) == 4, ending.err
+    records = {int(run.name[0]): facts_of(run) for run in ending.folders}
+    assert {record["prompt"] for record in records.values()} == {'a "red" heart, ${rising}'}
+    found = (folder / "all" / "optimization_results.yaml").read_text()
+    least = min(record["seconds"]["total"] for record in records.values())
+    assert f"best_value: {least}" in found
+    (ending.folders[2] / "video.mp4").unlink()
+    again = confiner("resume", "all")
+    assert again.code == 0 and sorted(again.folders) == sorted(ending.folders), again.err
