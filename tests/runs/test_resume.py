@@ -271,7 +271,7 @@ def test_to_go_on_with_what_is_no_run_is_two_lines(tmp_path, there):
     error, hint = ending.err.splitlines()
     assert (
         error.startswith(f"error: {folder} is not a run folder")
-        and hint == "hint: confiner resume RUN_DIR"
+        and hint == "hint: confiner resume RUN_DIR or SWEEP_DIR"
     )
     assert there == folder.exists()
 
