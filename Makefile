@@ -36,7 +36,7 @@ test-thorough: $(VENV)/.development  ## more of the same, a browser, and the scr
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "thorough and not slow and not gpu and not slurm and not ray"
 
 test-cluster: $(VENV)/.development  ## launchers on a real SLURM and a real Ray, which start here (slurm-wlm and munge)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "(slurm or ray) and not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "(slurm or ray) and not slow" tests/launchers tests/runs/test_ray_workers.py
 
 test-slow: $(VENV)/.development  ## the tests that take minutes; GPU tests where there is a GPU
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow or gpu"

@@ -32,7 +32,7 @@ CLUSTERS = {
     "launchers/test_slurm.py": "slurm",
     "launchers/test_killed_on_slurm.py": "slurm",
     "launchers/test_ray.py": "ray",
-    "runs/test_ray.py": "ray",
+    "runs/test_ray_workers.py": "ray",
 }
 """Files that start a cluster on this machine, and their marker: `make test-cluster` has them."""
 LONGEST = (

@@ -123,7 +123,7 @@ REFUSED = [
 ]
 REFUSED_COMMANDS = [
     (["generte", PROMPT], "did you mean confiner generate?"),
-    (["frobnicate"], "generate, resume, plan, experts, show"),
+    (["frobnicate"], "generate, resume, plan, experts, measure, show"),
     (["show"], "one file or folder"),
     (["show", "nowhere.mp4"], "nowhere.mp4"),
     (["show", "latin.txt"], "latin.txt"),

@@ -100,7 +100,7 @@ def test_a_video_with_several_prompts_is_its_own_recipe(changing, tmp_path):
         ((PROMPT, "num_frames=1.5"), "num_frames=1.5 is not a whole number"),
         ((PROMPT, "structure.video=nowhere.mp4"), "nowhere.mp4"),
         ((PROMPT, "resume=true"), "resume=true does not know which run"),
-        (("-m", PROMPT, "resume=true"), "resume=true does not go with a sweep"),
+        (("-m", PROMPT, "resume=true"), "does not know which sweep"),
         (("-m", PROMPT, "num_frames=inf"), "num_frames=inf does not go with a sweep"),
     ],
 )  # fmt: skip

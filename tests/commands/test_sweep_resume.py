@@ -76,8 +76,12 @@ def test_the_same_command_goes_on_too_and_begins_where_there_is_none(folder, mon
     ("changed", "said"),
     [
         (("-m", PROMPT, "seed=1,2,3"), "seed was 1,2, is 1,2,3"),
-        (("-m", PROMPT, "seed=1,2", "fps=8"), "fps was not said, is 8"),
-        (("-m", "seed=1,2", PROMPT), "another order"),
+        pytest.param(
+            ("-m", PROMPT, "seed=1,2", "fps=8"),
+            "fps was not said, is 8",
+            marks=pytest.mark.thorough,
+        ),
+        pytest.param(("-m", "seed=1,2", PROMPT), "another order", marks=pytest.mark.thorough),
     ],
 )
 def test_another_command_is_refused_with_the_differences(folder, changed, said):
@@ -108,6 +112,7 @@ def test_a_seed_that_was_drawn_stays_and_a_refused_job_leaves_its_folder(folder,
     assert not (root / "1-failed").exists() and len(jobs(root)) == 2
 
 
+@pytest.mark.thorough
 def test_a_damaged_video_is_made_again_with_its_bits(folder):
     words = ("-m", PROMPT, "seed=1,2", *SMALLEST, "output.dir=all")
     assert generate(*words).code == 0
@@ -130,6 +135,7 @@ def test_a_damaged_record_of_a_sweep_is_told_in_two_lines(folder, content):
     assert "confiner resume JOB_DIR" in ending.err
 
 
+@pytest.mark.thorough
 def test_a_job_in_the_folder_of_another_one_is_refused(folder):
     words = ("-m", PROMPT, *SMALLEST, "output.dir=all")
     assert generate(*words, "seed=1").code == 0

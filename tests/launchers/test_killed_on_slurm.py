@@ -19,12 +19,8 @@ def undisturbed(tmp_path_factory):
     return hashes(folder / "all")
 
 
-def test_a_killed_sweep_goes_on_to_the_same_bits(tmp_path, undisturbed):
-    assert_gone_on_with(tmp_path / "all", undisturbed, LAUNCHER, random.Random(3))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(30))
-def test_so_it_does_at_thirty_moments(tmp_path, undisturbed, number):
+def test_a_sweep_killed_at_thirty_moments_goes_on_to_the_same_bits(tmp_path, undisturbed, number):
     chance = random.Random(200 + number)
     print(assert_gone_on_with(tmp_path / "all", undisturbed, LAUNCHER, chance))

@@ -92,7 +92,10 @@ def test_an_actor_that_is_killed_costs_its_task_only(tmp_path, reference):
     assert (found.files, found.stages) == (reference.files, reference.stages)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGKILL, -9, marks=pytest.mark.slow)],
+)
 def test_a_driver_that_ends_takes_its_ray_along(tmp_path, reference, number, code):
     own, run = Own(*BY_RAY, folder=tmp_path), tmp_path / "run"
     wait_for(run, "structure", 0)
