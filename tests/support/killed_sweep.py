@@ -76,7 +76,7 @@ def assert_gone_on_with(
     """
     folder = root.parent
     victim = chance.choice(["parent", "worker", "all"] if launcher else ["parent", "all"])
-    moment = chance.uniform(0, 20)
+    moment = chance.uniform(0, 10)
     killed_once((*SWEEP, *launcher, f"output.dir={root}"), root, moment, victim)
     done = {path: path.stat().st_mtime_ns for path in root.glob("*/video.mp4")}
     told = f"{victim} after {moment:.1f} s, with {len(done)} done"
