@@ -25,6 +25,8 @@ THOROUGH = (
     "experts/test_lavie_mutations.py",
     "gallery/test_gallery_browser.py",
     "house/test_packaging.py",
+    "launchers/test_joblib.py",
+    "runs/test_workers.py",
     "scripts",
 )
 """What `make test` leaves to `make test-thorough`, beside tests that say so themselves."""
