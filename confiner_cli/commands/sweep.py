@@ -18,12 +18,13 @@ from confiner_cli.commands.sweep_table import print_table
 from confiner_cli.commands.sweep_watch import Display, Lines, SweepWatch
 from confiner_cli.config.hydra import as_setting, values_of
 from confiner_cli.config.hydra_sweep import Swept, swept
+from confiner_cli.config.job_number import with_number
 from confiner_cli.config.jobs import Jobs, check, jobs_of
 from confiner_cli.config.overrides import Overrides, Word
 from confiner_cli.errors import ConfinerError, FailedError, Terminated, first_line
 from confiner_cli.launchers.registered import register_launchers
 from confiner_cli.runs.objective import check_objective
-from confiner_cli.sweeps.job import SweepJob, numbered, this_process
+from confiner_cli.sweeps.job import SweepJob, this_process
 from confiner_cli.sweeps.networks import closing_networks
 from confiner_cli.sweeps.record import (
     SweepRecord,
@@ -206,7 +207,7 @@ class _Sweep:
             watch.hand_over(*self.kept[number])
         jobs = self.jobs
         left = (number for number in range(len(jobs)) if number not in self.kept)
-        self.hydra.launch((numbered(number, jobs[number]) for number in left), self.root, job)
+        self.hydra.launch((with_number(number, jobs[number]) for number in left), self.root, job)
 
     def _end(self, watch: SweepWatch) -> int:
         """Print the table. Returns how many jobs failed."""

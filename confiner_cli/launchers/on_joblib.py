@@ -8,20 +8,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hydra.core.utils import JobReturn
-from hydra.plugins.launcher import Launcher
-from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
 
 from confiner_cli import progress
 from confiner_cli.costs.cpus import usable_cpus
 from confiner_cli.errors import ConfinerError, FailedError
+from confiner_cli.launchers.launcher import SweepLauncher
 from confiner_cli.launchers.local_workers import LocalWorkers
 from confiner_cli.launchers.packs import share
-from confiner_cli.launchers.sent import SentJob, SentSweep, numbered
-from confiner_cli.launchers.stated import needed, stated_settings
+from confiner_cli.launchers.sent import SentJob
+from confiner_cli.launchers.stated import needed
 
 THREADS = "OMP_NUM_THREADS"
 
@@ -48,52 +45,30 @@ class JoblibSettings:
         return usable_cpus() if self.n_jobs == -1 else self.n_jobs
 
 
-class JoblibLauncher(Launcher):
-    """Sends jobs to processes and waits for them; whoever ends it ends them.
+class JoblibLauncher(SweepLauncher[JoblibSettings]):
+    """See `SweepLauncher`. Processes stay from one batch of a sweep to the next."""
 
-    Processes stay from one batch of a sweep to the next.
+    settings_type = JoblibSettings
 
-    Args:
-        settings: by the names of `JoblibSettings`.
-    """
-
-    def __init__(self, **settings: Any) -> None:
-        self.stated: Mapping[str, Any] = settings
-        self.settings = JoblibSettings()
-        self.processes = 1
-        self.swept: SentSweep | None = None
-
-    def setup(
-        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
-    ) -> None:
-        """Raises ConfinerError where joblib is not installed or a setting is wrong."""
-        self.settings = stated_settings(JoblibSettings, self.stated)
-        self.processes = self.settings.processes()
+    def check(self) -> None:
+        """See `SweepLauncher`."""
+        self.settings.processes()
         needed("joblib", "joblib")
-        self.swept = SentSweep.of(hydra_context, config, task_function)
 
-    def launch(
-        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
-    ) -> Sequence[JobReturn]:
-        """What the jobs have returned, in their order.
-
-        A job whose process died again and again is told and is an error for Hydra in the end.
-        """
-        assert self.swept is not None
-        jobs = numbered(job_overrides, initial_job_idx)
+    def carry_out(self, jobs: Sequence[SentJob]) -> Mapping[SentJob, JobReturn]:
+        """See `SweepLauncher`."""
+        processes = self.settings.processes()
         # A person's own number of threads holds in each; else they share the CPUs.
-        threads = os.environ.get(THREADS) or str(max(1, usable_cpus() // self.processes))
+        threads = os.environ.get(THREADS) or str(max(1, usable_cpus() // processes))
         with tempfile.TemporaryDirectory(prefix="confiner-") as name:
             folder = Path(name)
             share(folder, self.swept)
-            workers = LocalWorkers(folder, self.processes, {THREADS: threads})
-            found = self._carry_out(workers, jobs)
-        return [found[job] for job in jobs]
+            return self._carried_out(LocalWorkers(folder, processes, {THREADS: threads}), jobs)
 
-    def _carry_out(
+    def _carried_out(
         self, workers: LocalWorkers, jobs: Sequence[SentJob]
-    ) -> dict[SentJob, JobReturn]:
-        """As `launch`, by job. Which of the jobs at work a worker died of, nobody knows.
+    ) -> Mapping[SentJob, JobReturn]:
+        """As `carry_out`. Which of the jobs at work a worker died of, nobody knows.
 
         So all of them are tried again, and the last time each alone.
         """
@@ -111,7 +86,6 @@ class JoblibLauncher(Launcher):
         return found
 
     def _lost(self, job: SentJob, times: int) -> JobReturn:
-        assert self.swept is not None
         often = f", {times} times" if times > 1 else ""
         error = FailedError(
             f"its process was killed before it was done{often}: by the system, if memory was short",

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.utils import JobReturn
-from hydra.plugins.launcher import Launcher
-from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
 
+from confiner_cli import progress
+from confiner_cli.costs.cpus import usable_cpus
 from confiner_cli.errors import ConfinerError
-from confiner_cli.launchers.ray_cluster import Cluster
+from confiner_cli.launchers.launcher import SweepLauncher
+from confiner_cli.launchers.ray_room import room_of
 from confiner_cli.launchers.ray_workers import Workers
-from confiner_cli.launchers.sent import SentSweep, numbered
-from confiner_cli.launchers.stated import needed, stated_settings
+from confiner_cli.launchers.sent import SentJob
+from confiner_cli.launchers.stated import needed
+from confiner_cli.runs.workers.ray_cluster import OwnRay, ray_cluster
+
+OBJECT_STORE = 80 * 2**20
+"""Bytes for what goes between processes: configs alone. Less Ray does not take."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class RaySettings:
     num_gpus: float | None = None
     max_retries: int = 3
 
-    def checked(self) -> RaySettings:
+    def check(self) -> None:
         """Raises ConfinerError where a number is too small."""
         least = {"workers": 1, "num_cpus": 0, "num_gpus": 0, "max_retries": 0}
         for name, low in least.items():
@@ -46,61 +51,46 @@ class RaySettings:
                     f"hydra.launcher.{name}={value:g} is out of range",
                     f"hydra.launcher.{name}= takes {low} or more",
                 )
-        return self
 
 
-class RayLauncher(Launcher):
-    """Sends jobs to workers on Ray and waits for them; whoever ends it ends them.
+class RayLauncher(SweepLauncher[RaySettings]):
+    """See `SweepLauncher`. Workers stay from one batch of a sweep to the next."""
 
-    Workers stay from one batch of a sweep to the next.
-
-    Args:
-        settings: by the names of `RaySettings`.
-    """
+    settings_type = RaySettings
 
     def __init__(self, **settings: Any) -> None:
-        self.stated: Mapping[str, Any] = settings
-        self.settings = RaySettings()
-        self.swept: SentSweep | None = None
+        super().__init__(**settings)
         self.workers: Workers | None = None
+        self.joined = ExitStack()
 
-    def setup(
-        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
-    ) -> None:
-        """Raises ConfinerError where Ray is not installed or a setting is wrong."""
-        self.settings = stated_settings(RaySettings, self.stated).checked()
+    def check(self) -> None:
+        """See `SweepLauncher`."""
+        self.settings.check()
         needed("ray", "ray")
-        self.swept = SentSweep.of(hydra_context, config, task_function)
 
-    def launch(
-        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
-    ) -> Sequence[JobReturn]:
-        """What the jobs have returned, in their order.
-
-        A job whose workers died again and again is told and is an error for Hydra in the end.
+    def carry_out(self, jobs: Sequence[SentJob]) -> Mapping[SentJob, JobReturn]:
+        """See `SweepLauncher`.
 
         Raises:
             ConfinerError: there is no such cluster, or it has no room for a worker.
         """
-        jobs = numbered(job_overrides, initial_job_idx)
         if self.workers is None:
             self.workers = self._started()
         try:
-            found = self.workers.carry_out(jobs)
+            return self.workers.carry_out(jobs)
         except BaseException:
-            self.workers.close()
+            self.joined.close()
             raise
-        return [found[job] for job in jobs]
 
     def _started(self) -> Workers:
-        assert self.swept is not None
-        settings = self.settings
-        cluster = Cluster.joined(settings.address)
-        try:
-            room = cluster.room(settings.num_cpus, settings.num_gpus, settings.workers)
-            workers = Workers(cluster, self.swept, room, settings.max_retries)
-        except BaseException:
-            cluster.leave()
-            raise
-        weakref.finalize(self, workers.close)
+        own, settings = OwnRay(usable_cpus(), OBJECT_STORE), self.settings
+        with ExitStack() as stack:
+            joined = ray_cluster(own, settings.address, "hydra.launcher.address")
+            cluster = stack.enter_context(joined)
+            room = room_of(cluster, settings.num_cpus, settings.num_gpus, settings.workers)
+            progress.say(f"{room}; logs in {cluster.logs}")
+            workers = Workers(cluster.logs, self.swept, room, settings.max_retries)
+            stack.callback(workers.close)
+            self.joined = stack.pop_all()
+        weakref.finalize(self, self.joined.close)
         return workers

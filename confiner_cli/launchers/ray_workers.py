@@ -18,7 +18,7 @@ from hydra.core.utils import JobReturn
 
 from confiner_cli import progress
 from confiner_cli.errors import FailedError, Terminated
-from confiner_cli.launchers.ray_cluster import Cluster, Room
+from confiner_cli.launchers.ray_room import Room
 from confiner_cli.launchers.sent import SentJob, SentSweep
 from confiner_cli.runs.signals import stoppable
 from confiner_cli.runs.wait_policy import wait_asleep
@@ -60,17 +60,17 @@ class Workers:
     """As many workers as there is room for, each with a job until there are no more.
 
     Args:
-        cluster: where they are; it is left with them.
+        logs: where what they print lies.
         swept: the sweep.
         room: how many, and what each has.
         max_retries: how often a job is tried again whose worker died.
     """
 
-    def __init__(self, cluster: Cluster, swept: SentSweep, room: Room, max_retries: int) -> None:
+    def __init__(self, logs: str, swept: SentSweep, room: Room, max_retries: int) -> None:
         import cloudpickle
         import ray
 
-        self.cluster = cluster
+        self.logs = logs
         self.room = room
         self.max_retries = max_retries
         self.swept = swept
@@ -80,8 +80,6 @@ class Workers:
         """Whether a worker is there, and where."""
         self._asked: dict[Any, tuple[Any, SentJob | None]] = {}
         """By what is waited for: of whom, and with which job."""
-        self._is_closed = False
-        cluster.say(room)
 
     def carry_out(self, jobs: Sequence[SentJob]) -> dict[SentJob, JobReturn]:
         """What jobs have returned, once all have or are lost, which is told."""
@@ -105,14 +103,10 @@ class Workers:
         """End all workers: those on this machine may write down that they were interrupted."""
         import ray
 
-        if self._is_closed:
-            return
-        self._is_closed = True
         if any(job for _, job in self._asked.values()):
             self._interrupt()
         for worker in self._workers:
             ray.kill(worker)
-        self.cluster.leave()
 
     def _fill_up(self, number: int) -> None:
         while len(self._workers) < number:
@@ -163,14 +157,14 @@ class Workers:
         """A worker has died before it had a job; where none ever starts, nothing comes of it."""
         if not any(self._workers.values()):
             raise FailedError(
-                f"no Ray worker starts: {_why(error)}", f"its log is in {self.cluster.logs}"
+                f"no Ray worker starts: {_why(error)}", f"its log is in {self.logs}"
             ) from error
 
     def _lost(self, job: SentJob, error: Exception, times: int) -> JobReturn:
         often = f" {times} times" if times > 1 else ""
         failure = FailedError(
             f"its Ray worker ended{often} before it was done: {_why(error)}",
-            f"logs are in {self.cluster.logs}",
+            f"logs are in {self.logs}",
         )
         return self.swept.lost(job, failure)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,9 @@ from omegaconf import DictConfig, open_dict
 
 from confiner_cli import progress
 from confiner_cli.config.hydra_sweep import HandedOver
+from confiner_cli.config.job_number import number_and_words
 from confiner_cli.errors import ConfinerError, named_error
 from confiner_cli.experts.lean_imports import OWN_PROCESS
-
-_STATED = re.compile(r"job=(\d+)")
-"""A word of a sweep that goes on: its jobs have other numbers than the launcher counts."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +29,7 @@ class SentJob:
     @property
     def name(self) -> str:
         """What a person knows it by: its number in the sweep."""
-        stated = _STATED.fullmatch(self.overrides[0]) if self.overrides else None
-        return stated[1] if stated else str(self.number)
+        return str(number_and_words(self.overrides, self.number)[0])
 
 
 @dataclass(frozen=True)
@@ -93,11 +89,6 @@ class SentSweep:
             return JobReturn(overrides=job.overrides, status=JobStatus.COMPLETED)
         progress.say(f"job {job.number}: {error.lines()}")
         return JobReturn(overrides=job.overrides, status=JobStatus.FAILED, _return_value=error)
-
-
-def numbered(job_overrides: Sequence[Sequence[str]], first: int) -> list[SentJob]:
-    """The jobs of a batch, as Hydra gives them to a launcher."""
-    return [SentJob(first + index, tuple(words)) for index, words in enumerate(job_overrides)]
 
 
 def _slim(returned: JobReturn) -> JobReturn:

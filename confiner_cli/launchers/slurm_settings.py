@@ -45,7 +45,7 @@ class SlurmSettings:
     setup: list[str] = field(default_factory=list)
     additional_parameters: dict[str, Any] = field(default_factory=dict)
 
-    def checked(self) -> SlurmSettings:
+    def check(self) -> None:
         """Raises ConfinerError where a number is too small."""
         least = {"cpus_per_task": 1, "timeout_min": 1, "jobs_per_worker": 1, "array_parallelism": 1}
         for name, low in least.items():
@@ -54,7 +54,6 @@ class SlurmSettings:
                     f"hydra.launcher.{name}={getattr(self, name)} is out of range",
                     f"hydra.launcher.{name}= takes {low} or more",
                 )
-        return self
 
     def gpus(self) -> int | None:
         """How many GPUs a job has; None asks for none.

@@ -23,6 +23,7 @@ from confiner_cli import progress
 from confiner_cli.config.composer import Composer
 from confiner_cli.config.hydra_sweep import SweptJob
 from confiner_cli.config.job import Job
+from confiner_cli.config.job_number import number_and_words
 from confiner_cli.config.places import OURS, ConfigSource
 from confiner_cli.config.prompts import slug
 from confiner_cli.config.resolve import require_prompt, resolve
@@ -35,9 +36,6 @@ from confiner_cli.runs.objective import objective_of
 from confiner_cli.runs.record import FORMAT, RunRecord, read_run
 from confiner_cli.sweeps.networks import process_networks
 from confiner_cli.sweeps.outcome import FOLDER, Outcome
-
-NUMBER = "job="
-"""What the word begins with that says a job's number, where the launcher's own count is another."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ class SweepJob:
         Returns:
             What the sweeper asked for; None where it asked for nothing, or the job failed.
         """
-        number, words = _numbered(swept)
+        number, words = number_and_words(swept.words, swept.number)
         with _alone(self.root, number), progress.quiet(self.shown_by != this_process()):
             outcome = self._outcome(number, replace(swept, words=words))
         outcome.write(self.root, self.attempt)
@@ -73,7 +71,8 @@ class SweepJob:
 
     def lost(self, swept: SweptJob, error: ConfinerError) -> None:
         """Tell that a launcher has lost a job."""
-        Outcome(_numbered(swept)[0], error=error.lines()).write(self.root, self.attempt)
+        number, _ = number_and_words(swept.words, swept.number)
+        Outcome(number, error=error.lines()).write(self.root, self.attempt)
 
     def _outcome(self, number: int, swept: SweptJob) -> Outcome:
         place = RunFolder(self.root, prefix=str(number))
@@ -120,19 +119,6 @@ class _Recorded:
 def _composer_of(source: ConfigSource, recorded: _Recorded) -> Composer:
     """A process composes the jobs of one sweep after another."""
     return Composer(recorded.values, source)
-
-
-def numbered(number: int, words: Sequence[str]) -> tuple[str, ...]:
-    """A job's words with its number in the sweep."""
-    return (f"{NUMBER}{number}", *words)
-
-
-def _numbered(swept: SweptJob) -> tuple[int, tuple[str, ...]]:
-    """A job's number in the sweep and its words without it."""
-    first = swept.words[0] if swept.words else ""
-    if first.startswith(NUMBER):
-        return int(first.removeprefix(NUMBER)), swept.words[1:]
-    return swept.number, swept.words
 
 
 @contextmanager

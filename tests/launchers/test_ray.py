@@ -11,9 +11,9 @@ from support.command_line import PROMPT, SMALLEST, confiner, facts_of
 from support.toy_jobs import GO, begun, beside, launched, wait_until
 
 from confiner_cli.errors import ConfinerError, Terminated
-from confiner_cli.launchers import ray_cluster, ray_workers
-from confiner_cli.launchers.on_ray import RayLauncher
-from confiner_cli.launchers.ray_cluster import Cluster
+from confiner_cli.launchers import ray_workers
+from confiner_cli.launchers.on_ray import OBJECT_STORE, RayLauncher
+from confiner_cli.runs.workers.ray_cluster import OwnRay, ray_cluster
 
 pytestmark = pytest.mark.usefixtures("ray")
 
@@ -23,11 +23,9 @@ def cluster():
     """A Ray that launches of this module share, as a cluster that runs is shared."""
     pytest.importorskip("ray")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ray_cluster, "usable_cpus", lambda: 2)
         patch.delenv("RAY_ADDRESS", raising=False)
-        cluster = Cluster.joined(None)
-    yield cluster
-    cluster.leave()
+        with ray_cluster(OwnRay(2, OBJECT_STORE)) as cluster:
+            yield cluster
 
 
 def values(returned):

@@ -94,7 +94,11 @@ def test_an_actor_that_is_killed_costs_its_task_only(tmp_path, reference):
 
 @pytest.mark.parametrize(
     ("number", "code"),
-    [(signal.SIGINT, 130), pytest.param(signal.SIGKILL, -9, marks=pytest.mark.slow)],
+    [
+        (signal.SIGINT, 130),
+        (signal.SIGTERM, 143),
+        pytest.param(signal.SIGKILL, -9, marks=pytest.mark.slow),
+    ],
 )
 def test_a_driver_that_ends_takes_its_ray_along(tmp_path, reference, number, code):
     own, run = Own(*BY_RAY, folder=tmp_path), tmp_path / "run"
@@ -103,7 +107,7 @@ def test_a_driver_that_ends_takes_its_ray_along(tmp_path, reference, number, cod
     ending = ended(own.process)
     assert ending.code == code and "Traceback" not in ending.err, ending.err
     assert_nothing_left(own)
-    assert facts_of(run)["status"] == ("interrupted" if code == 130 else "running")
+    assert facts_of(run)["status"] == ("interrupted" if code > 0 else "running")
     gone_on(run, *SHORT, KEPT, "executor=processes", "workers=1")
     assert made(run).files == reference.files
 
@@ -114,5 +118,5 @@ def test_a_cluster_that_is_not_there_is_said_so(tmp_path, monkeypatch):
         "generate", *SHORT, *BY_RAY, "output.dir=run", folder=tmp_path, env=dict(os.environ)
     )
     ending = ended(process)
-    assert ending.code == 2 and "there is no Ray cluster at RAY_ADDRESS=127.0.0.1:1" in ending.err
+    assert ending.code == 2 and "there is no Ray at RAY_ADDRESS=127.0.0.1:1" in ending.err
     assert "Traceback" not in ending.err and not (tmp_path / "run").exists()

@@ -6,18 +6,17 @@ has to have the files of the experts, and confiner itself.
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from confiner_cli.config.job import Job
 from confiner_cli.costs.cpus import usable_cpus
-from confiner_cli.errors import ConfinerError, first_line
+from confiner_cli.errors import ConfinerError
 from confiner_cli.runs.workers.post import Post
+from confiner_cli.runs.workers.ray_cluster import Cluster, OwnRay, ray_cluster
 from confiner_cli.runs.workers.sharing import Machine, shared_out
 from confiner_cli.runs.workers.worker import WorkerDiedError
 
@@ -25,10 +24,6 @@ if TYPE_CHECKING:
     from confiner_cli.runs.workers.crew import Crew
     from confiner_cli.runs.workers.travelling import Message, Reply
 
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-"""Nobody is told of runs; and where there is no GPU Ray leaves CUDA_VISIBLE_DEVICES alone."""
-SECONDS_TO_ANSWER = 20
-"""Of a cluster's first machine."""
 LONGEST = 300
 """Characters of what Ray says."""
 STORE = 256 * 2**20
@@ -45,9 +40,8 @@ def ray_crew(jobs: Sequence[Job]) -> Iterator[Crew]:
         ConfinerError: there is no Ray, or no cluster at that address.
     """
     ray = _imported()
-    # Ray tells of a worker that died on stdout, where paths of videos are. The crew says it, too.
-    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), _connected(ray, jobs):  # noqa: PTH123
-        machine = _cluster(ray, jobs[0])
+    with ray_cluster(_own(jobs)) as cluster:
+        machine = _machine(cluster, jobs[0])
         count, threads = shared_out(jobs, machine)
         needs = {"num_gpus": 1} if machine.gpus else {"num_cpus": min(threads, machine.cpus)}
         # A worker that dies is hired anew by the crew, which knows what it was at.
@@ -98,7 +92,6 @@ class RayWorker:
 
 def _imported() -> Any:
     try:
-        os.environ.update({name: os.environ.get(name, value) for name, value in QUIET.items()})
         import ray
     except ImportError as error:
         raise ConfinerError(
@@ -108,58 +101,18 @@ def _imported() -> Any:
     return ray
 
 
-@contextmanager
-def _connected(ray: Any, jobs: Sequence[Job]) -> Iterator[None]:
-    """In the body Ray is there."""
-    try:
-        _connect(ray, jobs)
-        yield
-    finally:
-        ray.shutdown()
+def _own(jobs: Sequence[Job]) -> OwnRay:
+    """What a Ray has that is started for jobs: room for as many workers as a person asks for."""
+    wanted = jobs[0].settings.workers or 0
+    _, threads = shared_out(jobs, Machine(usable_cpus(), 0))
+    return OwnRay(max(wanted * threads, usable_cpus()), STORE)
 
 
-def _connect(ray: Any, jobs: Sequence[Job]) -> None:
-    address = os.environ.get("RAY_ADDRESS") or None
-    own: dict[str, Any] = {}
-    if address is None:
-        wanted = jobs[0].settings.workers
-        own = {"include_dashboard": False, "object_store_memory": STORE}
-        if wanted is not None:
-            _, threads = shared_out(jobs, Machine(usable_cpus(), 0))
-            own["num_cpus"] = max(wanted * threads, usable_cpus())
-    try:
-        _knock(address)
-        ray.init(
-            address=address or "local",
-            log_to_driver=False,
-            logging_level="ERROR",
-            configure_logging=True,
-            **own,
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        where = "here" if address is None else f"at RAY_ADDRESS={address}"
-        raise ConfinerError(
-            f"there is no Ray cluster {where}: {first_line(error)}",
-            "start one (ray start --head), or unset RAY_ADDRESS for an instance of its own",
-        ) from error
-
-
-def _knock(address: str | None) -> None:
-    """See whether anybody listens at an address. Ray itself would try for many minutes.
-
-    Raises:
-        OSError: nobody does.
-    """
-    host, _, port = (address or "").rpartition(":")
-    if host and port.isdecimal() and "/" not in host:
-        socket.create_connection((host, int(port)), SECONDS_TO_ANSWER).close()
-
-
-def _cluster(ray: Any, job: Job) -> Machine:
-    """What it has for a job."""
-    found = ray.cluster_resources()
+def _machine(cluster: Cluster, job: Job) -> Machine:
+    """What a cluster has for a job."""
     on_cpu = job.settings.device == "cpu"
-    return Machine(int(found.get("CPU", 1)), 0 if on_cpu else int(found.get("GPU", 0)))
+    gpus = 0 if on_cpu else int(cluster.resources.get("GPU", 0))
+    return Machine(int(cluster.resources.get("CPU", 1)), gpus)
 
 
 def _ending(error: BaseException) -> str:
