@@ -27,7 +27,7 @@ class Store(Protocol[Result]):
         """Store a result. That of frames may take until later to be here."""
 
     def latents(self) -> Iterable[Task]:
-        """The tasks of latents whose results are here."""
+        """The tasks of latents whose results are here, and may be discarded at some time."""
 
     def discard(self, task: Task) -> None:
         """Nothing needs this result any more."""

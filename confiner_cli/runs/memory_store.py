@@ -31,13 +31,13 @@ class MemoryStore(Generic[Result]):
         self.results[task] = result
 
     def latents(self) -> list[Task]:
-        """The tasks of latents whose results are here."""
-        return [task for task in self.results if task.kind in LATENTS]
+        """The tasks of latents whose results are here, and may be discarded at some time."""
+        going = [kind for kind in LATENTS if kind not in self.keep]
+        return [task for task in self.results if task.kind in going]
 
     def discard(self, task: Task) -> None:
-        """Forget a result, unless its kind is kept."""
-        if task.kind not in self.keep:
-            del self.results[task]
+        """Forget a result."""
+        del self.results[task]
 
     def of_kind(self, kind: Kind) -> list[Result]:
         """All results of a kind, in order."""

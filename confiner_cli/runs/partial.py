@@ -75,7 +75,9 @@ class PartialRun:
         self.journal.add(path)
 
     def latents(self) -> list[Task]:
-        """The tasks whose latents are here."""
+        """The tasks whose latents are here, and go when nothing needs them: none, if they stay."""
+        if self.keep:
+            return []
         tasks = []
         for path in sorted(self.folder.glob("*.safetensors")):
             kind, _, number = path.stem.rpartition("-")

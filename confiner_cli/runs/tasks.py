@@ -28,7 +28,12 @@ class Kind(StrEnum):
     CHUNK = "chunk"
 
 
-LATENTS = (Kind.STRUCTURE, Kind.WINDOW)
+USED_BY = {
+    Kind.STRUCTURE: (Kind.STRUCTURE, Kind.WINDOW, Kind.PREVIEW),
+    Kind.WINDOW: (Kind.CHUNK,),
+}
+"""The kinds of tasks that need a result; nothing needs that of others, which are frames."""
+LATENTS = tuple(USED_BY)
 """Kinds whose results only serve other tasks: they may go when these are done."""
 
 
@@ -85,10 +90,9 @@ class TaskGraph:
 
     def users(self, task: Task) -> tuple[Task, ...]:
         """The tasks that need a task's result; none for frames, which are the run's own result."""
-        if task.kind not in LATENTS:
-            return ()
+        kinds = USED_BY.get(task.kind, ())
         near = range(max(0, task.number - 1), task.number + 2)  # no window reaches farther
-        candidates = [Task(kind, number) for kind in Kind for number in near]
+        candidates = [Task(kind, number) for kind in kinds for number in near]
         return tuple(each for each in candidates if self._exists(each) and task in self.needs(each))
 
     def goals(self) -> Iterator[Task]:

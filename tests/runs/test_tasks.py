@@ -96,6 +96,26 @@ def test_latents_in_a_store_stay_a_few_whatever_the_length():
     assert most[0] == most[1] <= 5
 
 
+class Counting(MemoryStore):
+    """Counts what it is asked."""
+
+    asked = 0
+
+    def has(self, task):
+        self.asked += 1
+        return super().has(task)
+
+
+@pytest.mark.parametrize("keep", [(), LATENTS], ids=["few latents", "all latents"])
+def test_a_task_of_a_long_video_asks_no_more_of_its_store(keep):
+    asked = []
+    for num_frames in (80, 800):
+        graph = TaskGraph(Timeline(num_frames, 8, overlap=4), follows=True)
+        store, recorder = everything(graph, Counting(keep=keep))
+        asked.append(store.asked / len(recorder.done))
+    assert asked[1] < 1.2 * asked[0]
+
+
 @pytest.mark.parametrize("seed", range(MANY))
 def test_whatever_is_lost_is_made_again_to_the_same_and_nothing_else(seed):
     draw = random.Random(seed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import count
 
 from confiner_cli.method.latent_space import LatentSpace
@@ -67,19 +68,19 @@ class Timeline:
                 f"windows of {self.segment_frames} frames cannot overlap by {self.overlap}"
             )
 
-    @property
+    @cached_property
     def length(self) -> int:
         """Frames of every structure."""
         return self.space.rounded_up(int(min(self.num_frames, self.segment_frames)))
 
-    @property
+    @cached_property
     def structure_count(self) -> float:
         """How many structures there are: a whole number, or `math.inf`."""
         if math.isinf(self.num_frames):
             return math.inf
         return math.ceil(self.num_frames / self.length)
 
-    @property
+    @cached_property
     def window_count(self) -> float:
         """How many windows there are: a whole number, or `math.inf`."""
         if self.structure_count == 1 or math.isinf(self.num_frames):
