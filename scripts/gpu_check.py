@@ -52,7 +52,7 @@ from gpu.measure import (
     Row,
     Setup,
     chosen,
-    is_known,
+    is_possible,
     make_networks,
     measured,
     runs_of,
@@ -158,9 +158,10 @@ def measure(options: argparse.Namespace, setup: Setup) -> Iterator[tuple[Case, R
             memories = [name for name in options.memories if name != rows[0].memory]
             others = [replace(group[0], memory=memory) for memory in memories]
             # Last: of networks that are compiled there are others in the host's memory.
-            others += [chosen(group[0], choice) for choice in filter(is_known, options.choices)]
+            others += [chosen(group[0], choice) for choice in options.choices]
             for case in others:
-                yield case, measured(case, setup)
+                if is_possible(case, setup):
+                    yield case, measured(case, setup)
 
 
 def counting(cases: Sequence[Case], rows: Sequence[Row], setup: Setup) -> Iterator[Row]:

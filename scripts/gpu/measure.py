@@ -7,6 +7,7 @@ import functools
 import gc
 import io
 import statistics
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -250,11 +251,12 @@ def chosen(case: Case, choice: str) -> Case:
     return replace(case, run=f"{case.run} {choice}", overrides=(*case.overrides, choice))
 
 
-def is_known(choice: str) -> bool:
-    """Whether there is such a setting."""
+def is_possible(case: Case, setup: Setup) -> bool:
+    """Whether a set can make such a video: one has no preview decoder, say. Why not is said."""
     try:
-        settings_with([choice])
-    except ConfinerError:
+        case.job(setup)
+    except ConfinerError as error:
+        print(f"{case.experts} {case.run}: left out: {error}", file=sys.stderr, flush=True)
         return False
     return True
 
