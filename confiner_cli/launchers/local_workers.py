@@ -57,7 +57,13 @@ class LocalWorkers:
         """
         from joblib.externals.loky import get_reusable_executor
 
-        pool = get_reusable_executor(self.number, timeout=IDLE, env=self.environment)
+        pool = get_reusable_executor(
+            self.number,
+            timeout=IDLE,
+            env=self.environment,
+            initializer=make_ready,
+            initargs=(os.getpid(),),
+        )
         waiting = deque(jobs)
         asked: dict[Future[JobReturn], SentJob] = {}
         try:
@@ -105,13 +111,21 @@ class LocalWorkers:
                 time.sleep(BETWEEN_LOOKS)
 
 
-def run(folder: Path, job: SentJob) -> JobReturn:
-    """Carry a job out, in one of the processes. SIGTERM ends it, with its state written down."""
+def make_ready(parent: int) -> None:
+    """Make one of the processes ready for jobs, before it has one.
+
+    Args:
+        parent: the process that launches. When it is gone, however it ended, this one ends, too.
+    """
     wait_asleep()  # torch comes with the sweep
     # A terminal sends Ctrl-C to all processes: the one that launches ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _keep_weights()
-    _end_with(os.getppid())
+    Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def run(folder: Path, job: SentJob) -> JobReturn:
+    """Carry a job out, in one of the processes. SIGTERM ends it, with its state written down."""
     begun = _begun(folder, job)
     begun.write_text(str(os.getpid()))
     try:
@@ -123,19 +137,11 @@ def run(folder: Path, job: SentJob) -> JobReturn:
     return returned
 
 
-@functools.lru_cache(maxsize=1)
 def _end_with(parent: int) -> None:
-    """Let this process end when the one that launches is gone, however that ended: once is enough.
-
-    The job that it is at is written down as interrupted.
-    """
-
-    def wait_and_end() -> None:
-        while os.getppid() == parent:
-            time.sleep(BETWEEN_LOOKS)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    Thread(target=wait_and_end, daemon=True).start()
+    """Wait until a parent is gone, and end; a job at work is written down as interrupted."""
+    while os.getppid() == parent:
+        time.sleep(BETWEEN_LOOKS)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _keep_weights() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 from hydra.core.utils import JobStatus
 from support.command_line import PROMPT, SMALLEST, confiner, ended, facts_of, started
-from support.toy_jobs import begun, launched, wait_until
+from support.toy_jobs import TIMEOUT, begun, launched, wait_until
 
 from confiner_cli.errors import ConfinerError
 from confiner_cli.launchers.on_joblib import JoblibLauncher
@@ -44,6 +46,28 @@ def test_a_job_whose_process_is_killed_once_is_tried_again(tmp_path, capsys):
     returned = launched(JoblibLauncher(n_jobs=1, max_retries=1), ["die once", "ok"], root)
     assert [each.return_value for each in returned] == [0.0, 2.0]
     assert "job 0 is tried again: a process was killed" in capsys.readouterr().err
+
+
+LAUNCHING = """
+from pathlib import Path
+from support.toy_jobs import launched
+from confiner_cli.launchers.on_joblib import JoblibLauncher
+launched(JoblibLauncher(n_jobs=3), ["wait"], Path("sweep"))
+"""
+
+
+def test_processes_end_with_the_one_that_launches_also_those_without_a_job(tmp_path):
+    paths = os.pathsep.join(map(os.path.abspath, filter(None, sys.path)))
+    process = subprocess.Popen(
+        [sys.executable, "-c", LAUNCHING],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,  # all of them have it open
+        env={**os.environ, "PYTHONPATH": paths},
+    )
+    wait_until(lambda: begun(tmp_path / "sweep"))
+    process.kill()
+    assert process.communicate(timeout=TIMEOUT) == (b"", None)
+    wait_until(lambda: (tmp_path / "sweep" / "0.terminated").exists())
 
 
 @pytest.mark.thorough
