@@ -88,7 +88,7 @@ def encode_chunk(
     """
     with atomic_write(path) as temporary:
         count = _encode(path, temporary, frames, size, fps, *kind.chunk)
-        found, _ = ffmpeg.count(temporary, "-c", "copy")
+        found = ffmpeg.count_stored(temporary)
         if found != count:
             raise FailedError(f"{path.name} has {found} frames instead of {count}", DISK)
 
