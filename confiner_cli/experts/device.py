@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from confiner_cli.errors import ConfinerError
+from confiner_cli.errors import ConfinerError, first_line
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +49,8 @@ def device_of(name: str) -> torch.device:
         raise
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ConfinerError(
-            f"device={name!r} cannot be used here", "use device=cpu, device=cuda or device=auto"
+            f"device={name!r} cannot be used here: {first_line(error)}",
+            "use device=cpu, device=cuda or device=auto",
         ) from error
     return device
 

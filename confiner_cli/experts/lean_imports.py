@@ -1,9 +1,9 @@
 """torch and diffusers imported without what diffusers takes along and nothing here needs.
 
 Beside its networks diffusers imports, where they are installed, peft, with it transformers and
-torch.distributed, scipy, and torch's compiler with sympy: twice what torch itself takes. Whoever
-needs them (LoRAs, `torch.compile`) imports them afterwards as ever. That is for a process of
-confiner's own: diffusers misses for good what it has not found.
+torch.distributed, scipy, torchvision, and torch's compiler with sympy: twice what torch itself
+takes. Whoever needs them (LoRAs, `torch.compile`) imports them afterwards as ever. That is for a
+process of confiner's own: diffusers misses for good what it has not found.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 OWN_PROCESS = ContextVar("own_process", default=False)
 """Whether the process is confiner's own, as `cli.entry` says: nobody else uses diffusers in it."""
-OPTIONAL = ("peft", "transformers", "torch._dynamo", "scipy")
+OPTIONAL = ("peft", "transformers", "torch._dynamo", "scipy", "torchvision")
 """What diffusers asks for and does without."""
 NEEDED = ("diffusers.models.unets", "diffusers.models.autoencoders")
 
@@ -29,9 +29,16 @@ def import_libraries() -> None:
         return
     with _nothing_collected():
         importlib.import_module("torch")
-        with declined(*OPTIONAL), _compiler_untouched():
-            for name in NEEDED:
-                importlib.import_module(name)
+        try:
+            with declined(*OPTIONAL), _compiler_untouched():
+                _import_needed()
+        except ImportError:  # of another package that diffusers takes along, and that needs them
+            _import_needed()
+
+
+def _import_needed() -> None:
+    for name in NEEDED:
+        importlib.import_module(name)
 
 
 @contextmanager

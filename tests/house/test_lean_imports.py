@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -38,13 +39,18 @@ entry()
 """
 
 
-def process(program, *arguments):
-    """What a process of its own says on stderr, after it has ended well."""
+def process(program, *arguments, beside=None):
+    """What a process of its own says on stderr, after it has ended well.
+
+    `beside` is a folder with packages that are installed, too.
+    """
+    paths = [str(beside), *sys.path] if beside else sys.path
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program, *arguments],
         capture_output=True,
         text=True,
         check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
     )
     assert done.returncode == 0, done.stderr
     return done.stderr
@@ -111,6 +117,30 @@ assert all(getattr(each, "__module__", None) for each in marked)
 @pytest.mark.thorough
 def test_afterwards_networks_can_be_compiled_and_all_else_imported():
     process(AFTERWARDS)
+
+
+BESIDE = """
+import sys
+from confiner_cli.experts import lean_imports
+lean_imports.OWN_PROCESS.set(True)
+lean_imports.import_libraries()
+from diffusers.models.unets import UNet2DConditionModel
+print(sys.argv[1] in sys.modules, file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(
+    ("package", "is_taken_along"), [("torchvision", False), ("xformers", True)]
+)
+def test_what_is_installed_beside_may_need_the_compiler(tmp_path, package, is_taken_along):
+    (tmp_path / package).mkdir()
+    for file in ("__init__.py", "ops.py", "transforms.py"):
+        (tmp_path / package / file).write_text("from torch._dynamo.utils import warn_once\n")
+    metadata = tmp_path / f"{package}-99.0.dist-info" / "METADATA"
+    metadata.parent.mkdir()
+    metadata.write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 99.0\n")
+    said = process(BESIDE, package, beside=tmp_path)
+    assert said.splitlines()[-1] == str(is_taken_along)
 
 
 def test_a_module_that_is_there_is_not_declined_and_one_that_was_can_be_had_afterwards():

@@ -127,20 +127,28 @@ def test_a_post_sets_up_its_work(job):
     ],
 )
 def test_workers_have_a_gpu_each_unless_a_person_has_named_one(monkeypatch, words, gpus, crew, own):
-    hired = []
+    hired, contexts = [], []
+
+    def hire(context):
+        contexts.append(context)
+        hired.append(Stand(None))
+        return hired[-1]
+
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    monkeypatch.setattr(processes, "begin_to_import", lambda: None)
-    monkeypatch.setattr(processes, "ProcessWorker", lambda: hired.append(Stand(None)) or hired[-1])
+    monkeypatch.setattr(processes, "importing", lambda: None)
+    monkeypatch.setattr(processes, "ProcessWorker", hire)
     job = resolve(settings_of_words([PROMPT, "executor=processes", *words]))
     with hands_for([job]) as hands:
         hands._set_up(0)
         assert hired[0].asked[0][1].gpus == own
     assert len(hired) == crew
+    on_gpus = "device=cpu" not in words  # which a fork of what has asked for them cannot use
+    assert contexts == [processes.NEW if on_gpus else None] * crew
 
 
 def test_more_workers_than_gpus_are_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(processes, "begin_to_import", lambda: None)
+    monkeypatch.setattr(processes, "importing", lambda: None)
     job = resolve(settings_of_words([PROMPT, "executor=processes", "workers=4"]))
     with pytest.raises(ConfinerError, match=r"workers=4 are more than the GPUs here \(2\)"):
         hands_for([job])

@@ -12,6 +12,8 @@ from itertools import count
 from threading import Timer
 
 import pytest
+import torch
+from safetensors.torch import load_file
 from support.command_line import PROMPT, QUICK, confiner, ended, facts_of, generate
 from support.forked import forked
 from support.killing import (
@@ -26,6 +28,7 @@ from support.killing import (
     wait_for,
 )
 
+from confiner_cli.runs.workers import processes
 from confiner_cli.runs.workers.processes import ProcessWorker
 
 KEPT = "output.save_latents=true"
@@ -160,19 +163,38 @@ def test_a_signal_ends_driver_and_workers(tmp_path, reference, number, code, sta
     assert_same(run, reference)
 
 
+def test_processes_that_are_new_make_the_same_files_as_forked_ones(
+    tmp_path, reference, monkeypatch
+):
+    monkeypatch.setattr(processes, "importing", lambda: processes.NEW)
+    run = generate(*SHORT, KEPT, *workers(1), f"output.dir={tmp_path / 'run'}").folder
+    assert_same(run, reference)
+
+
+@pytest.mark.gpu
+def test_a_worker_on_a_gpu_makes_what_this_process_makes_there(tmp_path):
+    found = {}
+    for name, words in {"here": (), "worker": workers(1)}.items():
+        folder = f"output.dir={tmp_path / name}"
+        run = generate(*SHORT, KEPT, "device=cuda", "dtype=float32", *words, folder).folder
+        found[name] = load_file(run / "latents.safetensors")
+    for name, latents in found["here"].items():
+        assert torch.allclose(latents, found["worker"][name], atol=1e-3), name
+
+
 DRIVER = """
-import time
-from confiner_cli.runs.workers.processes import ProcessWorker, begin_to_import
-begin_to_import()
-worker = ProcessWorker()
+import sys, time
+from confiner_cli.runs.workers.processes import NEW, ProcessWorker, importing
+worker = ProcessWorker({"forked": importing(), "new": NEW}[sys.argv[1]])
 print(worker.process.pid, flush=True)
 time.sleep(600)
 """
 
 
-def test_workers_end_when_their_driver_is_killed():
+@pytest.mark.parametrize("start", ["forked", "new"])
+def test_workers_end_when_their_driver_is_killed(start):
     with subprocess.Popen(
-        [sys.executable, "-c", DRIVER], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", DRIVER, start], stdout=subprocess.PIPE, text=True
     ) as driver:
         worker = int(driver.stdout.readline())
         os.kill(worker, 0)

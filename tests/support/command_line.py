@@ -56,7 +56,7 @@ def confiner(*arguments: str) -> Ending:
     with (
         redirect_stdout(StringIO()) as out,
         redirect_stderr(StringIO()) as err,
-        mock.patch.object(sys, "argv"),
+        mock.patch.object(sys, "argv", ["confiner"]),
     ):
         code = main([*arguments])
     return Ending(code, out.getvalue(), err.getvalue())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
 from confiner_cli.config.job import Job
@@ -36,9 +37,10 @@ def hands_for(jobs: Sequence[Job]) -> AbstractContextManager[Hands | None]:
 
 
 def _processes(jobs: Sequence[Job]) -> AbstractContextManager[Hands | None]:
-    from confiner_cli.runs.workers.processes import ProcessWorker, begin_to_import
+    from confiner_cli.runs.workers.processes import NEW, ProcessWorker, importing
 
-    begin_to_import()
+    # While this process looks for GPUs, workers import, unless it is known that there are some.
+    context = NEW if jobs[0].settings.device.startswith("cuda") else importing()
     machine = Machine(usable_cpus(), gpus_here(jobs[0]))
     count, threads = shared_out(jobs, machine)
     if machine.gpus and count > machine.gpus:
@@ -50,4 +52,5 @@ def _processes(jobs: Sequence[Job]) -> AbstractContextManager[Hands | None]:
 
     # One that a person has named is the only one: there it stays.
     each_its_own = machine.gpus > 0 and ":" not in jobs[0].settings.device
-    return Crew(ProcessWorker, count, threads, each_its_own)
+    hire = partial(ProcessWorker, NEW if machine.gpus else context)
+    return Crew(hire, count, threads, each_its_own)

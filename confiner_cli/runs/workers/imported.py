@@ -1,7 +1,7 @@
 """What a worker needs to import, imported once: the server that workers are forked from does so.
 
-It has only imported: no network has computed in it, no GPU was asked, so a fork of it is as good as
-a new process (`experts.forking`), is there at once, and shares the pages of the libraries.
+It has only imported, no network has computed in it: so on CPUs a fork of it is as good as a new
+process (`experts.forking`), is there at once, and shares the pages of the libraries.
 """
 
 from __future__ import annotations

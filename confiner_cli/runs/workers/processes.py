@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.forkserver import ensure_running
 from threading import Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from confiner_cli.runs.workers.post import Post
 from confiner_cli.runs.workers.worker import WorkerDiedError
@@ -21,27 +22,40 @@ from confiner_cli.runs.workers.worker import WorkerDiedError
 if TYPE_CHECKING:
     from confiner_cli.runs.workers.travelling import Message, Reply
 
-CONTEXT = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
-"""A fork of this process would inherit torch's locks, and a GPU that it cannot use."""
+Context: TypeAlias = ForkServerContext | SpawnContext
+"""How processes are started. A fork of this one would inherit torch's locks."""
+NEW: Context = multiprocessing.get_context("spawn")
+"""Each process imports for itself. On GPUs it is the only way: diffusers asks for them when it is
+imported, and a process that is forked afterwards cannot use them."""
 IMPORTED = "confiner_cli.runs.workers.imported"
 """What the server of forks imports before it forks."""
 
 
-def begin_to_import() -> None:
-    """Start the server that workers are forked from: it imports while this process goes on."""
-    if CONTEXT.get_start_method() == "forkserver":
-        CONTEXT.set_forkserver_preload([IMPORTED])
-        with _uninterrupted():
-            ensure_running()
+def importing() -> Context:
+    """Start the server that workers are forked from: it imports while this process goes on.
+
+    Not where workers compute on GPUs: see `NEW`, which this is where there are no such servers.
+    """
+    if sys.platform != "linux":
+        return NEW
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([IMPORTED])
+    with _uninterrupted():
+        ensure_running()
+    return context
 
 
 class ProcessWorker:
-    """A process that answers through a pipe. It ends when this one does, however that ends."""
+    """A process that answers through a pipe. It ends when this one does, however that ends.
 
-    def __init__(self) -> None:
+    Args:
+        context: how the process is started.
+    """
+
+    def __init__(self, context: Context) -> None:
         """Start the process; it imports what it needs while this one goes on."""
-        self._connection, theirs = CONTEXT.Pipe()
-        self.process = CONTEXT.Process(target=_serve, args=(theirs,), daemon=True)  # type: ignore[attr-defined]
+        self._connection, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs,), daemon=True)
         with _uninterrupted():
             self.process.start()
         theirs.close()  # so that the end of the process is the end of the pipe

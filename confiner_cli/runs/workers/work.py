@@ -100,6 +100,8 @@ def _on_own_device(job: Job, setup: Setup) -> Job:
     try:
         device_of(own)
     except ConfinerError as error:
+        if setup.number < torch.cuda.device_count():
+            raise
         raise ConfinerError(
             f"there is no GPU for worker {setup.number}: {torch.cuda.device_count()} are visible",
             "workers= takes as many as there are GPUs, or leave it out",
